@@ -1,0 +1,286 @@
+//! The engine on the host, for any type of number.
+
+use crate::engine::{Engine, InputValues, Inputs};
+use crate::error::{Error, Result};
+use crate::graph::{ArenaId, BufferId, Recording, Region, StoreLayout};
+use crate::kernels::{Access, Call, Counts, HostBuffer, Kernel, Slot, Step};
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// A type of number that the host engine runs on.
+pub trait HostNumber: Copy + Default + Send + Sync + 'static {
+    /// The name of the engine over this number.
+    const ENGINE: &'static str;
+    /// The function of a kernel over this number.
+    fn function(kernel: &Kernel) -> fn(Call<'_, Self>);
+    fn from_f32(value: f32) -> Self;
+    fn to_f32(self) -> f32;
+}
+
+impl HostNumber for f32 {
+    const ENGINE: &'static str = "cpu";
+    fn function(kernel: &Kernel) -> fn(Call<'_, Self>) {
+        kernel.cpu
+    }
+    fn from_f32(value: f32) -> Self {
+        value
+    }
+    fn to_f32(self) -> f32 {
+        self
+    }
+}
+
+impl HostNumber for f64 {
+    const ENGINE: &'static str = "oracle";
+    fn function(kernel: &Kernel) -> fn(Call<'_, Self>) {
+        kernel.oracle
+    }
+    fn from_f32(value: f32) -> Self {
+        value.into()
+    }
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+}
+
+/// The CPU engine over `f32`, or the oracles over `f64`.
+#[derive(Clone, Debug)]
+pub struct HostEngine<R> {
+    max_binding_elements: usize,
+    number: PhantomData<R>,
+}
+
+/// Arenas on the host.
+pub struct HostStore<R> {
+    arenas: Arc<Mutex<Vec<HostBuffer<R>>>>,
+}
+
+/// A Recording with its transient buffers.
+pub struct HostPlan<R> {
+    recording: Recording,
+    arenas: Arc<Mutex<Vec<HostBuffer<R>>>>,
+    buffers: Mutex<PlanBuffers<R>>,
+}
+
+struct PlanBuffers<R> {
+    inputs: Vec<HostBuffer<R>>,
+    transients: Vec<HostBuffer<R>>,
+}
+
+impl<R> Default for HostEngine<R> {
+    fn default() -> Self {
+        Self { max_binding_elements: MAX_BINDING_ELEMENTS, number: PhantomData }
+    }
+}
+
+/// Elements of an arena on the host: 2 GiB of f32, as large as on most GPUs.
+const MAX_BINDING_ELEMENTS: usize = 1 << 29;
+
+impl<R> HostEngine<R> {
+    /// An engine whose arenas are no larger than this, so that sharding can be tested.
+    pub fn with_max_binding_elements(elements: usize) -> Self {
+        Self { max_binding_elements: elements, number: PhantomData }
+    }
+}
+
+impl<R: HostNumber> Engine for HostEngine<R> {
+    type Store = HostStore<R>;
+    type Plan = HostPlan<R>;
+
+    fn name(&self) -> String {
+        R::ENGINE.to_owned()
+    }
+
+    fn max_binding_elements(&self) -> usize {
+        self.max_binding_elements
+    }
+
+    async fn create_store(&self, layout: &StoreLayout) -> Result<HostStore<R>> {
+        let arenas = layout.arenas().iter();
+        let arenas = arenas.map(|arena| HostBuffer::zeros(arena.element, arena.length)).collect();
+        Ok(HostStore { arenas: Arc::new(Mutex::new(arenas)) })
+    }
+
+    fn write(
+        &self,
+        store: &HostStore<R>,
+        arena: ArenaId,
+        offset: usize,
+        values: &[f32],
+    ) -> Result<()> {
+        match &mut lock(&store.arenas)[arena.0] {
+            HostBuffer::F(numbers) => {
+                let numbers = &mut numbers[offset..offset + values.len()];
+                for (number, value) in numbers.iter_mut().zip(values) {
+                    *number = R::from_f32(*value);
+                }
+            }
+            HostBuffer::U(words) => {
+                let words = &mut words[offset..offset + values.len()];
+                for (word, value) in words.iter_mut().zip(values) {
+                    *word = value.to_bits();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        store: &HostStore<R>,
+        arena: ArenaId,
+        offset: usize,
+        length: usize,
+    ) -> Result<Vec<f32>> {
+        Ok(to_f32(&lock(&store.arenas)[arena.0], offset, length))
+    }
+
+    async fn compile(&self, store: &HostStore<R>, recording: Recording) -> Result<HostPlan<R>> {
+        recording.check();
+        let transients = recording.transients.iter();
+        let transients =
+            transients.map(|slot| HostBuffer::zeros(slot.element, slot.length)).collect();
+        let inputs = recording.inputs.iter();
+        let inputs = inputs.map(|input| HostBuffer::zeros(input.element, 0)).collect();
+        let buffers = Mutex::new(PlanBuffers { inputs, transients });
+        Ok(HostPlan { recording, arenas: Arc::clone(&store.arenas), buffers })
+    }
+
+    fn run(&self, plan: &HostPlan<R>, step: &Step, inputs: &Inputs) -> Result<()> {
+        let recording = &plan.recording;
+        check_counts(recording, &step.counts)?;
+        let mut buffers = lock(&plan.buffers);
+        for (index, input) in recording.inputs.iter().enumerate() {
+            let length = step.length(input.rows) * input.cols;
+            buffers.inputs[index] = match inputs.require(&input.name, length)? {
+                InputValues::F(values) => {
+                    HostBuffer::F(values.iter().map(|&value| R::from_f32(value)).collect())
+                }
+                InputValues::U(values) => HostBuffer::U(values.clone()),
+            };
+        }
+        let mut arenas = lock(&plan.arenas);
+        for dispatch in &recording.dispatches {
+            let mut all = AllBuffers { plan: &mut buffers, arenas: &mut arenas };
+            let function = R::function(dispatch.kernel);
+            all.call(dispatch.kernel, &dispatch.params, step, &dispatch.regions, function);
+        }
+        Ok(())
+    }
+
+    async fn output(&self, plan: &HostPlan<R>, name: &str, step: &Step) -> Result<Vec<f32>> {
+        let output = find_output(&plan.recording, name)?;
+        let length = step.length(output.rows) * output.cols;
+        let offset = output.region.offset;
+        Ok(match output.region.buffer {
+            BufferId::Input(index) => to_f32(&lock(&plan.buffers).inputs[index], offset, length),
+            BufferId::Arena(arena) => to_f32(&lock(&plan.arenas)[arena.0], offset, length),
+            BufferId::Transient(slot) => {
+                to_f32(&lock(&plan.buffers).transients[slot], offset, length)
+            }
+        })
+    }
+}
+
+/// The output of this name.
+pub(crate) fn find_output<'a>(
+    recording: &'a Recording,
+    name: &str,
+) -> Result<&'a crate::graph::Output> {
+    let output = recording.outputs.iter().find(|output| output.name == name);
+    output.ok_or_else(|| Error::input(name, format!("{} has no such output", recording.name)))
+}
+
+/// That a replay does not exceed what its plan was compiled for.
+pub(crate) fn check_counts(recording: &Recording, counts: &Counts) -> Result<()> {
+    if counts.fit(&recording.capacity) {
+        return Ok(());
+    }
+    let problem = format!("counts {:?} exceed capacity {:?}", counts.0, recording.capacity.0);
+    Err(Error::input(recording.name.as_str(), problem))
+}
+
+struct AllBuffers<'a, R> {
+    plan: &'a mut PlanBuffers<R>,
+    arenas: &'a mut Vec<HostBuffer<R>>,
+}
+
+impl<R: HostNumber> AllBuffers<'_, R> {
+    /// Calls a kernel with the written buffers taken out of their places, so that they can be
+    /// borrowed mutably beside the read ones.
+    fn call(
+        &mut self,
+        kernel: &Kernel,
+        params: &[u8],
+        step: &Step,
+        regions: &[Region],
+        function: fn(Call<'_, R>),
+    ) {
+        let bindings = kernel.bindings.iter().zip(regions);
+        let written = bindings.filter(|(binding, _)| binding.access != Access::Read);
+        let mut taken: Vec<_> = written
+            .map(|(_, region)| {
+                let buffer = self.buffer(region.buffer);
+                (region.buffer, std::mem::replace(buffer, HostBuffer::U(Vec::new())))
+            })
+            .collect();
+        let mut outputs = taken.iter_mut();
+        let slots = kernel.bindings.iter().zip(regions).map(|(binding, region)| {
+            let range = region.offset..region.offset + region.length;
+            if binding.access == Access::Read {
+                match self.get(region.buffer) {
+                    HostBuffer::F(values) => Slot::ReadF(clip(values, range)),
+                    HostBuffer::U(values) => Slot::ReadU(clip(values, range)),
+                }
+            } else {
+                match outputs.next().map(|(_, buffer)| buffer) {
+                    Some(HostBuffer::F(values)) => Slot::WriteF(&mut values[range]),
+                    Some(HostBuffer::U(values)) => Slot::WriteU(&mut values[range]),
+                    None => unreachable!("one buffer was taken for every written binding"),
+                }
+            }
+        });
+        let slots = slots.collect();
+        function(Call::new(params, step, kernel.bindings, slots));
+        for (id, buffer) in taken {
+            *self.buffer(id) = buffer;
+        }
+    }
+
+    fn buffer(&mut self, id: BufferId) -> &mut HostBuffer<R> {
+        match id {
+            BufferId::Input(index) => &mut self.plan.inputs[index],
+            BufferId::Arena(arena) => &mut self.arenas[arena.0],
+            BufferId::Transient(slot) => &mut self.plan.transients[slot],
+        }
+    }
+
+    fn get(&self, id: BufferId) -> &HostBuffer<R> {
+        match id {
+            BufferId::Input(index) => &self.plan.inputs[index],
+            BufferId::Arena(arena) => &self.arenas[arena.0],
+            BufferId::Transient(slot) => &self.plan.transients[slot],
+        }
+    }
+}
+
+/// The range, or what there is of it: inputs are as long as this step, not as the capacity.
+fn clip<T>(values: &[T], range: std::ops::Range<usize>) -> &[T] {
+    &values[range.start.min(values.len())..range.end.min(values.len())]
+}
+
+fn to_f32<R: HostNumber>(buffer: &HostBuffer<R>, offset: usize, length: usize) -> Vec<f32> {
+    match buffer {
+        HostBuffer::F(values) => {
+            values[offset..offset + length].iter().map(|value| value.to_f32()).collect()
+        }
+        HostBuffer::U(values) => {
+            values[offset..offset + length].iter().map(|&word| f32::from_bits(word)).collect()
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while a buffer was taken out is a bug that has been reported already.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

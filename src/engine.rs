@@ -1,0 +1,156 @@
+//! What an engine does: keep Stores, compile Recordings, replay them.
+//!
+//! Two engines implement it, `gpu/` and `cpu/`; jobs are written against the trait. Futures need not
+//! be `Send`: an engine may live in a browser.
+
+use crate::error::{Error, Result};
+use crate::graph::{ArenaId, Placement, Recording, StoreLayout};
+use crate::kernels::Step;
+use std::collections::BTreeMap;
+
+/// Runs Recordings over Stores.
+#[allow(async_fn_in_trait, reason = "engines are used directly, never across threads by the crate")]
+pub trait Engine {
+    /// Persistent buffers, laid out by a [`StoreLayout`].
+    type Store;
+    /// A Recording with everything resolved: nothing is created when it is replayed.
+    type Plan;
+
+    /// `cpu`, or `backend/adapter name`.
+    fn name(&self) -> String;
+
+    /// Most elements that one binding holds, and so an arena.
+    fn max_binding_elements(&self) -> usize;
+
+    /// Buffers full of zeros for every arena of the layout.
+    ///
+    /// # Errors
+    /// If the device has not the memory.
+    async fn create_store(&self, layout: &StoreLayout) -> Result<Self::Store>;
+
+    /// Overwrites elements of an arena.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    fn write(
+        &self,
+        store: &Self::Store,
+        arena: ArenaId,
+        offset: usize,
+        values: &[f32],
+    ) -> Result<()>;
+
+    /// Elements of an arena.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    async fn read(
+        &self,
+        store: &Self::Store,
+        arena: ArenaId,
+        offset: usize,
+        length: usize,
+    ) -> Result<Vec<f32>>;
+
+    /// Resolves a Recording over the buffers of a Store.
+    ///
+    /// # Errors
+    /// If the device has not the memory or refuses a shader.
+    async fn compile(&self, store: &Self::Store, recording: Recording) -> Result<Self::Plan>;
+
+    /// Replays a plan. Returns when the work is on its way, not when it is done.
+    ///
+    /// # Errors
+    /// If an input is missing or of the wrong size, or the device is lost.
+    fn run(&self, plan: &Self::Plan, step: &Step, inputs: &Inputs) -> Result<()>;
+
+    /// Reads an output of the last replay of a plan, as long as the counts of `step` say.
+    ///
+    /// # Errors
+    /// If there is no such output or the device is lost.
+    async fn output(&self, plan: &Self::Plan, name: &str, step: &Step) -> Result<Vec<f32>>;
+
+    /// Overwrites a tensor of the Store, all shards of it.
+    ///
+    /// # Errors
+    /// If the number of values is not that of the tensor, or the device is lost.
+    fn write_tensor(&self, store: &Self::Store, place: &Placement, values: &[f32]) -> Result<()> {
+        if values.len() != place.length() {
+            let problem = format!("expected {} values, got {}", place.length(), values.len());
+            return Err(Error::input("tensor", problem));
+        }
+        for shard in &place.shards {
+            let first = shard.first_row * place.cols;
+            let values = &values[first..first + shard.rows * place.cols];
+            self.write(store, shard.arena, shard.offset, values)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a tensor of the Store, all shards of it.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    async fn read_tensor(&self, store: &Self::Store, place: &Placement) -> Result<Vec<f32>> {
+        let mut values = Vec::with_capacity(place.length());
+        for shard in &place.shards {
+            let length = shard.rows * place.cols;
+            values.extend(self.read(store, shard.arena, shard.offset, length).await?);
+        }
+        Ok(values)
+    }
+}
+
+/// What the host hands in before a replay, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    values: BTreeMap<String, InputValues>,
+}
+
+/// Contents of one input.
+#[derive(Clone, Debug)]
+pub enum InputValues {
+    F(Vec<f32>),
+    U(Vec<u32>),
+}
+
+impl InputValues {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F(values) => values.len(),
+            Self::U(values) => values.len(),
+        }
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Inputs {
+    /// Sets an input of numbers.
+    pub fn set_f(&mut self, name: &str, values: Vec<f32>) {
+        self.values.insert(name.to_owned(), InputValues::F(values));
+    }
+
+    /// Sets an input of integers.
+    pub fn set_u(&mut self, name: &str, values: Vec<u32>) {
+        self.values.insert(name.to_owned(), InputValues::U(values));
+    }
+
+    /// The contents of an input that must be there with this many elements.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the input.
+    pub fn require(&self, name: &str, length: usize) -> Result<&InputValues> {
+        let values = self.values.get(name);
+        let values = values.ok_or_else(|| Error::input(name, "this input was not set"))?;
+        if values.len() != length {
+            let problem = format!("expected {length} elements, got {}", values.len());
+            return Err(Error::input(name, problem));
+        }
+        Ok(values)
+    }
+}

@@ -1,0 +1,104 @@
+//! The one error type of the library.
+//!
+//! An error names the thing it is about, says what is wrong with it, and, where there is something
+//! to do, gives a hint. The program prints the three on lines of their own.
+
+use std::path::{Path, PathBuf};
+
+/// What every fallible function of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, in families a caller may want to treat differently.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value that was handed in: bytes, ids, patch lengths, an option.
+    #[error("{subject}: {problem}")]
+    Input { subject: String, problem: String, hint: Option<String> },
+
+    /// A configuration, of a model or of a run.
+    #[error("{subject}: {problem}")]
+    Config { subject: String, problem: String, hint: Option<String> },
+
+    /// A model directory or one of its tensors.
+    #[error("{subject}: {problem}")]
+    Model { subject: String, problem: String, hint: Option<String> },
+
+    /// A file or directory that could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// A limit of the device or of this program that is too small for the job.
+    #[error("{limit}: {needed} needed, {available} available")]
+    Limit { limit: String, needed: u64, available: u64, hint: String },
+
+    /// The device failed: lost, out of memory, or it refused a shader.
+    #[error("{subject}: {problem}")]
+    Device { subject: String, problem: String, hint: Option<String> },
+
+    /// No usable device answers to the name that was asked for.
+    #[error("no device matches {wanted:?}; there are: {available}")]
+    NoDevice { wanted: String, available: String },
+
+    /// The caller asked a job to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    /// A value that was handed in is wrong.
+    pub fn input(subject: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Input { subject: subject.into(), problem: problem.into(), hint: None }
+    }
+
+    /// A configuration is wrong.
+    pub fn config(subject: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Config { subject: subject.into(), problem: problem.into(), hint: None }
+    }
+
+    /// A model directory or tensor is wrong.
+    pub fn model(subject: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Model { subject: subject.into(), problem: problem.into(), hint: None }
+    }
+
+    /// The device failed.
+    pub fn device(subject: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Device { subject: subject.into(), problem: problem.into(), hint: None }
+    }
+
+    /// A file operation failed; `action` is a verb such as `"read"` or `"rename"`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { action, path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// The same error with a sentence on what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, text: impl Into<String>) -> Self {
+        match &mut self {
+            Self::Input { hint, .. }
+            | Self::Config { hint, .. }
+            | Self::Model { hint, .. }
+            | Self::Device { hint, .. } => *hint = Some(text.into()),
+            Self::Limit { hint, .. } => *hint = text.into(),
+            Self::Io { .. } | Self::NoDevice { .. } | Self::Cancelled => {}
+        }
+        self
+    }
+
+    /// What the person who sees this error can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Input { hint, .. }
+            | Self::Config { hint, .. }
+            | Self::Model { hint, .. }
+            | Self::Device { hint, .. } => hint.as_deref(),
+            Self::Limit { hint, .. } => Some(hint),
+            Self::NoDevice { .. } => Some("`blt devices` lists what this machine has"),
+            Self::Io { .. } | Self::Cancelled => None,
+        }
+    }
+}

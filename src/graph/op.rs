@@ -1,0 +1,113 @@
+//! The ops: what autodiff and fusion reason about. A kernel is what runs.
+
+/// An operation on tensors. All tensors are matrices, [rows, cols], row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// `op(a) op(b) (+ residual_scale * residual)`; inputs a, b and, if the scale is not zero,
+    /// residual. A linear layer y = x Wᵀ (weights stored [out, in]) is `transpose_b`.
+    Matmul { transpose_a: bool, transpose_b: bool, residual_scale: f32 },
+    /// `alpha a + beta b`, same shapes.
+    Add { alpha: f32, beta: f32 },
+    /// The same elements under another shape; nothing runs.
+    Reshape,
+    /// RMSNorm over columns (spec §5.1); inputs x, gain; outputs out, inverse_rms [rows, 1].
+    RmsNorm { eps: f32 },
+    /// Inputs dout, x, gain, inverse_rms; output dx.
+    RmsNormGrad,
+    /// Inputs dout, x, inverse_rms; outputs dgain [1, cols] and scratch for partial sums.
+    RmsNormGainGrad,
+    /// Rotary embedding of interleaved pairs (spec §5.4); inputs x, position, table; columns from
+    /// `rotated_cols` on are copied; sign -1 turns back.
+    Rope { rotated_cols: usize, head_dim: usize, sign: f32 },
+    /// Attention of every query row over a contiguous range of key rows (spec §5.3, §6); inputs
+    /// q, kv, key_range, query_range; outputs out, log_sum_exp [queries, heads].
+    Attention(AttentionShape),
+    /// Inputs q, kv, key_range, query_range, out, log_sum_exp, dout; outputs dq, dkv (one output
+    /// if q and kv are the same tensor), delta [queries, heads].
+    AttentionGrad(AttentionShape),
+    /// `silu(gate) up` of [gate | up] (spec §5.5).
+    Swiglu,
+    /// Inputs gate_up, dout; output dgate_up.
+    SwigluGrad,
+    /// Hashed n-gram ids (spec §2.2); inputs ids, row_start, powers; output [bytes, tables].
+    HashIds { table_count: usize, rows_per_table: usize },
+    /// Rows of a byte table; inputs ids, table.
+    ByteEmbedding,
+    /// `x` plus the rows of the hash tables, in table order; inputs x, hash_ids, table.
+    HashEmbedding { table_count: usize, rows_per_table: usize },
+    /// Sum of the rows of dout by touched row; inputs rows, offsets, entries, dout; adds to the
+    /// gradient of a table.
+    ScatterAdd,
+    /// Rows of x by index; inputs x, index, then the inverse lists rows, offsets, entries.
+    GatherRows,
+    /// Pooling of the bytes of every patch, each kind `cols` columns wide (spec §7); inputs x,
+    /// byte range of every patch.
+    PatchPool { kinds: Vec<PoolKind> },
+    /// Inputs x, pooled, dpooled, range; output dx.
+    PatchPoolGrad { kinds: Vec<PoolKind> },
+    /// Weighted nats of every row (spec §12); inputs logits, targets, weights; output [rows, 1].
+    CrossEntropy,
+    /// Inputs logits, targets, weights, train_state; output dlogits.
+    CrossEntropyGrad,
+    /// Shannon entropy of the softmax of every row in nats (spec §3.3); output [rows, 1].
+    Entropy,
+    /// Sum over all elements of a column; output [1, 1].
+    Sum,
+}
+
+impl Op {
+    /// The name in plans and errors.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Matmul { .. } => "matmul",
+            Self::Add { .. } => "add",
+            Self::Reshape => "reshape",
+            Self::RmsNorm { .. } => "rms_norm",
+            Self::RmsNormGrad => "rms_norm_grad",
+            Self::RmsNormGainGrad => "rms_norm_gain_grad",
+            Self::Rope { .. } => "rope",
+            Self::Attention(_) => "attention",
+            Self::AttentionGrad(_) => "attention_grad",
+            Self::Swiglu => "swiglu",
+            Self::SwigluGrad => "swiglu_grad",
+            Self::HashIds { .. } => "hash_ids",
+            Self::ByteEmbedding => "byte_embedding",
+            Self::HashEmbedding { .. } => "hash_embedding",
+            Self::ScatterAdd => "scatter_add",
+            Self::GatherRows => "gather_rows",
+            Self::PatchPool { .. } => "patch_pool",
+            Self::PatchPoolGrad { .. } => "patch_pool_grad",
+            Self::CrossEntropy => "cross_entropy",
+            Self::CrossEntropyGrad => "cross_entropy_grad",
+            Self::Entropy => "entropy",
+            Self::Sum => "sum",
+        }
+    }
+}
+
+/// How bytes become a patch vector, in the order in which the results lie side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PoolKind {
+    Max,
+    Mean,
+    Min,
+}
+
+/// Heads of an attention and where they lie in the columns of its inputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    pub head_count: usize,
+    /// Divides `head_count`; heads are grouped consecutively.
+    pub kv_head_count: usize,
+    pub head_dim: usize,
+    /// Query rows for each entry of `key_range`.
+    pub query_factor: usize,
+    /// Key rows for each unit of `key_range` and each entry of `query_range`.
+    pub key_factor: usize,
+    /// First column of the queries in q.
+    pub query_offset: usize,
+    /// First column of the keys in kv.
+    pub key_offset: usize,
+    /// First column of the values in kv.
+    pub value_offset: usize,
+}

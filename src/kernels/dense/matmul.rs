@@ -1,0 +1,176 @@
+//! Matrix product with an epilogue: `out = op(a) op(b) + residual_scale * residual (+ out)`.
+//!
+//! `a` is [m, k] or, transposed, stored [k, m]; `b` is [k, n] or, transposed, stored [n, k]; all
+//! row-major, `batch_count` of them one after the other. A linear layer y = x Wᵀ is `transpose_b`,
+//! its input gradient is plain, its weight gradient dyᵀ x is `transpose_a` with `accumulate`.
+
+use super::gemm::{Layout, Threads, gemm};
+use crate::kernels::{
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, values,
+};
+use crate::oracle;
+use bytemuck::{Pod, Zeroable};
+
+/// The `Params` uniform of `dense/matmul.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    pub m: Extent,
+    pub n: Extent,
+    pub k: Extent,
+    /// Zero: there is no residual, and any buffer may be bound in its place.
+    pub residual_scale: f32,
+    /// One: add to what `out` holds.
+    pub accumulate: u32,
+    pub transpose_a: u32,
+    pub transpose_b: u32,
+    pub batch_count: u32,
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Params>() == 48);
+
+impl Params {
+    /// One product of [m, k] by [k, n] that overwrites its output.
+    pub fn new(m: Extent, n: Extent, k: Extent, transpose_a: bool, transpose_b: bool) -> Self {
+        Self {
+            m,
+            n,
+            k,
+            residual_scale: 0.0,
+            accumulate: 0,
+            transpose_a: transpose_a.into(),
+            transpose_b: transpose_b.into(),
+            batch_count: 1,
+            reserved: 0,
+        }
+    }
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "matmul",
+    params_bytes: size_of::<Params>(),
+    bindings: &[
+        Binding::read("a", Element::F32),
+        Binding::read("b", Element::F32),
+        Binding::read("residual", Element::F32),
+        Binding::update("out", Element::F32),
+    ],
+    variants: &[Variant {
+        name: "base",
+        source: include_str!("../../../shaders/dense/matmul.wgsl"),
+        defines: &[],
+        needs: Needs::NOTHING,
+        groups,
+    }],
+    constants,
+    cost,
+    cpu,
+    oracle,
+    cases,
+};
+
+/// Outputs along either side of the tile of one workgroup.
+const TILE: usize = 64;
+
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![("TRANSPOSE_A", params.transpose_a), ("TRANSPOSE_B", params.transpose_b)]
+}
+
+fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let tiles = |extent: Extent| extent.length(counts).div_ceil(TILE).max(1) as u32;
+    [tiles(params.n), tiles(params.m), params.batch_count]
+}
+
+fn cost(params: &[u8], counts: &Counts) -> Cost {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let [m, n, k] = [params.m, params.n, params.k].map(|extent| extent.length(counts) as u64);
+    let batch = u64::from(params.batch_count);
+    let outs = m * n * (1 + u64::from(params.residual_scale != 0.0) + u64::from(params.accumulate));
+    Cost {
+        flops: 2 * batch * m * n * k,
+        read_bytes: 4 * batch * (m * k + k * n + outs - m * n),
+        written_bytes: 4 * batch * m * n,
+    }
+}
+
+fn cpu(mut call: Call<'_, f32>) {
+    let params: Params = call.params();
+    let [m, n, k] = [params.m, params.n, params.k].map(|extent| call.length(extent));
+    let (a, b, residual, out) = (call.f(0), call.f(1), call.f(2), call.f_mut(3));
+    let a_layout =
+        if params.transpose_a == 1 { Layout::transposed(m) } else { Layout::row_major(k) };
+    let b_layout =
+        if params.transpose_b == 1 { Layout::transposed(k) } else { Layout::row_major(n) };
+    for batch in 0..params.batch_count as usize {
+        let out = &mut out[batch * m * n..(batch + 1) * m * n];
+        let mut out_scale = params.accumulate as f32;
+        if params.residual_scale != 0.0 {
+            let residual = &residual[batch * m * n..(batch + 1) * m * n];
+            for (out, residual) in out.iter_mut().zip(residual) {
+                let kept = if params.accumulate == 1 { *out } else { 0.0 };
+                *out = kept + params.residual_scale * residual;
+            }
+            out_scale = 1.0;
+        }
+        gemm(
+            [m, n, k],
+            (out, Layout::row_major(n)),
+            out_scale,
+            (a, a_layout.at(batch * m * k)),
+            (b, b_layout.at(batch * k * n)),
+            Threads::All,
+        );
+    }
+}
+
+fn oracle(mut call: Call<'_, f64>) {
+    let params: Params = call.params();
+    let [m, n, k] = [params.m, params.n, params.k].map(|extent| call.length(extent));
+    let shape = oracle::dense::MatmulShape {
+        batch: params.batch_count as usize,
+        m,
+        n,
+        k,
+        transpose_a: params.transpose_a == 1,
+        transpose_b: params.transpose_b == 1,
+        accumulate: params.accumulate == 1,
+    };
+    let scale = f64::from(params.residual_scale);
+    let residual = (scale != 0.0).then(|| (call.f(2), scale));
+    oracle::dense::matmul(call.f(0), call.f(1), residual, call.f_mut(3), &shape);
+}
+
+fn cases() -> Vec<Case> {
+    let shapes = [[1, 1, 1], [5, 7, 3], [64, 64, 64], [67, 130, 33], [128, 65, 17], [200, 3, 130]];
+    let mut cases = Vec::new();
+    for (index, [m, n, k]) in shapes.into_iter().enumerate() {
+        for transposes in 0..4 {
+            let [ta, tb] = [transposes & 1, transposes >> 1];
+            let step = Step::of(Counts::default().with(Axis::Bytes, m));
+            let mut params = Params::new(
+                Extent::of(Axis::Bytes),
+                Extent::fixed(n),
+                Extent::fixed(k),
+                ta == 1,
+                tb == 1,
+            );
+            params.accumulate = (index % 2) as u32;
+            params.residual_scale = [0.0, 2.0, 1.0][index % 3];
+            params.batch_count = 1 + (index % 2) as u32;
+            let batch = params.batch_count as usize;
+            let seed = (index * 4 + transposes) as u64;
+            let name = format!("{m}x{n}x{k} batch {batch} transposes {ta}{tb}");
+            cases.push(
+                Case::new(name, &params, step)
+                    .f(values(seed, batch * m * k))
+                    .f(values(seed + 100, batch * k * n))
+                    .f(values(seed + 200, batch * m * n))
+                    .f(values(seed + 300, batch * m * n)),
+            );
+        }
+    }
+    cases
+}

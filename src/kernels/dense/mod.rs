@@ -1,0 +1,4 @@
+//! Matrix products and what is done to every element.
+
+pub mod gemm;
+pub mod matmul;

@@ -1,0 +1,168 @@
+//! What a kernel is: a name, its bindings, WGSL variants, a CPU variant, an oracle, a cost, cases.
+
+use super::{Call, Case, Counts};
+
+/// One kernel of the registry. Everything a test, the planner or a benchmark needs to know.
+pub struct Kernel {
+    /// The name of its file, oracle, test, bench and row in every table.
+    pub name: &'static str,
+    /// Size of its `Params` uniform in bytes.
+    pub params_bytes: usize,
+    /// Storage bindings in order; in WGSL they start at `@binding(2)`.
+    pub bindings: &'static [Binding],
+    /// WGSL variants, the base variant first.
+    pub variants: &'static [Variant],
+    /// Constants injected into the shader, computed from the parameters: they are part of the key
+    /// of the pipeline, so nothing that varies freely (M, N, K) may be among them.
+    pub constants: fn(&[u8]) -> Vec<(&'static str, u32)>,
+    /// Work under these counts.
+    pub cost: fn(&[u8], &Counts) -> Cost,
+    /// The CPU engine's own variant.
+    pub cpu: fn(Call<'_, f32>),
+    /// What is true, in double precision.
+    pub oracle: fn(Call<'_, f64>),
+    /// Inputs on which every variant must agree with the oracle.
+    pub cases: fn() -> Vec<Case>,
+}
+
+impl Kernel {
+    /// The variant of this name.
+    pub fn variant(&self, name: &str) -> Option<usize> {
+        self.variants.iter().position(|variant| variant.name == name)
+    }
+}
+
+/// No injected constants.
+pub fn no_constants(_params: &[u8]) -> Vec<(&'static str, u32)> {
+    Vec::new()
+}
+
+/// One storage binding of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The name of the variable in WGSL.
+    pub name: &'static str,
+    /// What the kernel does with it.
+    pub access: Access,
+    /// What it holds.
+    pub element: Element,
+}
+
+impl Binding {
+    /// An input.
+    pub const fn read(name: &'static str, element: Element) -> Self {
+        Self { name, access: Access::Read, element }
+    }
+
+    /// An output whose former contents do not matter.
+    pub const fn write(name: &'static str, element: Element) -> Self {
+        Self { name, access: Access::Write, element }
+    }
+
+    /// An output that the kernel also reads, or leaves partly as it was.
+    pub const fn update(name: &'static str, element: Element) -> Self {
+        Self { name, access: Access::Update, element }
+    }
+}
+
+/// How a kernel uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`, every element of the extent is overwritten.
+    Write,
+    /// `var<storage, read_write>`, read as well, or written in part.
+    Update,
+}
+
+/// Type of the elements of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    F32,
+    U32,
+}
+
+impl Element {
+    /// Size of one element on a device.
+    pub const fn bytes(self) -> usize {
+        4
+    }
+}
+
+/// One WGSL text of a kernel.
+#[derive(Clone, Copy)]
+pub struct Variant {
+    /// `base`, or what makes it different.
+    pub name: &'static str,
+    /// The WGSL before preprocessing.
+    pub source: &'static str,
+    /// Constants of this variant (tile sizes), beside those of the kernel.
+    pub defines: &'static [(&'static str, u32)],
+    /// What the device must have.
+    pub needs: Needs,
+    /// How many workgroups run for these parameters and capacities.
+    pub groups: fn(&[u8], &Counts) -> [u32; 3],
+}
+
+/// What a variant asks of a device beyond core WebGPU and its default limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// The type `f16`.
+    pub f16: bool,
+    /// Cooperative matrices of 16 x 16.
+    pub cooperative_matrix: bool,
+    /// Workgroup memory beyond the default 16 KiB.
+    pub workgroup_bytes: u32,
+    /// Invocations a workgroup beyond the default 256.
+    pub workgroup_invocations: u32,
+}
+
+impl Needs {
+    /// Core WebGPU and default limits.
+    pub const NOTHING: Self = Self {
+        subgroups: false,
+        f16: false,
+        cooperative_matrix: false,
+        workgroup_bytes: 0,
+        workgroup_invocations: 0,
+    };
+}
+
+/// What one dispatch costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Floating-point operations; a multiply-add counts two.
+    pub flops: u64,
+    pub read_bytes: u64,
+    pub written_bytes: u64,
+}
+
+/// Most workgroups that core WebGPU dispatches along one dimension.
+pub const MAX_GROUPS_PER_DIMENSION: u32 = 65_535;
+
+/// `count` workgroups, folded into two dimensions where one does not hold them. The shader takes
+/// `workgroup_id.x + workgroup_id.y * num_workgroups.x` and returns where that is too large.
+pub fn fold_groups(count: usize) -> [u32; 3] {
+    let count = u32::try_from(count).expect("workgroup counts fit 32 bits").max(1);
+    let rows = count.div_ceil(MAX_GROUPS_PER_DIMENSION);
+    [count.div_ceil(rows), rows, 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folded_groups_cover_the_count_within_the_limit() {
+        for count in [1, 2, 65_535, 65_536, 100_003, 10_000_019] {
+            let [x, y, z] = fold_groups(count);
+            assert!(x <= MAX_GROUPS_PER_DIMENSION && y <= MAX_GROUPS_PER_DIMENSION && z == 1);
+            assert!(
+                x as usize * y as usize >= count && (x as usize * y as usize) < count + x as usize
+            );
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Kernels: one name each for WGSL variants, a CPU variant, parameters, cost and test cases.
+//!
+//! [`REGISTRY`] lists them. From a line there follow, without further code, the comparison of
+//! every variant with its oracle on every engine, the reflection and translation tests, and a row
+//! in the benchmark.
+
+mod call;
+mod case;
+pub mod dense;
+mod extent;
+mod kernel;
+pub mod norm;
+mod registry;
+mod step;
+
+pub use call::{Call, HostBuffer, Slot};
+pub use case::{Case, POISON, element_of, integers, values};
+pub use extent::{AXIS_COUNT, Axis, Counts, Extent};
+pub use kernel::{
+    Access, Binding, Cost, Element, Kernel, MAX_GROUPS_PER_DIMENSION, Needs, Variant, fold_groups,
+    no_constants,
+};
+pub use registry::{REGISTRY, find};
+pub use step::Step;

@@ -1,0 +1,99 @@
+//! RMSNorm: `out = x / sqrt(mean(x²) + eps) * gain`, statistics in f32 (spec §5.1).
+//!
+//! x and out are [rows, cols], gain is [cols]; `inverse_rms` [rows] is kept for the backward pass.
+
+use crate::kernels::{
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
+    fold_groups, no_constants, values,
+};
+use crate::oracle;
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+/// The `Params` uniform of `norm/rms_norm.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    pub rows: Extent,
+    pub cols: u32,
+    pub eps: f32,
+}
+
+const _: () = assert!(size_of::<Params>() == 16);
+
+pub static KERNEL: Kernel = Kernel {
+    name: "rms_norm",
+    params_bytes: size_of::<Params>(),
+    bindings: &[
+        Binding::read("x", Element::F32),
+        Binding::read("gain", Element::F32),
+        Binding::write("out", Element::F32),
+        Binding::write("inverse_rms", Element::F32),
+    ],
+    variants: &[Variant {
+        name: "base",
+        source: include_str!("../../../shaders/norm/rms_norm.wgsl"),
+        defines: &[],
+        needs: Needs::NOTHING,
+        groups,
+    }],
+    constants: no_constants,
+    cost,
+    cpu,
+    oracle,
+    cases,
+};
+
+fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    fold_groups(params.rows.length(counts))
+}
+
+fn cost(params: &[u8], counts: &Counts) -> Cost {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let (rows, cols) = (params.rows.length(counts) as u64, u64::from(params.cols));
+    Cost {
+        flops: 4 * rows * cols,
+        read_bytes: 4 * (rows * cols + cols),
+        written_bytes: 4 * (rows * cols + rows),
+    }
+}
+
+fn cpu(mut call: Call<'_, f32>) {
+    let params: Params = call.params();
+    let (rows, cols) = (call.length(params.rows), params.cols as usize);
+    let (x, gain, out, inverse_rms) = (call.f(0), call.f(1), call.f_mut(2), call.f_mut(3));
+    let rows = out[..rows * cols]
+        .par_chunks_mut(cols)
+        .zip(&mut inverse_rms[..rows])
+        .zip(x[..rows * cols].par_chunks(cols));
+    rows.for_each(|((out, inverse), x)| {
+        let sum: f32 = x.iter().map(|value| value * value).sum();
+        *inverse = 1.0 / (sum / cols as f32 + params.eps).sqrt();
+        for ((out, x), gain) in out.iter_mut().zip(x).zip(gain) {
+            *out = x * *inverse * gain;
+        }
+    });
+}
+
+fn oracle(mut call: Call<'_, f64>) {
+    let params: Params = call.params();
+    let (rows, cols) = (call.length(params.rows), params.cols as usize);
+    let eps = f64::from(params.eps);
+    let (out, inverse_rms) = (call.f_mut(2), call.f_mut(3));
+    oracle::norm::rms_norm(call.f(0), call.f(1), out, inverse_rms, rows, cols, eps);
+}
+
+fn cases() -> Vec<Case> {
+    let shapes = [(1, 1), (1, 7), (3, 64), (5, 65), (17, 130), (70_000, 4), (2, 1024)];
+    let case = |(rows, cols): (usize, usize)| {
+        let params = Params { rows: Extent::of(Axis::Bytes), cols: cols as u32, eps: 1e-5 };
+        let step = Step::of(Counts::default().with(Axis::Bytes, rows));
+        Case::new(format!("rows {rows}, cols {cols}"), &params, step)
+            .f(values(rows as u64, rows * cols))
+            .f(values(cols as u64 + 1000, cols))
+            .out(rows * cols)
+            .out(rows)
+    };
+    shapes.into_iter().map(case).collect()
+}

@@ -1,0 +1,16 @@
+//! Rotary position embedding and range attention.
+
+#[allow(clippy::module_inception)] // a kernel's file bears the kernel's name
+pub mod attention;
+pub mod attention_delta;
+pub mod attention_key_grad;
+pub mod attention_query_grad;
+#[cfg(test)]
+mod case;
+pub mod rope;
+
+pub use attention::{AttentionInput, AttentionShape, Columns, ColumnsMut, NO_KEYS, attention};
+pub use attention_delta::attention_delta;
+pub use attention_key_grad::attention_key_grad;
+pub use attention_query_grad::{AttentionUpstream, attention_query_grad};
+pub use rope::{RopeShape, rope};

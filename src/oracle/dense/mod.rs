@@ -1,0 +1,13 @@
+//! Dense arithmetic: matrix products and elementwise functions.
+
+pub mod add;
+pub mod copy;
+pub mod fill;
+pub mod matmul;
+pub mod swiglu;
+
+pub use add::add;
+pub use copy::copy;
+pub use fill::fill;
+pub use matmul::{MatmulShape, matmul};
+pub use swiglu::{swiglu, swiglu_grad};

@@ -1,0 +1,5 @@
+//! WGSL text: includes, variants and the header each target wants.
+
+mod assemble;
+
+pub use assemble::{Target, assemble};
