@@ -1,0 +1,7 @@
+//! Layers: functions that add ops to a graph. They know names of parameters and nothing of devices.
+
+mod block;
+mod cross_attention;
+
+pub use block::{SelfAttentionInputs, block, rope_table, rope_table_name};
+pub use cross_attention::{CrossAttention, cross_attention};
