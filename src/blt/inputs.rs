@@ -1,7 +1,7 @@
 //! What a step hands to the graphs of the models: names and shapes of the inputs, and how the
 //! tables of a batch become their contents.
 
-use super::tables::{BltTables, ByteTables, CsrRows, EntropyTables, Ranges};
+use super::tables::{BltTables, ByteTables, CsrRows, EntropyTables};
 use crate::engine::Inputs;
 use crate::graph::{Graph, TensorId};
 use crate::kernels::{Axis, Counts, Element, Extent};
@@ -69,10 +69,8 @@ pub(super) fn targets(graph: &mut Graph) -> [TensorId; 2] {
 pub fn entropy_inputs(tables: &EntropyTables) -> (Counts, Inputs) {
     let mut inputs = Inputs::default();
     set_bytes(&mut inputs, &tables.bytes);
-    set_lists(&mut inputs, "byte_rows", &tables.byte_rows);
-    let counts = Counts::default()
-        .with(Axis::Bytes, tables.bytes.byte_count())
-        .with(Axis::ByteRows, tables.byte_rows.touched_count());
+    let counts = Counts::default().with(Axis::Bytes, tables.bytes.byte_count());
+    let counts = set_lists(&mut inputs, "byte_rows", &tables.byte_rows, counts, Axis::ByteRows);
     (counts, inputs)
 }
 
@@ -80,24 +78,36 @@ pub fn entropy_inputs(tables: &EntropyTables) -> (Counts, Inputs) {
 pub fn blt_inputs(tables: &BltTables) -> (Counts, Inputs) {
     let mut inputs = Inputs::default();
     set_bytes(&mut inputs, &tables.bytes);
-    set_lists(&mut inputs, "byte_rows", &tables.byte_rows);
     let patches = &tables.patches;
-    inputs.set_u("patch_position", patches.position.clone());
-    inputs.set_u("patch_byte_range", patches.byte_range.clone());
-    set_ranges(&mut inputs, "patch", &patches.ranges);
-    set_ranges(&mut inputs, "pool", &patches.pool);
-    set_ranges(&mut inputs, "unpool", &patches.unpool);
-    inputs.set_u("byte_decoder_patch", patches.byte_decoder_patch.clone());
+    let mut set = |name: &str, values: &Vec<u32>| inputs.set_u(name, values.clone());
+    set("patch_position", &patches.patch_position);
+    set("patch_byte_range", &patches.patch_byte_range);
+    set("patch_key_range", &patches.patch_key_range);
+    set("patch_query_range", &patches.patch_query_range);
+    set("pool_key_range", &patches.pool_key_range);
+    set("pool_query_range", &patches.pool_query_range);
+    set("unpool_key_range", &patches.unpool_key_range);
+    set("unpool_query_range", &patches.unpool_query_range);
+    set("byte_decoder_patch", &patches.byte_decoder_patch);
     if let Some(ranges) = &tables.decoder_ranges {
-        set_ranges(&mut inputs, "decoder_byte", ranges);
+        set("decoder_byte_key_range", &ranges.key_range);
+        set("decoder_byte_query_range", &ranges.query_range);
     }
     let mut counts = Counts::default()
         .with(Axis::Bytes, tables.bytes.byte_count())
-        .with(Axis::Patches, patches.patch_count())
-        .with(Axis::ByteRows, tables.byte_rows.touched_count());
+        .with(Axis::Patches, patches.patch_count());
+    let mut lists = vec![("byte_rows", &tables.byte_rows, Axis::ByteRows)];
     if let Some(rows) = &tables.hash_rows {
-        set_lists(&mut inputs, "hash_rows", rows);
-        counts = counts.with(Axis::HashRows, rows.touched_count());
+        lists.push(("hash_rows", rows, Axis::HashRows));
+    }
+    if let Some(gather) = &tables.gather {
+        inputs.set_u("patch_last_bytes", gather.byte_index.clone());
+        lists.push(("seen_bytes", &gather.slots, Axis::SeenBytes));
+    }
+    let seen_patches = CsrRows::new(&patches.byte_decoder_patch);
+    lists.push(("seen_patches", &seen_patches, Axis::SeenPatches));
+    for (name, rows, axis) in lists {
+        counts = set_lists(&mut inputs, name, rows, counts, axis);
     }
     (counts, inputs)
 }
@@ -106,18 +116,22 @@ fn set_bytes(inputs: &mut Inputs, bytes: &ByteTables) {
     inputs.set_u("ids", bytes.ids.clone());
     inputs.set_u("targets", bytes.targets.clone());
     inputs.set_f("weights", bytes.weights.clone());
-    inputs.set_u("byte_position", bytes.position.clone());
+    inputs.set_u("byte_position", bytes.byte_position.clone());
     inputs.set_u("row_start", bytes.row_start.clone());
-    set_ranges(inputs, "byte", &bytes.ranges);
+    inputs.set_u("byte_key_range", bytes.byte_key_range.clone());
+    inputs.set_u("byte_query_range", bytes.byte_query_range.clone());
 }
 
-fn set_ranges(inputs: &mut Inputs, name: &str, ranges: &Ranges) {
-    inputs.set_u(&format!("{name}_key_range"), ranges.key.clone());
-    inputs.set_u(&format!("{name}_query_range"), ranges.query.clone());
-}
-
-fn set_lists(inputs: &mut Inputs, name: &str, rows: &CsrRows) {
+fn set_lists(
+    inputs: &mut Inputs,
+    name: &str,
+    rows: &CsrRows,
+    counts: Counts,
+    axis: Axis,
+) -> Counts {
+    let ranges = rows.offsets.windows(2).flat_map(|pair| [pair[0], pair[1]]).collect();
     inputs.set_u(&format!("{name}.rows"), rows.rows.clone());
-    inputs.set_u(&format!("{name}.ranges"), rows.ranges());
+    inputs.set_u(&format!("{name}.ranges"), ranges);
     inputs.set_u(&format!("{name}.entries"), rows.entries.clone());
+    counts.with(axis, rows.touched_count())
 }

@@ -268,7 +268,7 @@ impl Graph {
         self.node(op, &[ids, row_start, powers], &[(rows, table_count, Element::U32)])[0]
     }
 
-    /// Rows of `table` [260, cols] by ids [rows, 1]; `lists` are the touched rows, offsets and
+    /// Rows of `table` [260, cols] by ids [rows, 1]; `lists` are the touched rows, ranges and
     /// entries that its gradient needs.
     pub fn byte_embedding(
         &mut self,
@@ -338,9 +338,10 @@ impl Graph {
         self.node(Op::Entropy, &[logits], &[(rows, 1, Element::F32)])[0]
     }
 
-    /// Sum of x [rows, 1].
-    pub fn sum(&mut self, x: TensorId) -> TensorId {
-        self.node(Op::Sum, &[x], &[(Extent::fixed(1), 1, Element::F32)])[0]
+    /// Adds the sum of x [rows, 1] to a tensor [1, 1] of the Store, where it adds up over replays.
+    pub fn accumulate_sum(&mut self, x: TensorId, name: &str) {
+        let sum = self.node(Op::Sum, &[x], &[(Extent::fixed(1), 1, Element::F32)])[0];
+        self.tensors[sum.0].source = Source::Accumulated(name.to_owned());
     }
 
     /// Appends a node whose outputs are new computed tensors of these shapes.

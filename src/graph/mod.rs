@@ -1,8 +1,20 @@
 //! The graph runtime: ops and shapes, autodiff, fusion, lifetimes, and what comes out of them, a
 //! [`Recording`] as plain data.
 
+mod autodiff;
+#[allow(clippy::module_inception, reason = "the file is named after its one type")]
+mod graph;
+mod lifetimes;
+mod lower;
+mod op;
+mod passes;
 mod recording;
 mod store;
 
+pub use autodiff::{Seed, differentiate, gradient_name};
+pub use graph::{Graph, Node, Source, Tensor, TensorId};
+pub use lower::compile;
+pub use op::{AttentionShape, Op, PoolKind};
+pub use passes::{fuse_residuals, remove_dead_code};
 pub use recording::{BufferId, Dispatch, Input, Output, Recording, Region, Transient};
 pub use store::{ALIGNMENT, Arena, ArenaId, NewTensor, Placement, Shard, StoreLayout};

@@ -35,10 +35,10 @@ pub enum Op {
     ByteEmbedding,
     /// `x` plus the rows of the hash tables, in table order; inputs x, hash_ids, table.
     HashEmbedding { table_count: usize, rows_per_table: usize },
-    /// Sum of the rows of dout by touched row; inputs rows, offsets, entries, dout; adds to the
+    /// Sum of the rows of dout by touched row; inputs rows, ranges, entries, dout; adds to the
     /// gradient of a table.
     ScatterAdd,
-    /// Rows of x by index; inputs x, index, then the inverse lists rows, offsets, entries.
+    /// Rows of x by index; inputs x, index, then the inverse lists rows, ranges, entries.
     GatherRows,
     /// Pooling of the bytes of every patch, each kind `cols` columns wide (spec §7); inputs x,
     /// byte range of every patch.

@@ -26,16 +26,22 @@ pub enum Axis {
     HashRows = 4,
     /// Independent rows of the batch.
     Rows = 5,
+    /// Patches that some byte of the decoder looks at.
+    SeenPatches = 6,
+    /// Bytes that are part of a concatenated patch vector.
+    SeenBytes = 7,
 }
 
 impl Axis {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::One, "1"),
         (Self::Bytes, "bytes"),
         (Self::Patches, "patches"),
         (Self::ByteRows, "byte_rows"),
         (Self::HashRows, "hash_rows"),
         (Self::Rows, "rows"),
+        (Self::SeenPatches, "seen_patches"),
+        (Self::SeenBytes, "seen_bytes"),
     ];
 }
 
@@ -122,6 +128,12 @@ impl Counts {
     /// Whether every count fits the same count of `capacity`.
     pub fn fit(&self, capacity: &Self) -> bool {
         self.0.iter().zip(&capacity.0).all(|(count, capacity)| count <= capacity)
+    }
+
+    /// The larger of the two counts of every axis.
+    #[must_use]
+    pub fn max(&self, other: &Self) -> Self {
+        Self(std::array::from_fn(|axis| self.0[axis].max(other.0[axis])))
     }
 
     /// Every count rounded up to a bucket, 2^n or 1.5 x 2^n, so that few plans serve many sizes.

@@ -86,7 +86,7 @@ fn mlp(
 
 /// The name in the Store of the rotary table of a stack.
 pub fn rope_table_name(config: &TransformerConfig) -> String {
-    format!("rope.{}.{}", config.rope_theta, config.head_dim)
+    format!("rope.{}.{}.{}", config.rope_theta, config.head_dim, config.max_positions)
 }
 
 /// Cosines and sines of every position, interleaved by pair: [position_count, head_dim] (spec

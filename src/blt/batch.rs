@@ -1,0 +1,104 @@
+//! A batch: rows of text as the counts and inputs of one replay.
+
+use super::config::{BltConfig, CrossAttentionConfig, HashEmbeddingConfig, ModelConfig, Semantics};
+use super::hash::HashConfig;
+use super::inputs::{blt_inputs, entropy_inputs};
+use super::tables::{BltTables, Documents, EntropyTables, Row, TableOptions};
+use crate::engine::Inputs;
+use crate::error::{Error, Result};
+use crate::kernels::Counts;
+
+/// Rows ready for a replay of any plan of their model.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub counts: Counts,
+    pub inputs: Inputs,
+    /// Sum of the weights of all targets: what their nats are divided by.
+    pub target_count: f64,
+}
+
+impl Batch {
+    /// The tables of `rows` for a model. A row of a BLT carries patch lengths that sum to its
+    /// number of ids plus one; a row of an entropy model carries none.
+    ///
+    /// # Errors
+    /// If a row contradicts itself or is longer than the model's positions.
+    pub fn new(config: &ModelConfig, rows: &[Row]) -> Result<Self> {
+        let (counts, inputs) = match config {
+            ModelConfig::Entropy(config) => {
+                check_length("bytes", byte_counts(rows), config.transformer.max_positions)?;
+                let window = window(config.transformer.window);
+                let tables = EntropyTables::new(rows, documents(config.semantics), window)?;
+                entropy_inputs(&tables)
+            }
+            ModelConfig::Blt(config) => {
+                let local = config.encoder.max_positions.min(config.decoder.max_positions);
+                check_length("bytes", byte_counts(rows), local)?;
+                let patch_counts = rows.iter().map(|row| row.patch_lengths.len());
+                check_length("patches", patch_counts, config.global.max_positions)?;
+                blt_inputs(&BltTables::new(rows, &table_options(config))?)
+            }
+        };
+        let weights = rows.iter().flat_map(|row| &row.weights);
+        let target_count = weights.map(|&weight| f64::from(weight)).sum();
+        Ok(Self { counts, inputs, target_count })
+    }
+}
+
+fn byte_counts(rows: &[Row]) -> impl Iterator<Item = usize> {
+    rows.iter().map(|row| row.ids.len())
+}
+
+fn check_length(
+    what: &str,
+    mut counts: impl Iterator<Item = usize>,
+    available: usize,
+) -> Result<()> {
+    match counts.find(|&count| count > available) {
+        None => Ok(()),
+        Some(needed) => Err(Error::Limit {
+            limit: format!("positions of a row, in {what}"),
+            needed: needed as u64,
+            available: available as u64,
+            hint: "cut the text, or use a model with more positions".into(),
+        }),
+    }
+}
+
+fn documents(semantics: Semantics) -> Documents {
+    match semantics {
+        Semantics::Reference => Documents::Reference,
+        Semantics::Transformers => Documents::Ignored,
+    }
+}
+
+fn window(window: Option<usize>) -> Option<u32> {
+    window.map(|window| u32::try_from(window).unwrap_or(u32::MAX))
+}
+
+/// What the tables of this model's batches depend on.
+pub fn table_options(config: &BltConfig) -> TableOptions {
+    let cross_window = |cross: &Option<CrossAttentionConfig>| match cross {
+        Some(cross) => window(cross.window),
+        None => None,
+    };
+    TableOptions {
+        documents: documents(config.semantics),
+        encoder_window: window(config.encoder.window),
+        decoder_window: window(config.decoder.window),
+        pool_window: cross_window(&config.encoder_cross_attention),
+        unpool_window: cross_window(&config.decoder_cross_attention),
+        hash: (config.hash.table_count() > 0).then(|| hash_config(&config.hash)),
+        concat_patch_size: config.pooling.is_empty().then_some(config.patching.patch_size as u32),
+    }
+}
+
+/// The hashed n-grams of a model as the hash itself sees them.
+pub fn hash_config(config: &HashEmbeddingConfig) -> HashConfig {
+    HashConfig {
+        group_sizes: config.group_sizes.iter().map(|&size| size as u32).collect(),
+        function_count: config.function_count as u32,
+        rows_per_table: config.rows_per_table as u32,
+    }
+}
+

@@ -1,0 +1,182 @@
+//! A model on an engine: its configuration, and a Store with its weights.
+
+use super::config::{BltConfig, EntropyConfig, ModelConfig, TransformerConfig};
+use super::parameters::{ParameterSpec, parameters};
+use super::programs::{TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH};
+use super::{batch, model};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::graph::{Graph, NewTensor, StoreLayout, compile, gradient_name};
+use crate::kernels::{Counts, Element, embedding, optim};
+use crate::nn::{rope_table, rope_table_name};
+
+/// The class of arenas that holds the weights.
+pub const WEIGHTS: &str = "weights";
+/// Gradients, one for every weight.
+pub const GRADIENTS: &str = "gradients";
+/// First moments of AdamW.
+pub const MOMENT1: &str = "moment1";
+/// Second moments of AdamW.
+pub const MOMENT2: &str = "moment2";
+
+/// A model whose weights lie in a Store.
+pub struct LoadedModel<E: Engine> {
+    pub config: ModelConfig,
+    pub parameters: Vec<ParameterSpec>,
+    pub layout: StoreLayout,
+    pub store: E::Store,
+}
+
+impl<E: Engine> LoadedModel<E> {
+    /// A model with zero weights and its constants in place; with `training`, room for gradients
+    /// and moments too.
+    ///
+    /// # Errors
+    /// If the device has not the memory, or a tensor exceeds one binding.
+    pub async fn create(engine: &E, config: ModelConfig, training: bool) -> Result<Self> {
+        let parameters = parameters(&config);
+        let layout = layout(&config, &parameters, training, engine.max_binding_elements())?;
+        let store = engine.create_store(&layout).await?;
+        let model = Self { config, parameters, layout, store };
+        model.write_constants(engine)?;
+        Ok(model)
+    }
+
+    /// Overwrites a tensor by its name.
+    ///
+    /// # Errors
+    /// If there is no such tensor, or it has another number of elements.
+    pub fn write(&self, engine: &E, name: &str, values: &[f32]) -> Result<()> {
+        engine.write_tensor(&self.store, self.layout.require(name)?, values)
+    }
+
+    /// Reads a tensor by its name.
+    ///
+    /// # Errors
+    /// If there is no such tensor or the device is lost.
+    pub async fn read(&self, engine: &E, name: &str) -> Result<Vec<f32>> {
+        engine.read_tensor(&self.store, self.layout.require(name)?).await
+    }
+
+    fn write_constants(&self, engine: &E) -> Result<()> {
+        for stack in stacks(&self.config) {
+            let table = rope_table(stack, stack.max_positions);
+            self.write(engine, &rope_table_name(stack), &table)?;
+        }
+        if let Some(config) = hashed(&self.config) {
+            let hash = batch::hash_config(&config.hash);
+            let words = embedding::hash_ids::power_words(
+                &hash.table_sizes(),
+                &hash.powers(),
+                hash.wrap_remainder(),
+            );
+            let words: Vec<_> = words.into_iter().map(f32::from_bits).collect();
+            self.write(engine, "hash.powers", &words)?;
+        }
+        self.write(engine, TRAIN_STATE, &optim::train_state::INITIAL)
+    }
+}
+
+/// A plan that grows: compiled for the largest counts it has met, rounded up to buckets.
+pub struct PlanSlot<E: Engine> {
+    name: &'static str,
+    build: fn(&ModelConfig) -> Result<Graph>,
+    compiled: Option<(Counts, E::Plan)>,
+}
+
+impl<E: Engine> PlanSlot<E> {
+    /// A plan of this graph, not compiled yet.
+    pub fn new(name: &'static str, build: fn(&ModelConfig) -> Result<Graph>) -> Self {
+        Self { name, build, compiled: None }
+    }
+
+    /// The plan, compiled anew if these counts do not fit it.
+    ///
+    /// # Errors
+    /// If the device has not the memory or refuses a shader.
+    pub async fn get(
+        &mut self,
+        engine: &E,
+        model: &LoadedModel<E>,
+        counts: &Counts,
+    ) -> Result<&E::Plan> {
+        let fits = self.compiled.as_ref().is_some_and(|(capacity, _)| counts.fit(capacity));
+        if !fits {
+            let before = self.compiled.take().map_or_else(Counts::default, |(before, _)| before);
+            let capacity = counts.bucketed().max(&before);
+            let graph = (self.build)(&model.config)?;
+            let recording = compile(graph, self.name, &model.layout, capacity)?;
+            let plan = engine.compile(&model.store, recording).await?;
+            self.compiled = Some((capacity, plan));
+        }
+        let (_, plan) = self.compiled.as_ref().expect("the plan was compiled above");
+        Ok(plan)
+    }
+}
+
+/// Where everything of a model lies in its Store.
+fn layout(
+    config: &ModelConfig,
+    parameters: &[ParameterSpec],
+    training: bool,
+    max_elements: usize,
+) -> Result<StoreLayout> {
+    let mut layout = StoreLayout::default();
+    layout.place(WEIGHTS, Element::F32, &groups(parameters), max_elements)?;
+    if training {
+        layout.place_like(GRADIENTS, WEIGHTS, gradient_name);
+        layout.place_like(MOMENT1, WEIGHTS, |name| format!("{name}.{MOMENT1}"));
+        layout.place_like(MOMENT2, WEIGHTS, |name| format!("{name}.{MOMENT2}"));
+    }
+    let alone = |name: &str, rows, cols| (None, vec![(name.to_owned(), rows, cols)]);
+    let state = [alone(TRAIN_STATE, 1, TRAIN_STATE_LENGTH)];
+    layout.place("state", Element::F32, &state, max_elements)?;
+    layout.place("nats", Element::F32, &[alone(TRAIN_NATS, 1, 1)], max_elements)?;
+    let tables: Vec<_> = stacks(config)
+        .into_iter()
+        .map(|stack| alone(&rope_table_name(stack), stack.max_positions, stack.head_dim))
+        .collect();
+    layout.place("constants", Element::F32, &tables, max_elements)?;
+    if let Some(config) = hashed(config) {
+        let words = [alone("hash.powers", config.hash.table_count(), model::HASH_POWER_WORDS)];
+        layout.place("hash", Element::U32, &words, max_elements)?;
+    }
+    Ok(layout)
+}
+
+/// Parameters that lie side by side, as groups under the group's name.
+fn groups(parameters: &[ParameterSpec]) -> Vec<(Option<String>, Vec<NewTensor>)> {
+    let mut groups: Vec<(Option<String>, Vec<NewTensor>)> = Vec::new();
+    for spec in parameters {
+        let tensor = (spec.name.clone(), spec.rows, spec.cols);
+        match groups.last_mut() {
+            Some((Some(group), tensors)) if Some(&*group) == spec.group.as_ref() => {
+                tensors.push(tensor);
+            }
+            _ => groups.push((spec.group.clone(), vec![tensor])),
+        }
+    }
+    groups
+}
+
+/// The stacks of a model that need a rotary table, each table once.
+fn stacks(config: &ModelConfig) -> Vec<&TransformerConfig> {
+    let all = match config {
+        ModelConfig::Entropy(EntropyConfig { transformer, .. }) => vec![transformer],
+        ModelConfig::Blt(config) => vec![&config.encoder, &config.global, &config.decoder],
+    };
+    let mut stacks: Vec<&TransformerConfig> = Vec::new();
+    for stack in all {
+        if !stacks.iter().any(|known| rope_table_name(known) == rope_table_name(stack)) {
+            stacks.push(stack);
+        }
+    }
+    stacks
+}
+
+fn hashed(config: &ModelConfig) -> Option<&BltConfig> {
+    match config {
+        ModelConfig::Blt(config) if config.hash.table_count() > 0 => Some(config),
+        _ => None,
+    }
+}

@@ -1,0 +1,25 @@
+//! The Byte Latent Transformer and its entropy model: configuration, parameters, patching, index
+//! tables, and the functions that build their graphs.
+
+mod batch;
+pub mod config;
+mod entropy_model;
+pub mod hash;
+pub mod init;
+mod inputs;
+mod loaded;
+mod model;
+pub mod parameters;
+pub mod patching;
+mod programs;
+pub mod tables;
+
+pub use batch::{Batch, hash_config, table_options};
+pub use entropy_model::entropy_logits;
+pub use inputs::{blt_inputs, entropy_inputs};
+pub use loaded::{GRADIENTS, LoadedModel, MOMENT1, MOMENT2, PlanSlot, WEIGHTS};
+pub use model::blt_logits;
+pub use programs::{
+    ENTROPY_PREFIX, TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, entropies_graph, evaluation_graph, forward_graph,
+    logits, training_graph,
+};

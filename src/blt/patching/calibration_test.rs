@@ -1,0 +1,135 @@
+//! Tests of the calibration against trying every threshold there is.
+
+use super::*;
+use proptest::prelude::*;
+
+fn entropy() -> Patching {
+    Patching::new(PatchingMode::Entropy { threshold: 0.0 })
+}
+
+fn monotonic() -> Patching {
+    Patching::new(PatchingMode::Monotonic { threshold: 0.0 })
+}
+
+fn with_threshold(patching: &Patching, threshold: f32) -> Patching {
+    let mode = match patching.mode {
+        PatchingMode::Monotonic { .. } => PatchingMode::Monotonic { threshold },
+        _ => PatchingMode::Entropy { threshold },
+    };
+    Patching { mode, ..*patching }
+}
+
+/// Mean length and number of patches by cutting every document.
+fn measure(patching: &Patching, documents: &[Vec<f32>]) -> (f64, u64) {
+    let lengths: Vec<u32> = documents
+        .iter()
+        .flat_map(|document| patching.patch_lengths(&vec![5; document.len()], document).unwrap())
+        .collect();
+    let position_count: u64 = lengths.iter().copied().map(u64::from).sum();
+    (position_count as f64 / lengths.len() as f64, lengths.len() as u64)
+}
+
+#[test]
+fn a_mean_that_can_be_met_is_met() {
+    // Nine ids and the virtual token: starts 0 and 1, then one for each of the eight scores above.
+    let document = vec![9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+    let found = calibrate_threshold(&entropy(), std::slice::from_ref(&document), 2.5).unwrap();
+    assert_eq!((found.position_count, found.patch_count), (10, 4));
+    assert_eq!((found.threshold, found.bytes_per_patch), (6.5, 2.5), "7 and 8 are above");
+    let found = calibrate_threshold(&monotonic(), &[document], 2.5).unwrap();
+    assert_eq!(found.patch_count, 3, "all rises are equal: all or none, and none is nearer");
+}
+
+#[test]
+fn a_mean_out_of_reach_gives_the_end_of_the_range() {
+    let documents = [vec![0.5, 0.0, 0.25, 0.5], vec![0.0]];
+    let shortest = calibrate_threshold(&entropy(), &documents, 1.0).unwrap();
+    assert_eq!((shortest.patch_count, shortest.bytes_per_patch), (7, 1.0));
+    let longest = calibrate_threshold(&entropy(), &documents, 1e9).unwrap();
+    assert_eq!((longest.patch_count, longest.position_count), (4, 7));
+    for found in [shortest, longest] {
+        let (reached, _) = measure(&with_threshold(&entropy(), found.threshold), &documents);
+        assert_eq!(reached, found.bytes_per_patch);
+    }
+    let nothing_to_choose = calibrate_threshold(&entropy(), &[[1.0]], 4.5).unwrap();
+    assert_eq!((nothing_to_choose.threshold, nothing_to_choose.patch_count), (0.0, 2));
+}
+
+#[test]
+fn of_two_equally_near_means_the_lower_threshold_is_taken() {
+    // Six positions in two or in three patches.
+    let documents = [vec![0.0, 1.0, 0.0, 0.0, 0.0]];
+    let found = calibrate_threshold(&entropy(), &documents, 2.5).unwrap();
+    assert_eq!((found.patch_count, found.threshold), (3, 0.5));
+}
+
+#[test]
+fn scores_of_forced_starts_do_not_count() {
+    // The rise of 5 belongs to position 2, which starts anyway; those of 1 and 2 decide.
+    let found = calibrate_threshold(&monotonic(), &[[0.0, 5.0, 6.0, 8.0]], 1.25).unwrap();
+    assert_eq!((found.patch_count, found.threshold), (4, 1.5));
+    let found = calibrate_threshold(&monotonic(), &[[0.0, 5.0, 6.0, 8.0]], 9.0).unwrap();
+    assert_eq!((found.patch_count, found.threshold), (3, 2.0 + MARGIN));
+}
+
+#[test]
+fn between_neighbouring_floats_the_lower_is_the_threshold() {
+    let mut under = 1.0_f32;
+    for _ in 0..4 {
+        assert_eq!(threshold_of_step(&[under, under.next_up()], 1), under);
+        under = under.next_up();
+    }
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let message = |patching: Patching, documents: &[Vec<f32>], wanted| {
+        calibrate_threshold(&patching, documents, wanted).unwrap_err().to_string()
+    };
+    let one = [vec![1.0]];
+    assert!(message(entropy(), &[], 4.5).contains("at least one document, got none"));
+    assert!(message(entropy(), &[vec![1.0], vec![]], 4.5).starts_with("document 1 of"));
+    let nan = message(entropy(), &[vec![1.0, f32::NAN]], 4.5);
+    assert!(nan.contains("entropies[1]: expected a finite number"), "{nan}");
+    for wanted in [0.5, f64::NAN, f64::INFINITY] {
+        assert!(message(entropy(), &one, wanted).starts_with("wanted bytes per patch: "));
+    }
+    let space = message(Patching::new(PatchingMode::Space), &one, 4.5);
+    assert!(space.ends_with("expected entropy or monotonic patching, got space"), "{space}");
+    let zero = Patching { max_patch_length: Some(0), ..entropy() };
+    assert!(message(zero, &one, 4.5).contains("max_patch_length"));
+}
+
+proptest! {
+    #[test]
+    fn no_threshold_does_better(
+        documents in proptest::collection::vec(
+            // Few distinct values, so that ties are common, and some of all kinds.
+            proptest::collection::vec(
+                prop_oneof![(0_u8..6).prop_map(|v| f32::from(v) / 4.0), 0.0_f32..5.56], 1..30),
+            1..5,
+        ),
+        wanted in 1.0_f64..12.0,
+        is_monotonic: bool,
+        max_patch_length in proptest::option::of(1_u32..6),
+        include_next_token: bool,
+    ) {
+        let mode = if is_monotonic { monotonic() } else { entropy() };
+        let patching = Patching { max_patch_length, include_next_token, ..mode };
+        let found = calibrate_threshold(&patching, &documents, wanted).unwrap();
+        let (reached, patch_count) =
+            measure(&with_threshold(&patching, found.threshold), &documents);
+        prop_assert_eq!((reached, patch_count), (found.bytes_per_patch, found.patch_count));
+
+        let mut candidates = vec![-100.0_f32, 100.0];
+        for document in &documents {
+            candidates.extend(document);
+            candidates.extend(document.windows(2).map(|pair| pair[1] - pair[0]));
+        }
+        for candidate in candidates {
+            let (other, _) = measure(&with_threshold(&patching, candidate), &documents);
+            prop_assert!((found.bytes_per_patch - wanted).abs() <= (other - wanted).abs(),
+                "{found:?} is worse than {candidate}, which gives {other}");
+        }
+    }
+}

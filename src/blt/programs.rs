@@ -1,0 +1,86 @@
+//! The graphs that jobs compile: training, evaluation, scoring.
+
+use super::config::ModelConfig;
+use super::{blt_logits, entropy_logits, inputs};
+use crate::error::Result;
+use crate::graph::{Graph, TensorId, differentiate};
+use crate::kernels::Element;
+
+/// The tensor [1, 16] of the Store that holds the state of training on the device.
+pub const TRAIN_STATE: &str = "train_state";
+/// Numbers in it.
+pub const TRAIN_STATE_LENGTH: usize = 16;
+/// The tensor [1, 1] of the Store in which the nats of all training targets add up.
+pub const TRAIN_NATS: &str = "train_nats";
+
+/// Logits [bytes, 260] of either model.
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn logits(graph: &mut Graph, config: &ModelConfig) -> Result<TensorId> {
+    match config {
+        ModelConfig::Blt(config) => blt_logits(graph, config),
+        ModelConfig::Entropy(config) => entropy_logits(graph, config, ENTROPY_PREFIX),
+    }
+}
+
+/// What the names of a lone entropy model's tensors begin with.
+pub const ENTROPY_PREFIX: &str = "model.patcher.";
+
+fn nats(graph: &mut Graph, logits: TensorId) -> TensorId {
+    let [targets, weights] = inputs::targets(graph);
+    let state = graph.constant(TRAIN_STATE, 1, TRAIN_STATE_LENGTH, Element::F32);
+    graph.cross_entropy(logits, targets, weights, state)
+}
+
+/// One micro-batch of training: forward, backward, gradients added to the Store, nats added to
+/// [`TRAIN_NATS`].
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn training_graph(config: &ModelConfig) -> Result<Graph> {
+    let mut graph = Graph::default();
+    let logits = logits(&mut graph, config)?;
+    let nats = nats(&mut graph, logits);
+    graph.accumulate_sum(nats, TRAIN_NATS);
+    let seed = graph.cross_entropy_seed(nats);
+    differentiate(&mut graph, &[seed], &[])?;
+    Ok(graph)
+}
+
+/// Evaluation: output `nats` [bytes, 1].
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn evaluation_graph(config: &ModelConfig) -> Result<Graph> {
+    let mut graph = Graph::default();
+    let logits = logits(&mut graph, config)?;
+    let nats = nats(&mut graph, logits);
+    graph.output("nats", nats);
+    Ok(graph)
+}
+
+/// Forward: outputs `logits` [bytes, 260] and `entropies` [bytes, 1], in nats.
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn forward_graph(config: &ModelConfig) -> Result<Graph> {
+    let mut graph = Graph::default();
+    let logits = logits(&mut graph, config)?;
+    graph.output("logits", logits);
+    let entropies = graph.entropy(logits);
+    graph.output("entropies", entropies);
+    Ok(graph)
+}
+
+/// Scoring: output `entropies` [bytes, 1], in nats.
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn entropies_graph(config: &ModelConfig) -> Result<Graph> {
+    let mut graph = Graph::default();
+    let logits = logits(&mut graph, config)?;
+    let entropies = graph.entropy(logits);
+    graph.output("entropies", entropies);
+    Ok(graph)
+}

@@ -1,0 +1,118 @@
+//! A device chosen at run time: the CPU engine or a GPU, behind one type.
+
+use crate::cpu::{HostEngine, HostPlan, HostStore};
+use crate::engine::{Engine, Inputs};
+use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu::{Context, ContextOptions, DeviceKind, GpuEngine, GpuPlan, GpuStore};
+use crate::graph::{ArenaId, Recording, StoreLayout};
+use crate::kernels::Step;
+
+/// One of the engines.
+pub enum Device {
+    Cpu(HostEngine<f32>),
+    #[cfg(feature = "gpu")]
+    Gpu(Box<GpuEngine>),
+}
+
+/// Its Stores.
+pub enum DeviceStore {
+    Cpu(HostStore<f32>),
+    #[cfg(feature = "gpu")]
+    Gpu(GpuStore),
+}
+
+/// Its plans.
+pub enum DevicePlan {
+    Cpu(Box<HostPlan<f32>>),
+    #[cfg(feature = "gpu")]
+    Gpu(Box<GpuPlan>),
+}
+
+/// Calls the method of whichever engine it is, with the store or plan that belongs to it.
+macro_rules! dispatch {
+    ($self:ident, $handle:ident: $kind:ident, |$engine:ident, $inner:ident| $body:expr) => {
+        match ($self, $handle) {
+            (Device::Cpu($engine), $kind::Cpu($inner)) => $body,
+            #[cfg(feature = "gpu")]
+            (Device::Gpu($engine), $kind::Gpu($inner)) => $body,
+            #[cfg(feature = "gpu")]
+            _ => unreachable!("a store or plan is used with the device that made it"),
+        }
+    };
+}
+
+impl Engine for Device {
+    type Store = DeviceStore;
+    type Plan = DevicePlan;
+
+    fn name(&self) -> String {
+        match self {
+            Self::Cpu(engine) => engine.name(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.name(),
+        }
+    }
+
+    fn max_binding_elements(&self) -> usize {
+        match self {
+            Self::Cpu(engine) => engine.max_binding_elements(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.max_binding_elements(),
+        }
+    }
+
+    async fn create_store(&self, layout: &StoreLayout) -> Result<DeviceStore> {
+        Ok(match self {
+            Self::Cpu(engine) => DeviceStore::Cpu(engine.create_store(layout).await?),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => DeviceStore::Gpu(engine.create_store(layout).await?),
+        })
+    }
+
+    fn write(
+        &self,
+        store: &DeviceStore,
+        arena: ArenaId,
+        offset: usize,
+        values: &[f32],
+    ) -> Result<()> {
+        dispatch!(self, store: DeviceStore, |engine, store| {
+            engine.write(store, arena, offset, values)
+        })
+    }
+
+    async fn read(
+        &self,
+        store: &DeviceStore,
+        arena: ArenaId,
+        offset: usize,
+        length: usize,
+    ) -> Result<Vec<f32>> {
+        dispatch!(self, store: DeviceStore, |engine, store| {
+            engine.read(store, arena, offset, length).await
+        })
+    }
+
+    async fn compile(&self, store: &DeviceStore, recording: Recording) -> Result<DevicePlan> {
+        Ok(match (self, store) {
+            (Self::Cpu(engine), DeviceStore::Cpu(store)) => {
+                DevicePlan::Cpu(Box::new(engine.compile(store, recording).await?))
+            }
+            #[cfg(feature = "gpu")]
+            (Self::Gpu(engine), DeviceStore::Gpu(store)) => {
+                DevicePlan::Gpu(Box::new(engine.compile(store, recording).await?))
+            }
+            #[cfg(feature = "gpu")]
+            _ => unreachable!("a store is used with the device that made it"),
+        })
+    }
+
+    fn run(&self, plan: &DevicePlan, step: &Step, inputs: &Inputs) -> Result<()> {
+        dispatch!(self, plan: DevicePlan, |engine, plan| engine.run(plan, step, inputs))
+    }
+
+    async fn output(&self, plan: &DevicePlan, name: &str, step: &Step) -> Result<Vec<f32>> {
+        dispatch!(self, plan: DevicePlan, |engine, plan| engine.output(plan, name, step).await)
+    }
+}

@@ -1,0 +1,3 @@
+//! Generation of text, byte by byte.
+
+pub mod sampling;

@@ -1,0 +1,409 @@
+//! Lowering: from a graph to a Recording for given capacities over a Store's layout.
+
+use super::autodiff::GAIN_CHUNK_COUNT;
+use super::graph::{Graph, Node, Source, TensorId};
+use super::lifetimes::{Slots, assign_slots};
+use super::op::{AttentionShape, Op, PoolKind};
+use super::recording::{BufferId, Dispatch, Input, Output, Recording, Region};
+use super::store::{Placement, StoreLayout};
+use crate::error::Result;
+use crate::kernels::{Counts, Extent, Kernel, attention, dense, embedding, loss, norm, patch, reduce};
+use bytemuck::NoUninit;
+
+/// Compiles a graph: dead code, fusion, lifetimes, dispatches.
+///
+/// # Errors
+/// If the layout lacks a tensor that the graph reads.
+pub fn compile(
+    mut graph: Graph,
+    name: &str,
+    layout: &StoreLayout,
+    capacity: Counts,
+) -> Result<Recording> {
+    super::passes::remove_dead_code(&mut graph);
+    super::passes::fuse_residuals(&mut graph);
+    let slots = assign_slots(&graph, &capacity);
+    let mut recording = Recording::new(name, capacity);
+    recording.transients = slots.slots.clone();
+    let mut lower = Lower { graph: &graph, layout, slots, recording, label: String::new() };
+    lower.declare_inputs();
+    for node in &graph.nodes {
+        lower.label = if node.label.is_empty() { node.op.name().into() } else { node.label.clone() };
+        lower.node(node)?;
+    }
+    for (name, tensor) in &graph.outputs {
+        let (rows, cols, _) = graph.shape(*tensor);
+        let region = lower.region(*tensor)?;
+        lower.recording.outputs.push(Output { name: name.clone(), rows, cols, region });
+    }
+    mark_cuts(&mut lower.recording);
+    lower.recording.check();
+    Ok(lower.recording)
+}
+
+/// Work between two cut marks: about a tenth of a second on a GPU of 100 GFLOP/s.
+const CUT_FLOPS: u64 = 10_000_000_000;
+
+fn mark_cuts(recording: &mut Recording) {
+    let mut since_cut = 0;
+    for (index, dispatch) in recording.dispatches.iter().enumerate() {
+        let flops = dispatch.cost(&recording.capacity).flops;
+        if since_cut + flops > CUT_FLOPS && since_cut > 0 {
+            recording.cuts.push(index);
+            since_cut = 0;
+        }
+        since_cut += flops;
+    }
+}
+
+struct Lower<'a> {
+    graph: &'a Graph,
+    layout: &'a StoreLayout,
+    slots: Slots,
+    recording: Recording,
+    label: String,
+}
+
+impl Lower<'_> {
+    fn declare_inputs(&mut self) {
+        let used = |id: usize| {
+            let nodes = self.graph.nodes.iter();
+            let by_nodes = nodes.flat_map(|node| &node.inputs).any(|input| input.0 == id);
+            by_nodes || self.graph.outputs.iter().any(|(_, tensor)| tensor.0 == id)
+        };
+        let used: Vec<bool> = (0..self.graph.tensors.len()).map(used).collect();
+        for (tensor, used) in self.graph.tensors.iter().zip(used) {
+            if let (Source::Input(name), true) = (&tensor.source, used) {
+                let (rows, cols, element) = (tensor.rows, tensor.cols, tensor.element);
+                self.recording.inputs.push(Input { name: name.clone(), element, rows, cols });
+            }
+        }
+    }
+
+    /// All of a tensor as one region.
+    fn region(&self, id: TensorId) -> Result<Region> {
+        let tensor = self.graph.tensor(id);
+        let length = tensor.rows.length(&self.recording.capacity) * tensor.cols;
+        match &tensor.source {
+            Source::Input(name) => {
+                let inputs = &self.recording.inputs;
+                let index = inputs.iter().position(|input| input.name == *name);
+                let index = index.expect("every input that is used was declared");
+                Ok(Region { buffer: BufferId::Input(index), offset: 0, length })
+            }
+            Source::Stored { name, .. } | Source::Accumulated(name) => {
+                let place = self.layout.require(name)?;
+                assert_eq!(place.shards.len(), 1, "{name} is sharded; only tables may be");
+                assert_eq!(place.length(), length, "{name} has another shape in the store");
+                Ok(shard_region(place, 0))
+            }
+            Source::Computed => {
+                let slot = self.slots.of_tensor[id.0].expect("computed tensors have a slot");
+                Ok(Region { buffer: BufferId::Transient(slot), offset: 0, length })
+            }
+        }
+    }
+
+    /// Appends a dispatch of the base variant over whole tensors.
+    fn dispatch(
+        &mut self,
+        kernel: &'static Kernel,
+        params: &impl NoUninit,
+        tensors: &[TensorId],
+    ) -> Result<()> {
+        let regions = tensors.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
+        self.dispatch_regions(kernel, params, regions);
+        Ok(())
+    }
+
+    fn dispatch_regions(
+        &mut self,
+        kernel: &'static Kernel,
+        params: &impl NoUninit,
+        regions: Vec<Region>,
+    ) {
+        self.recording.dispatches.push(Dispatch {
+            kernel,
+            variant: 0,
+            params: bytemuck::bytes_of(params).to_vec(),
+            regions,
+            label: self.label.clone(),
+        });
+    }
+
+    fn rows(&self, id: TensorId) -> Extent {
+        self.graph.tensor(id).rows
+    }
+
+    fn cols(&self, id: TensorId) -> u32 {
+        self.graph.tensor(id).cols as u32
+    }
+
+    fn accumulates(&self, id: TensorId) -> bool {
+        matches!(self.graph.tensor(id).source, Source::Accumulated(_))
+    }
+
+    fn node(&mut self, node: &Node) -> Result<()> {
+        let (inputs, outputs) = (&node.inputs, &node.outputs);
+        let out = outputs[0];
+        match &node.op {
+            Op::Reshape => Ok(()),
+            Op::Matmul { transpose_a, transpose_b, residual_scale } => {
+                let (m, n) = (self.rows(out), Extent::fixed(self.cols(out) as usize));
+                let k = match transpose_a {
+                    true => self.rows(inputs[0]),
+                    false => Extent::fixed(self.cols(inputs[0]) as usize),
+                };
+                let mut params = dense::matmul::Params::new(m, n, k, *transpose_a, *transpose_b);
+                params.residual_scale = *residual_scale;
+                params.accumulate = self.accumulates(out).into();
+                let residual = inputs.get(2).copied().unwrap_or(inputs[0]);
+                let tensors = [inputs[0], inputs[1], residual, out];
+                self.dispatch(&dense::matmul::KERNEL, &params, &tensors)
+            }
+            Op::Add { alpha, beta } => {
+                let params = dense::add::Params::new(self.rows(out), self.cols(out), *alpha, *beta);
+                self.dispatch(&dense::add::KERNEL, &params, &[inputs[0], inputs[1], out])
+            }
+            Op::RmsNorm { eps } => {
+                let (rows, cols) = (self.rows(out), self.cols(out));
+                let params = norm::rms_norm::Params { rows, cols, eps: *eps };
+                let tensors = [inputs[0], inputs[1], out, outputs[1]];
+                self.dispatch(&norm::rms_norm::KERNEL, &params, &tensors)
+            }
+            Op::RmsNormGrad => {
+                let params = norm::rms_norm_grad::Params::new(self.rows(out), self.cols(out));
+                let tensors = [inputs[0], inputs[1], inputs[2], inputs[3], out];
+                self.dispatch(&norm::rms_norm_grad::KERNEL, &params, &tensors)
+            }
+            Op::RmsNormGainGrad => self.rms_norm_gain_grad(node),
+            Op::Rope { rotated_cols, head_dim, sign } => {
+                let (rows, cols) = (self.rows(out), self.cols(out));
+                let (rotated, head_dim) = (*rotated_cols as u32, *head_dim as u32);
+                let params = attention::rope::Params::new(rows, cols, rotated, head_dim, *sign);
+                let tensors = [inputs[0], inputs[1], inputs[2], out];
+                self.dispatch(&attention::rope::KERNEL, &params, &tensors)
+            }
+            Op::Attention(shape) => {
+                let params = self.attention_params(inputs, *shape);
+                let tensors = [inputs[0], inputs[1], inputs[2], out, outputs[1]];
+                self.dispatch(&attention::attention::KERNEL, &params, &tensors)
+            }
+            Op::AttentionGrad(shape) => self.attention_grad(node, *shape),
+            Op::Swiglu => {
+                let params = dense::swiglu::Params::new(self.rows(out), self.cols(out));
+                self.dispatch(&dense::swiglu::KERNEL, &params, &[inputs[0], out])
+            }
+            Op::SwigluGrad => {
+                let params = dense::swiglu::Params::new(self.rows(out), self.cols(inputs[1]));
+                self.dispatch(&dense::swiglu_grad::KERNEL, &params, &[inputs[0], inputs[1], out])
+            }
+            Op::HashIds { table_count, rows_per_table } => {
+                let (tables, rows) = (*table_count as u32, *rows_per_table as u32);
+                let params = embedding::hash_ids::Params::new(self.rows(out), tables, rows);
+                let tensors = [inputs[0], inputs[1], inputs[2], out];
+                self.dispatch(&embedding::hash_ids::KERNEL, &params, &tensors)
+            }
+            Op::ByteEmbedding => {
+                let params = embedding::byte_embedding::Params::new(self.rows(out), self.cols(out));
+                let tensors = [inputs[0], inputs[1], out];
+                self.dispatch(&embedding::byte_embedding::KERNEL, &params, &tensors)
+            }
+            Op::HashEmbedding { table_count, rows_per_table } => {
+                self.hash_embedding(node, *table_count as u32, *rows_per_table as u32)
+            }
+            Op::ScatterAdd => self.scatter_add(node),
+            Op::GatherRows => {
+                let params = embedding::gather_rows::Params::new(self.rows(out), self.cols(out));
+                let tensors = [inputs[0], inputs[1], out];
+                self.dispatch(&embedding::gather_rows::KERNEL, &params, &tensors)
+            }
+            Op::PatchPool { kinds } => {
+                for (index, kind) in kinds.iter().enumerate() {
+                    let params = self.pool_params(inputs[0], inputs[1], kinds.len(), index, *kind);
+                    let tensors = [inputs[0], inputs[1], out];
+                    self.dispatch(&patch::patch_pool::KERNEL, &params, &tensors)?;
+                }
+                Ok(())
+            }
+            Op::PatchPoolGrad { kinds } => {
+                for (index, kind) in kinds.iter().enumerate() {
+                    let mut params =
+                        self.pool_params(inputs[0], inputs[3], kinds.len(), index, *kind);
+                    params.accumulate = (index > 0).into();
+                    let tensors = [inputs[0], inputs[1], inputs[2], inputs[3], out];
+                    self.dispatch(&patch::patch_pool_grad::KERNEL, &params, &tensors)?;
+                }
+                Ok(())
+            }
+            Op::CrossEntropy => {
+                let (rows, classes) = (self.rows(out), self.cols(inputs[0]));
+                let params = loss::cross_entropy::Params::new(rows, classes);
+                let tensors = [inputs[0], inputs[1], inputs[2], out];
+                self.dispatch(&loss::cross_entropy::KERNEL, &params, &tensors)
+            }
+            Op::CrossEntropyGrad => {
+                let params = loss::cross_entropy::Params::new(self.rows(out), self.cols(out));
+                let tensors = [inputs[0], inputs[1], inputs[2], inputs[3], out];
+                self.dispatch(&loss::cross_entropy_grad::KERNEL, &params, &tensors)
+            }
+            Op::Entropy => {
+                let params = loss::entropy::Params::new(self.rows(out), self.cols(inputs[0]));
+                self.dispatch(&loss::entropy::KERNEL, &params, &[inputs[0], out])
+            }
+            Op::Sum => {
+                let mut params = reduce::sum::Params::new(self.rows(inputs[0]));
+                params.accumulate = self.accumulates(out).into();
+                self.dispatch(&reduce::sum::KERNEL, &params, &[inputs[0], out])
+            }
+        }
+    }
+
+    fn rms_norm_gain_grad(&mut self, node: &Node) -> Result<()> {
+        let (inputs, [out, partial]) = (&node.inputs, [node.outputs[0], node.outputs[1]]);
+        let rows = self.rows(inputs[0]);
+        let (cols, capacity) = (self.cols(out), rows.length(&self.recording.capacity));
+        let rows_per_chunk = capacity.div_ceil(GAIN_CHUNK_COUNT).max(1) as u32;
+        let chunk_count = GAIN_CHUNK_COUNT as u32;
+        let params =
+            norm::rms_norm_gain_grad::Params::new(rows, cols, rows_per_chunk, chunk_count);
+        let tensors = [inputs[0], inputs[1], inputs[2], partial];
+        self.dispatch(&norm::rms_norm_gain_grad::KERNEL, &params, &tensors)?;
+        let params = reduce::sum_rows::Params::new(Extent::fixed(GAIN_CHUNK_COUNT), cols, true);
+        self.dispatch(&reduce::sum_rows::KERNEL, &params, &[partial, out])
+    }
+
+    fn attention_params(
+        &self,
+        inputs: &[TensorId],
+        shape: AttentionShape,
+    ) -> attention::attention::Params {
+        let (q, kv) = (inputs[0], inputs[1]);
+        attention::attention::Params {
+            queries: self.rows(q),
+            keys: self.rows(kv),
+            head_count: shape.head_count as u32,
+            kv_head_count: shape.kv_head_count as u32,
+            head_dim: shape.head_dim as u32,
+            query_factor: shape.query_factor as u32,
+            key_factor: shape.key_factor as u32,
+            query_stride: self.cols(q),
+            query_offset: shape.query_offset as u32,
+            kv_stride: self.cols(kv),
+            key_offset: shape.key_offset as u32,
+            value_offset: shape.value_offset as u32,
+            scale: 1.0 / (shape.head_dim as f32).sqrt(),
+            ..bytemuck::Zeroable::zeroed()
+        }
+    }
+
+    fn attention_grad(&mut self, node: &Node, shape: AttentionShape) -> Result<()> {
+        let [q, kv, key_range, query_range, out, log_sum_exp, dout] = node.inputs[..] else {
+            unreachable!("attention_grad has seven inputs")
+        };
+        let dq = node.outputs[0];
+        let dkv = if q == kv { dq } else { node.outputs[1] };
+        let delta = *node.outputs.last().expect("attention_grad has outputs");
+        let heads = (shape.head_count as u32, shape.head_dim as u32);
+        let params = attention::attention_delta::Params::new(self.rows(q), heads.0, heads.1);
+        self.dispatch(&attention::attention_delta::KERNEL, &params, &[out, dout, delta])?;
+        let params = self.attention_params(&node.inputs, shape);
+        let tensors = [q, kv, key_range, dout, log_sum_exp, delta, dq];
+        self.dispatch(&attention::attention_query_grad::KERNEL, &params, &tensors)?;
+        let tensors = [q, kv, query_range, dout, log_sum_exp, delta, dkv];
+        self.dispatch(&attention::attention_key_grad::KERNEL, &params, &tensors)
+    }
+
+    fn pool_params(
+        &self,
+        x: TensorId,
+        range: TensorId,
+        kind_count: usize,
+        index: usize,
+        kind: PoolKind,
+    ) -> patch::patch_pool::Params {
+        let cols = self.cols(x);
+        patch::patch_pool::Params {
+            patches: self.rows(range),
+            cols,
+            kind: kind as u32,
+            out_stride: cols * kind_count as u32,
+            out_offset: cols * index as u32,
+            ..bytemuck::Zeroable::zeroed()
+        }
+    }
+
+    /// One dispatch for every five shards of the table, in table order.
+    fn hash_embedding(&mut self, node: &Node, tables: u32, rows_per_table: u32) -> Result<()> {
+        let (x, hash_ids, table) = (node.inputs[0], node.inputs[1], node.inputs[2]);
+        let out = node.outputs[0];
+        let params = dense::copy::Params::new(self.rows(out), self.cols(out));
+        self.dispatch(&dense::copy::KERNEL, &params, &[x, out])?;
+        let Source::Stored { name, .. } = &self.graph.tensor(table).source else {
+            unreachable!("tables are stored")
+        };
+        let place = self.layout.require(name)?.clone();
+        let rows_per_shard = place.shards[0].rows as u32;
+        for (group, shards) in place.shards.chunks(SHARDS_PER_DISPATCH).enumerate() {
+            let params = embedding::hash_embedding::Params {
+                bytes: self.rows(out),
+                cols: self.cols(out),
+                table_count: tables,
+                rows_per_table,
+                shard_count: shards.len() as u32,
+                rows_per_shard,
+                first_shard: (group * SHARDS_PER_DISPATCH) as u32,
+                ..bytemuck::Zeroable::zeroed()
+            };
+            let mut regions = vec![self.region(hash_ids)?];
+            for index in 0..SHARDS_PER_DISPATCH {
+                let shard = if index < shards.len() { index } else { 0 };
+                regions.push(shard_region(&place, group * SHARDS_PER_DISPATCH + shard));
+            }
+            regions.push(self.region(out)?);
+            self.dispatch_regions(&embedding::hash_embedding::KERNEL, &params, regions);
+        }
+        Ok(())
+    }
+
+    /// One dispatch a shard of the table; a computed output is cleared first.
+    fn scatter_add(&mut self, node: &Node) -> Result<()> {
+        let out = node.outputs[0];
+        let (touched, cols) = (self.rows(node.inputs[0]), self.cols(out));
+        let mut inputs = Vec::new();
+        for &input in &node.inputs {
+            inputs.push(self.region(input)?);
+        }
+        let shards: Vec<(usize, usize, Region)> = match &self.graph.tensor(out).source {
+            Source::Accumulated(name) => {
+                let place = self.layout.require(name)?;
+                let shards = place.shards.iter().enumerate();
+                shards.map(|(i, s)| (s.first_row, s.rows, shard_region(place, i))).collect()
+            }
+            _ => {
+                let params = dense::fill::Params::new(self.rows(out), cols, 0.0);
+                self.dispatch(&dense::fill::KERNEL, &params, &[out])?;
+                let rows = self.rows(out).length(&self.recording.capacity);
+                vec![(0, rows, self.region(out)?)]
+            }
+        };
+        for (first_row, row_count, region) in shards {
+            let (first_row, row_count) = (first_row as u32, row_count as u32);
+            let params =
+                embedding::scatter_add::Params::new(touched, cols, first_row, row_count);
+            let mut regions = inputs.clone();
+            regions.push(region);
+            self.dispatch_regions(&embedding::scatter_add::KERNEL, &params, regions);
+        }
+        Ok(())
+    }
+}
+
+/// Row shards of a table that one dispatch binds.
+const SHARDS_PER_DISPATCH: usize = 5;
+
+fn shard_region(place: &Placement, index: usize) -> Region {
+    let shard = &place.shards[index];
+    let length = shard.rows * place.cols;
+    Region { buffer: BufferId::Arena(shard.arena), offset: shard.offset, length }
+}

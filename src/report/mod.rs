@@ -1,0 +1,16 @@
+//! What a run looks like to a person: a page to share and a few lines for a terminal.
+//!
+//! Everything here is a pure function, data in and `String` out: nothing prints, opens a file or
+//! asks for the time. [`RunReport`] is what a run knows about itself, [`html::render`] makes one
+//! self-contained page of it, and [`paint`] draws patches, curves and histograms in text.
+
+pub mod data;
+mod figures;
+mod glyph;
+pub mod html;
+pub mod paint;
+#[cfg(test)]
+mod sample_run;
+
+pub use data::RunReport;
+pub use figures::{byte_count, duration, grouped, short_count};

@@ -1,0 +1,22 @@
+//! Text on its way in and out: files to documents, bytes to ids, ids to readable characters.
+//!
+//! A document is a run of bytes with a name. Its ids are the bytes plus an offset, with a begin and
+//! an end id around them; nothing here knows words or scripts. Text coming out of a model arrives
+//! byte by byte, and [`Utf8Stream`] holds a character back until all of it is there.
+
+mod documents;
+mod json_lines;
+mod part;
+mod source;
+mod tokenizer;
+mod utf8;
+mod zstd;
+
+pub use documents::{Document, DocumentCounts, DocumentOptions, Documents, OnError};
+pub use part::Part;
+pub use source::{ByteReader, Files, InMemory, TextFormat, TextSource};
+pub use tokenizer::{
+    BOE_ID, BOS_ID, BPE_ID, BYTE_OFFSET, EOS_ID, VOCABULARY_SIZE, check_ids, decode,
+    decode_until_eos, encode,
+};
+pub use utf8::Utf8Stream;

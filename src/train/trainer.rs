@@ -1,0 +1,71 @@
+//! A trainer: micro-batches, updates and evaluations over one Store.
+
+use super::update::{AdamW, update_recording};
+use crate::blt::{Batch, LoadedModel, PlanSlot, TRAIN_NATS, evaluation_graph, training_graph};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::kernels::{Counts, Step};
+
+/// Trains one model on one engine. The host waits for nothing but the figures it asks for.
+pub struct Trainer<'e, E: Engine> {
+    engine: &'e E,
+    pub model: LoadedModel<E>,
+    micro: PlanSlot<E>,
+    evaluate: PlanSlot<E>,
+    update: E::Plan,
+}
+
+impl<'e, E: Engine> Trainer<'e, E> {
+    /// A trainer of a model that was created with room for training.
+    ///
+    /// # Errors
+    /// If the device refuses a shader.
+    pub async fn new(engine: &'e E, model: LoadedModel<E>, adamw: &AdamW) -> Result<Self> {
+        let recording = update_recording(&model.layout, adamw);
+        let update = engine.compile(&model.store, recording).await?;
+        let micro = PlanSlot::new("micro", training_graph);
+        let evaluate = PlanSlot::new("evaluate", evaluation_graph);
+        Ok(Self { engine, model, micro, evaluate, update })
+    }
+
+    /// Forward and backward of one batch; its gradients, times `loss_weight`, are added to what
+    /// is there. The weight is one over the targets of all batches until the next update.
+    ///
+    /// # Errors
+    /// If the device has not the memory or is lost.
+    pub async fn micro(&mut self, batch: &Batch, loss_weight: f32) -> Result<()> {
+        let plan = self.micro.get(self.engine, &self.model, &batch.counts).await?;
+        let step = Step { loss_weight, ..Step::of(batch.counts) };
+        self.engine.run(plan, &step, &batch.inputs)
+    }
+
+    /// One step of the optimiser with what has been added up.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub fn update(&self, learning_rate: f32) -> Result<()> {
+        let step = Step { learning_rate, ..Step::of(Counts::default()) };
+        self.engine.run(&self.update, &step, &crate::engine::Inputs::default())
+    }
+
+    /// Nats of all training targets since the last call. Waits for the device.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn take_nats(&self) -> Result<f64> {
+        let nats = self.model.read(self.engine, TRAIN_NATS).await?;
+        self.model.write(self.engine, TRAIN_NATS, &[0.0])?;
+        Ok(f64::from(nats[0]))
+    }
+
+    /// Weighted nats of every target of a batch, with the weights as they are now.
+    ///
+    /// # Errors
+    /// If the device has not the memory or is lost.
+    pub async fn evaluate(&mut self, batch: &Batch) -> Result<Vec<f32>> {
+        let plan = self.evaluate.get(self.engine, &self.model, &batch.counts).await?;
+        let step = Step::of(batch.counts);
+        self.engine.run(plan, &step, &batch.inputs)?;
+        self.engine.output(plan, "nats", &step).await
+    }
+}
