@@ -2,9 +2,9 @@
 
 use crate::cpu::{HostEngine, HostPlan, HostStore};
 use crate::engine::{Engine, Inputs};
-use crate::error::{Error, Result};
+use crate::error::Result;
 #[cfg(feature = "gpu")]
-use crate::gpu::{Context, ContextOptions, DeviceKind, GpuEngine, GpuPlan, GpuStore};
+use crate::gpu::{GpuEngine, GpuPlan, GpuStore};
 use crate::graph::{ArenaId, Recording, StoreLayout};
 use crate::kernels::Step;
 

@@ -4,6 +4,8 @@
 pub mod blt;
 pub mod checkpoint;
 pub mod cpu;
+pub mod demo;
+pub mod device;
 pub mod engine;
 pub mod error;
 pub mod eval;

@@ -1,7 +1,8 @@
 //! A model on an engine: its configuration, and a Store with its weights.
 
 use super::config::{BltConfig, EntropyConfig, ModelConfig, TransformerConfig};
-use super::parameters::{ParameterSpec, parameters};
+use super::init::initialise;
+use super::parameters::{PATCHER_PREFIX, ParameterSpec, model_parameters};
 use super::programs::{TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH};
 use super::{batch, model};
 use crate::engine::Engine;
@@ -29,17 +30,33 @@ pub struct LoadedModel<E: Engine> {
 
 impl<E: Engine> LoadedModel<E> {
     /// A model with zero weights and its constants in place; with `training`, room for gradients
-    /// and moments too.
+    /// and moments too. The patcher of a BLT is a model of its own and not part of it.
     ///
     /// # Errors
     /// If the device has not the memory, or a tensor exceeds one binding.
     pub async fn create(engine: &E, config: ModelConfig, training: bool) -> Result<Self> {
-        let parameters = parameters(&config);
+        let mut parameters = model_parameters(&config);
+        if matches!(config, ModelConfig::Blt(_)) {
+            parameters.retain(|spec| !spec.name.starts_with(PATCHER_PREFIX));
+        }
         let layout = layout(&config, &parameters, training, engine.max_binding_elements())?;
         let store = engine.create_store(&layout).await?;
         let model = Self { config, parameters, layout, store };
         model.write_constants(engine)?;
         Ok(model)
+    }
+
+    /// Fresh weights (spec §11), the same for the same seed.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub fn initialise(&self, engine: &E, seed: u64) -> Result<()> {
+        for spec in &self.parameters {
+            let mut values = vec![0.0; spec.rows * spec.cols];
+            initialise(spec, seed, &mut values);
+            self.write(engine, &spec.name, &values)?;
+        }
+        Ok(())
     }
 
     /// Overwrites a tensor by its name.
@@ -73,7 +90,7 @@ impl<E: Engine> LoadedModel<E> {
             let words: Vec<_> = words.into_iter().map(f32::from_bits).collect();
             self.write(engine, "hash.powers", &words)?;
         }
-        self.write(engine, TRAIN_STATE, &optim::train_state::INITIAL)
+        self.write(engine, TRAIN_STATE, &optim::train_state::initial(1.0))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::kernels::Element;
 /// The tensor [1, 16] of the Store that holds the state of training on the device.
 pub const TRAIN_STATE: &str = "train_state";
 /// Numbers in it.
-pub const TRAIN_STATE_LENGTH: usize = 16;
+pub const TRAIN_STATE_LENGTH: usize = crate::kernels::optim::train_state::LENGTH;
 /// The tensor [1, 1] of the Store in which the nats of all training targets add up.
 pub const TRAIN_NATS: &str = "train_nats";
 
@@ -24,8 +24,8 @@ pub fn logits(graph: &mut Graph, config: &ModelConfig) -> Result<TensorId> {
     }
 }
 
-/// What the names of a lone entropy model's tensors begin with.
-pub const ENTROPY_PREFIX: &str = "model.patcher.";
+/// What the names of a lone entropy model's tensors begin with: nothing, unlike a patcher's in a BLT.
+pub const ENTROPY_PREFIX: &str = "";
 
 fn nats(graph: &mut Graph, logits: TensorId) -> TensorId {
     let [targets, weights] = inputs::targets(graph);

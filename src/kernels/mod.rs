@@ -4,12 +4,18 @@
 //! every variant with its oracle on every engine, the reflection and translation tests, and a row
 //! in the benchmark.
 
+pub mod attention;
 mod call;
 mod case;
 pub mod dense;
+pub mod embedding;
 mod extent;
 mod kernel;
+pub mod loss;
 pub mod norm;
+pub mod optim;
+pub mod patch;
+pub mod reduce;
 mod registry;
 mod step;
 

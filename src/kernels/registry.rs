@@ -1,9 +1,41 @@
 //! The list of all kernels.
 
-use super::{Kernel, dense, norm};
+use super::{Kernel, attention, dense, embedding, loss, norm, optim, patch, reduce};
 
 /// Every kernel there is, in the order of the families.
-pub static REGISTRY: &[&Kernel] = &[&dense::matmul::KERNEL, &norm::rms_norm::KERNEL];
+pub static REGISTRY: &[&Kernel] = &[
+    &dense::matmul::KERNEL,
+    &dense::add::KERNEL,
+    &dense::fill::KERNEL,
+    &dense::copy::KERNEL,
+    &dense::swiglu::KERNEL,
+    &dense::swiglu_grad::KERNEL,
+    &norm::rms_norm::KERNEL,
+    &norm::rms_norm_grad::KERNEL,
+    &norm::rms_norm_gain_grad::KERNEL,
+    &reduce::sum::KERNEL,
+    &reduce::sum_rows::KERNEL,
+    &attention::rope::KERNEL,
+    &attention::attention::KERNEL,
+    &attention::attention_delta::KERNEL,
+    &attention::attention_query_grad::KERNEL,
+    &attention::attention_key_grad::KERNEL,
+    &patch::patch_pool::KERNEL,
+    &patch::patch_pool_grad::KERNEL,
+    &patch::patch_boundary::KERNEL,
+    &patch::prefix_sum::KERNEL,
+    &embedding::hash_ids::KERNEL,
+    &embedding::byte_embedding::KERNEL,
+    &embedding::hash_embedding::KERNEL,
+    &embedding::scatter_add::KERNEL,
+    &embedding::gather_rows::KERNEL,
+    &loss::cross_entropy::KERNEL,
+    &loss::cross_entropy_grad::KERNEL,
+    &loss::entropy::KERNEL,
+    &optim::grad_norm::KERNEL,
+    &optim::update_decision::KERNEL,
+    &optim::adamw::KERNEL,
+];
 
 /// The kernel of this name.
 pub fn find(name: &str) -> Option<&'static Kernel> {

@@ -34,8 +34,13 @@ pub fn assemble(kernel: &Kernel, variant: usize, params: &[u8], target: Target) 
 }
 
 /// Fragments that kernels share, by the name they are imported under.
-const FRAGMENTS: &[(&str, &str)] =
-    &[("shared/step", include_str!("../../shaders/shared/step.wgsl"))];
+const FRAGMENTS: &[(&str, &str)] = &[
+    ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),
+    ("shared/row_reduce", include_str!("../../shaders/shared/row_reduce.wgsl")),
+    ("shared/sigmoid", include_str!("../../shaders/shared/sigmoid.wgsl")),
+    ("shared/step", include_str!("../../shaders/shared/step.wgsl")),
+    ("shared/train_state", include_str!("../../shaders/shared/train_state.wgsl")),
+];
 
 fn header(needs: Needs, target: Target) -> String {
     let mut text = String::new();

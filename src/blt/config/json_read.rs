@@ -325,7 +325,7 @@ fn patching(top: &Section, warnings: &mut Vec<String>) -> Result<PatchingConfig>
             .map_err(|problem| top.error("patching_mode", problem))?,
     };
     let patch_size = match top.number("patch_size")? {
-        Some(size) if size >= 1.0 && size < 1e9 => size.floor() as usize,
+        Some(size) if (1.0..1e9).contains(&size) => size.floor() as usize,
         Some(size) => {
             return Err(top.error("patch_size", format!("expected at least 1, got {size}")));
         }

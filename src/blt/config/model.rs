@@ -239,6 +239,8 @@ impl BltConfig {
 }
 
 /// What a model directory holds.
+// There is one of these a model: boxing the larger variant would buy nothing.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelConfig {
     /// A Byte Latent Transformer, with or without its entropy model.

@@ -141,7 +141,8 @@ fn written_configurations_read_back_equal() {
 
 #[test]
 fn each_difference_from_transformers_is_named() {
-    let cases: [(fn(&mut BltConfig), &str); 9] = [
+    type Change = fn(&mut BltConfig);
+    let cases: [(Change, &str); 9] = [
         (|config| config.semantics = Semantics::Reference, "document ends"),
         (|config| config.patching.mode = PatchingMode::Space, "patching mode \"space\""),
         (|config| config.encoder_cross_attention = None, "encoder has no cross-attention"),

@@ -1,4 +1,10 @@
 //! Matrix products and what is done to every element.
 
+pub mod add;
+pub mod copy;
+pub mod elementwise;
+pub mod fill;
 pub mod gemm;
 pub mod matmul;
+pub mod swiglu;
+pub mod swiglu_grad;

@@ -2,9 +2,10 @@
 //!
 //! x and out are [rows, cols], gain is [cols]; `inverse_rms` [rows] is kept for the backward pass.
 
+use crate::kernels::attention::fast_exp::with_wide_vectors;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, no_constants, values,
+    fold_groups, no_constants, reduce::lanes, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -68,11 +69,14 @@ fn cpu(mut call: Call<'_, f32>) {
         .zip(&mut inverse_rms[..rows])
         .zip(x[..rows * cols].par_chunks(cols));
     rows.for_each(|((out, inverse), x)| {
-        let sum: f32 = x.iter().map(|value| value * value).sum();
-        *inverse = 1.0 / (sum / cols as f32 + params.eps).sqrt();
-        for ((out, x), gain) in out.iter_mut().zip(x).zip(gain) {
-            *out = x * *inverse * gain;
-        }
+        with_wide_vectors(|| {
+            let squares = lanes::sum(x, |value| value * value);
+            let scale = 1.0 / (squares / cols as f32 + params.eps).sqrt();
+            *inverse = scale;
+            for ((out, x), gain) in out.iter_mut().zip(x).zip(gain) {
+                *out = x * scale * gain;
+            }
+        });
     });
 }
 

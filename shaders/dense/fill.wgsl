@@ -1,0 +1,24 @@
+// One value in every element, a grid that strides over them.
+#import shared/step
+
+struct Params {
+    rows: vec2<u32>,
+    cols: u32,
+    value: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;  // [rows, cols]
+
+const WIDTH: u32 = 256u;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(global_invocation_id) id: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let count = length_of(params.rows) * params.cols;
+    for (var at = id.x; at < count; at += groups.x * WIDTH) {
+        out[at] = params.value;
+    }
+}

@@ -1,0 +1,32 @@
+// out[row] = x[index[row]], one row a workgroup.
+#import shared/step
+
+struct Params {
+    rows: vec2<u32>,
+    cols: u32,
+    reserved: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> x: array<f32>;          // [x_rows, cols]
+@group(0) @binding(3) var<storage, read> index: array<u32>;      // [rows]
+@group(0) @binding(4) var<storage, read_write> out: array<f32>;  // [rows, cols]
+
+const WIDTH: u32 = 64u;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = group.x + group.y * groups.x;
+    if (row >= length_of(params.rows)) {
+        return;
+    }
+    let from_0 = index[row] * params.cols;
+    let to_0 = row * params.cols;
+    for (var col = lane; col < params.cols; col += WIDTH) {
+        out[to_0 + col] = x[from_0 + col];
+    }
+}

@@ -1,0 +1,44 @@
+// partial[chunk, col] = sum of dout * x * inverse_rms over the rows of the chunk, in order.
+// 64 columns of one chunk a workgroup; a chunk past the last row is zeros.
+#import shared/step
+
+struct Params {
+    rows: vec2<u32>,
+    cols: u32,
+    rows_per_chunk: u32,
+    chunk_count: u32,
+    reserved_0: u32,
+    reserved_1: u32,
+    reserved_2: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> dout: array<f32>;           // [rows, cols]
+@group(0) @binding(3) var<storage, read> x: array<f32>;              // [rows, cols]
+@group(0) @binding(4) var<storage, read> inverse_rms: array<f32>;    // [rows]
+@group(0) @binding(5) var<storage, read_write> partial: array<f32>;  // [chunk_count, cols]
+
+const WIDTH: u32 = 64u;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let tile_count = (params.cols + WIDTH - 1u) / WIDTH;
+    let index = group.x + group.y * groups.x;
+    let chunk = index / tile_count;
+    let col = index % tile_count * WIDTH + lane;
+    if (chunk >= params.chunk_count || col >= params.cols) {
+        return;
+    }
+    let first = chunk * params.rows_per_chunk;
+    let end = min(first + params.rows_per_chunk, length_of(params.rows));
+    var sum = 0.0;
+    for (var row = first; row < end; row++) {
+        let at = row * params.cols + col;
+        sum += dout[at] * x[at] * inverse_rms[row];
+    }
+    partial[chunk * params.cols + col] = sum;
+}

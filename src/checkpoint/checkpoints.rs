@@ -1,0 +1,223 @@
+//! The checkpoints of a training run: `step-0000001234/` directories and the pointer `latest`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::atomic::{AtomicFile, atomic_write, partial_path, sync_directory};
+use super::model_directory::ModelDirectory;
+use super::model_writer::ModelWriter;
+use super::tensor_file::TensorFile;
+use super::tensor_writer::TensorWriter;
+use crate::blt::config::ModelConfig;
+use crate::error::{Error, Result};
+
+/// The file that names the newest checkpoint.
+const POINTER: &str = "latest";
+
+/// A directory of checkpoints.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    root: PathBuf,
+    keep_count: Option<usize>,
+}
+
+/// A checkpoint that is complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Optimiser steps it has behind it.
+    pub step: u64,
+    /// Its directory, which is a model directory.
+    pub path: PathBuf,
+}
+
+/// A checkpoint in the making. It has another name until [`Self::commit`], and is removed again if
+/// that never comes.
+#[derive(Debug)]
+pub struct CheckpointDraft {
+    checkpoints: Checkpoints,
+    step: u64,
+    partial: PathBuf,
+}
+
+impl Checkpoints {
+    /// Checkpoints under `root`, of which the last `keep_count` are kept, or all. At least one is.
+    pub fn new(root: impl Into<PathBuf>, keep_count: Option<usize>) -> Self {
+        Self { root: root.into(), keep_count }
+    }
+
+    /// Begins the checkpoint of a step.
+    pub fn begin(&self, step: u64) -> Result<CheckpointDraft> {
+        let partial = partial_path(&self.path_of(step))?;
+        remove_directory(&partial)?;
+        fs::create_dir_all(&partial).map_err(|problem| Error::io("create", &partial, problem))?;
+        Ok(CheckpointDraft { checkpoints: self.clone(), step, partial })
+    }
+
+    /// The checkpoint to resume from: the one `latest` names, or the newest where there is no
+    /// `latest`; `None` where there is no checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Model`] if `latest` names something that is not there.
+    pub fn latest(&self) -> Result<Option<Checkpoint>> {
+        let pointer = self.root.join(POINTER);
+        let text = match fs::read_to_string(&pointer) {
+            Ok(text) => text,
+            Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(self.list()?.pop());
+            }
+            Err(problem) => return Err(Error::io("read", &pointer, problem)),
+        };
+        let name = text.trim();
+        let found = step_of(name).map(|step| Checkpoint { step, path: self.root.join(name) });
+        match found {
+            Some(checkpoint) if checkpoint.path.is_dir() => Ok(Some(checkpoint)),
+            _ => Err(Error::model(
+                pointer.display().to_string(),
+                format!("it names {name:?}, and there is no such checkpoint"),
+            )
+            .with_hint("remove the file to resume from the newest checkpoint that is there")),
+        }
+    }
+
+    /// All complete checkpoints, the oldest first; none where the directory is missing.
+    pub fn list(&self) -> Result<Vec<Checkpoint>> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+            Err(problem) => return Err(Error::io("list", &self.root, problem)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|problem| Error::io("list", &self.root, problem))?;
+            let step = entry.file_name().to_str().and_then(step_of);
+            if let Some(step) = step.filter(|_| entry.path().is_dir()) {
+                found.push(Checkpoint { step, path: entry.path() });
+            }
+        }
+        found.sort_by_key(|checkpoint| checkpoint.step);
+        Ok(found)
+    }
+
+    fn path_of(&self, step: u64) -> PathBuf {
+        self.root.join(name_of(step))
+    }
+
+    /// Removes all but the last ones that are to be kept, and never `newest`.
+    fn prune(&self, newest: u64) -> Result<()> {
+        let Some(keep_count) = self.keep_count else { return Ok(()) };
+        let mut old = self.list()?;
+        old.retain(|checkpoint| checkpoint.step != newest);
+        let surplus = old.len().saturating_sub(keep_count.max(1) - 1);
+        for checkpoint in &old[..surplus] {
+            // Renamed first, so that a half-removed directory does not pass for a checkpoint.
+            let partial = partial_path(&checkpoint.path)?;
+            remove_directory(&partial)?;
+            rename(&checkpoint.path, &partial)?;
+            remove_directory(&partial)?;
+        }
+        Ok(())
+    }
+}
+
+impl CheckpointDraft {
+    /// The directory that files are written into for now.
+    pub fn path(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Begins the model.
+    pub fn model_writer(&self, config: &ModelConfig) -> Result<ModelWriter> {
+        ModelWriter::create(&self.partial, config)
+    }
+
+    /// Begins a file of tensors, such as `optimizer-00001.safetensors`.
+    pub fn tensor_writer(
+        &self,
+        name: &str,
+        tensors: &[(String, Vec<usize>)],
+    ) -> Result<TensorWriter<AtomicFile>> {
+        TensorWriter::create(self.partial.join(name), tensors)
+    }
+
+    /// Writes a JSON file, such as `train_state.json` or `plan.json`.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|problem| Error::input(name, format!("not to be had as JSON: {problem}")))?;
+        atomic_write(self.partial.join(name), |file| {
+            file.write_all(text.as_bytes())?;
+            file.write_all(b"\n")
+        })
+    }
+
+    /// Makes this the newest checkpoint, in place of one of the same step, and removes those that
+    /// are not to be kept.
+    pub fn commit(self) -> Result<Checkpoint> {
+        sync_directory(&self.partial)?;
+        let (root, step) = (&self.checkpoints.root, self.step);
+        let path = self.checkpoints.path_of(step);
+        let replaced = root.join(format!(".{}.replaced", name_of(step)));
+        remove_directory(&replaced)?;
+        if path.exists() {
+            rename(&path, &replaced)?;
+        }
+        rename(&self.partial, &path)?;
+        sync_directory(root)?;
+        atomic_write(root.join(POINTER), |file| writeln!(file, "{}", name_of(step)))?;
+        remove_directory(&replaced)?;
+        self.checkpoints.prune(step)?;
+        Ok(Checkpoint { step, path })
+    }
+}
+
+impl Drop for CheckpointDraft {
+    fn drop(&mut self) {
+        // After a commit there is nothing here; a leftover is cleared by the next attempt.
+        let _ = fs::remove_dir_all(&self.partial);
+    }
+}
+
+impl Checkpoint {
+    /// Opens the model.
+    pub fn model(&self) -> Result<ModelDirectory> {
+        ModelDirectory::open(&self.path)
+    }
+
+    /// Opens a file of tensors.
+    pub fn tensors(&self, name: &str) -> Result<TensorFile> {
+        TensorFile::open(self.path.join(name))
+    }
+
+    /// Reads a JSON file.
+    pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let path = self.path.join(name);
+        let text = fs::read(&path).map_err(|problem| Error::io("read", &path, problem))?;
+        serde_json::from_slice(&text).map_err(|problem| {
+            Error::model(path.display().to_string(), format!("not what was written: {problem}"))
+        })
+    }
+}
+
+fn name_of(step: u64) -> String {
+    format!("step-{step:010}")
+}
+
+fn step_of(name: &str) -> Option<u64> {
+    let step = name.strip_prefix("step-")?.parse().ok()?;
+    (name_of(step) == name).then_some(step)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|problem| Error::io("rename", from, problem))
+}
+
+fn remove_directory(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(problem) => Err(Error::io("remove", path, problem)),
+    }
+}

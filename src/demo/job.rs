@@ -1,0 +1,424 @@
+//! The demo as a state machine.
+
+use super::measure::choose_shape;
+use super::record::Record;
+use super::report;
+use super::rows::{entropy_rows, packed_rows};
+use super::shape::Shape;
+use super::training::Training;
+use crate::blt::LoadedModel;
+use crate::blt::config::{BltConfig, ModelConfig};
+use crate::blt::patching::{Patching, PatchingMode, calibrate_threshold};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::eval::bits_per_byte::BitsPerByte;
+use crate::eval::{ScoreOptions, ScoredDocument, Scorer};
+use crate::random::Random;
+use crate::report::RunReport;
+use crate::report::data::{Baseline, CurvePoint, Phase as ReportPhase};
+use crate::text::{Part, encode};
+
+/// What a demo is asked to do.
+#[derive(Clone, Debug)]
+pub struct DemoOptions<'a> {
+    /// The text; its last tenth is held out.
+    pub text: &'a [u8],
+    pub text_name: &'a str,
+    /// About how long it may take in all.
+    pub seconds: f64,
+    pub seed: u64,
+    /// The record of a former run: its shape, step counts and seed are used.
+    pub replay: Option<Record>,
+}
+
+/// One of the two models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Entropy,
+    Blt,
+}
+
+/// What a step of the demo did.
+#[derive(Clone, Debug)]
+pub enum DemoEvent {
+    /// The shape was chosen and the training of the entropy model begins.
+    Started { shape: String, baselines: Vec<Baseline> },
+    /// An optimiser step; the point is there when figures were read from the device.
+    Stepped { which: Which, step_index: u64, step_count: u64, point: Option<CurvePoint> },
+    /// The entropy model is done, its threshold calibrated, the text cut.
+    Calibrated { entropy_bpb: f64, threshold: f32, bytes_per_patch: f64, excerpt: Excerpt },
+    /// Both models are trained and scored.
+    Trained { bpb: f64, bytes_per_patch: f64 },
+}
+
+/// A few patches of the held-out text.
+#[derive(Clone, Debug, Default)]
+pub struct Excerpt {
+    pub ids: Vec<u32>,
+    pub patch_lengths: Vec<u32>,
+}
+
+/// What a finished demo leaves behind, beside the trained models.
+pub struct DemoOutcome<E: Engine> {
+    pub report: RunReport,
+    pub record: Record,
+    pub entropy: LoadedModel<E>,
+    pub blt: LoadedModel<E>,
+    pub config: BltConfig,
+}
+
+/// The demo on one engine.
+pub struct Demo<'e, E: Engine> {
+    engine: &'e E,
+    clock: &'e dyn Fn() -> f64,
+    options: DemoOptions<'e>,
+    train_ids: Vec<u32>,
+    held_out_ids: Vec<u32>,
+    started: f64,
+    /// When the current training began.
+    phase_started: f64,
+    phase: Phase<'e, E>,
+    report: RunReport,
+    record: Record,
+}
+
+enum Phase<'e, E: Engine> {
+    Start,
+    Entropy(Box<Training<'e, E>>),
+    Blt { entropy: Box<LoadedModel<E>>, training: Box<Training<'e, E>>, cut: Box<Cut> },
+    Done { entropy: Box<LoadedModel<E>>, blt: Box<LoadedModel<E>>, config: Box<BltConfig> },
+    Failed,
+}
+
+/// How the held-out text falls into patches.
+struct Cut {
+    entropies: Vec<f32>,
+    patch_lengths: Vec<u32>,
+}
+
+/// Mean patch length that the threshold is calibrated to.
+const BYTES_PER_PATCH: f64 = 4.5;
+/// Part of the time that the entropy model is trained.
+const ENTROPY_TIME: f64 = 0.27;
+/// Part of the time that is left for scoring and writing at the end.
+const RESERVED_TIME: f64 = 0.08;
+/// Steps that are measured before the step count is fixed.
+const MEASURED_STEPS: u64 = 10;
+/// Evaluations and points of the curve of one training.
+const POINT_COUNT: u64 = 60;
+const EVALUATION_COUNT: u64 = 6;
+/// Held-out ids that are scored while training.
+const QUICK_IDS: usize = 16_384;
+/// Positions of a window when scoring the entropy model, and the BLT.
+const SCORE_CONTEXT: usize = 512;
+/// Positions that are scored in one replay.
+const SCORE_BATCH_BYTES: usize = 8192;
+/// Random streams of the order of the rows.
+const ENTROPY_STREAM: u64 = 1;
+const BLT_STREAM: u64 = 2;
+/// Times that the text is read at most: beyond, a small model learns it by heart.
+const MAX_EPOCHS: u64 = 8;
+
+impl<'e, E: Engine> Demo<'e, E> {
+    /// A demo that has not begun. `clock` gives seconds since any moment.
+    ///
+    /// # Errors
+    /// If the text is too short to hold a tenth out.
+    pub fn new(
+        engine: &'e E,
+        clock: &'e dyn Fn() -> f64,
+        options: DemoOptions<'e>,
+    ) -> Result<Self> {
+        let train = Part::ALL_BUT_LAST_TENTH.range_in(options.text.len())?;
+        let held_out = Part::LAST_TENTH.range_in(options.text.len())?;
+        let ids = |range: std::ops::Range<usize>| encode(&options.text[range], true, true);
+        let (train_ids, held_out_ids) = (ids(train), ids(held_out));
+        let record = options.replay.clone().unwrap_or_else(|| Record {
+            version: env!("CARGO_PKG_VERSION").into(),
+            device: engine.name(),
+            seed: options.seed,
+            text_bytes: options.text.len() as u64,
+            shape: Shape::all().remove(0),
+            entropy_step_count: 0,
+            blt_step_count: 0,
+        });
+        let started = clock();
+        Ok(Self {
+            engine,
+            clock,
+            options,
+            train_ids,
+            held_out_ids,
+            started,
+            phase_started: started,
+            phase: Phase::Start,
+            report: RunReport::default(),
+            record,
+        })
+    }
+
+    /// Whether everything is done and [`Self::finish`] may be called.
+    pub fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done { .. })
+    }
+
+    /// One training step, or one phase.
+    ///
+    /// # Errors
+    /// If the device fails; the demo cannot go on then.
+    ///
+    /// # Panics
+    /// If it is done, or has failed before.
+    pub async fn step(&mut self) -> Result<DemoEvent> {
+        match std::mem::replace(&mut self.phase, Phase::Failed) {
+            Phase::Start => self.start().await,
+            Phase::Entropy(training) if training.step_index >= training.step_count => {
+                self.calibrate(*training).await
+            }
+            Phase::Entropy(mut training) => {
+                let event = self.train(&mut training, Which::Entropy, &[]).await?;
+                self.phase = Phase::Entropy(training);
+                Ok(event)
+            }
+            Phase::Blt { entropy, training, cut }
+                if training.step_index >= training.step_count =>
+            {
+                self.score(entropy, *training, &cut).await
+            }
+            Phase::Blt { entropy, mut training, cut } => {
+                let event = self.train(&mut training, Which::Blt, &cut.patch_lengths).await?;
+                self.phase = Phase::Blt { entropy, training, cut };
+                Ok(event)
+            }
+            Phase::Done { .. } | Phase::Failed => panic!("a demo that has ended has no next step"),
+        }
+    }
+
+    /// The report, the record and the models of a demo that is done.
+    ///
+    /// # Panics
+    /// If it is not done.
+    pub fn finish(mut self) -> DemoOutcome<E> {
+        let Phase::Done { entropy, blt, config } = self.phase else {
+            panic!("the demo is not done")
+        };
+        self.report.result.seconds = (self.clock)() - self.started;
+        DemoOutcome {
+            report: self.report,
+            record: self.record,
+            entropy: *entropy,
+            blt: *blt,
+            config: *config,
+        }
+    }
+
+    async fn start(&mut self) -> Result<DemoEvent> {
+        let before = (self.clock)();
+        self.report = report::begin(self.engine, &self.options);
+        self.report.baselines = report::baselines(&self.options)?;
+        self.end_phase("baselines", before, "order-2 counts, zstd");
+        if self.options.replay.is_none() {
+            let before = (self.clock)();
+            let left = self.options.seconds * (1.0 - ENTROPY_TIME - RESERVED_TIME);
+            let (engine, clock) = (self.engine, self.clock);
+            self.record.shape = choose_shape(engine, clock, &self.train_ids, left).await?;
+            self.end_phase("measuring", before, "ten steps of the smallest shape");
+        }
+        let shape = self.record.shape.clone();
+        let config = ModelConfig::Entropy(shape.entropy_config());
+        let model = LoadedModel::create(self.engine, config, true).await?;
+        model.initialise(self.engine, self.record.seed)?;
+        self.report.entropy_model = report::card("entropy model", &model);
+        let rows = entropy_rows(&self.train_ids, &shape)?;
+        let (batch_bytes, rate) = (shape.batch_bytes, shape.entropy_learning_rate);
+        let random = Random::new(self.record.seed, ENTROPY_STREAM);
+        self.phase_started = (self.clock)();
+        let now = self.phase_started;
+        let training = Training::new(self.engine, model, rows, batch_bytes, rate, random, now);
+        let mut training = Box::new(training.await?);
+        if self.options.replay.is_some() {
+            training.step_count = self.record.entropy_step_count;
+        }
+        self.phase = Phase::Entropy(training);
+        let baselines = self.report.baselines.clone();
+        Ok(DemoEvent::Started { shape: shape.name, baselines })
+    }
+
+    async fn train(
+        &mut self,
+        training: &mut Training<'e, E>,
+        which: Which,
+        held_out_lengths: &[u32],
+    ) -> Result<DemoEvent> {
+        training.step().await?;
+        if training.step_index == MEASURED_STEPS && training.step_count == u64::MAX {
+            self.fix_step_count(training, which).await?;
+        }
+        let (index, count) = (training.step_index, training.step_count);
+        let due = |times: u64| index == count || index.is_multiple_of((count / times).max(1));
+        let mut point = None;
+        if due(POINT_COUNT) {
+            let figures = training.figures((self.clock)()).await?;
+            let held_out_bpb = match due(EVALUATION_COUNT) && index < count {
+                true => Some(self.quick_bpb(training, held_out_lengths).await?),
+                false => None,
+            };
+            let new = CurvePoint {
+                step: index,
+                seconds: (self.clock)() - self.started,
+                loss_nats: figures.loss_nats,
+                train_bpb: figures.loss_nats / std::f64::consts::LN_2,
+                held_out_bpb,
+                learning_rate: figures.learning_rate,
+                gradient_norm: figures.gradient_norm,
+                bytes_per_second: figures.bytes_per_second,
+            };
+            self.curve(which).push(new.clone());
+            point = Some(new);
+        }
+        Ok(DemoEvent::Stepped { which, step_index: index, step_count: count, point })
+    }
+
+    fn curve(&mut self, which: Which) -> &mut Vec<CurvePoint> {
+        match which {
+            Which::Entropy => &mut self.report.entropy_curve.points,
+            Which::Blt => &mut self.report.blt_curve.points,
+        }
+    }
+
+    /// As many steps as fit the time this training has, by the speed of those done so far.
+    async fn fix_step_count(
+        &mut self,
+        training: &mut Training<'e, E>,
+        which: Which,
+    ) -> Result<()> {
+        training.wait().await?;
+        let now = (self.clock)();
+        let step_seconds = ((now - self.phase_started) / MEASURED_STEPS as f64).max(1e-6);
+        let seconds = self.options.seconds;
+        let end = match which {
+            Which::Entropy => self.phase_started + seconds * ENTROPY_TIME,
+            Which::Blt => self.started + seconds * (1.0 - RESERVED_TIME),
+        };
+        let by_time = MEASURED_STEPS + ((end - now).max(0.0) / step_seconds) as u64;
+        training.step_count = by_time.min(MAX_EPOCHS * training.epoch_step_count());
+        match which {
+            Which::Entropy => self.record.entropy_step_count = training.step_count,
+            Which::Blt => self.record.blt_step_count = training.step_count,
+        }
+        Ok(())
+    }
+
+    /// Bits per byte of the beginning of the held-out text.
+    async fn quick_bpb(&self, training: &Training<'e, E>, lengths: &[u32]) -> Result<f64> {
+        let ids = &self.held_out_ids[..self.held_out_ids.len().min(QUICK_IDS)];
+        let lengths = first_lengths(lengths, ids.len());
+        let score = self.bits_per_byte(&training.trainer.model, ids, &lengths).await?;
+        Ok(score.bits_per_byte())
+    }
+
+    async fn bits_per_byte(
+        &self,
+        model: &LoadedModel<E>,
+        ids: &[u32],
+        patch_lengths: &[u32],
+    ) -> Result<BitsPerByte> {
+        let document = ScoredDocument { ids, patch_lengths };
+        scorer().bits_per_byte(self.engine, model, document).await
+    }
+
+    async fn calibrate(&mut self, training: Training<'e, E>) -> Result<DemoEvent> {
+        self.end_phase("entropy model", self.phase_started, "training");
+        let before = (self.clock)();
+        let entropy = training.trainer.model;
+        let score = self.bits_per_byte(&entropy, &self.held_out_ids, &[]).await?;
+        self.report.result.entropy_bpb = score.bits_per_byte();
+        let train_entropies = scorer().entropies(self.engine, &entropy, &self.train_ids).await?;
+        let entropies = scorer().entropies(self.engine, &entropy, &self.held_out_ids).await?;
+        let mut patching = Patching::new(PatchingMode::Entropy { threshold: 0.0 });
+        patching.include_next_token = false;
+        let calibration = calibrate_threshold(&patching, &[&train_entropies], BYTES_PER_PATCH)?;
+        patching.mode = PatchingMode::Entropy { threshold: calibration.threshold };
+        let lengths = patching.patch_lengths(&self.train_ids, &train_entropies)?;
+        let patch_lengths = patching.patch_lengths(&self.held_out_ids, &entropies)?;
+        let shape = &self.record.shape;
+        let mut config = shape.blt_config();
+        config.patching.threshold = f64::from(calibration.threshold);
+        let rows = packed_rows(&self.train_ids, &lengths, shape)?;
+        let blt = LoadedModel::create(self.engine, ModelConfig::Blt(config), true).await?;
+        blt.initialise(self.engine, self.record.seed)?;
+        self.report.blt = report::card("BLT", &blt);
+        let bytes_per_patch = self.held_out_ids.len() as f64 / patch_lengths.len() as f64;
+        report::describe_patching(&mut self.report, calibration.threshold, &patch_lengths);
+        let excerpt = report::excerpt(&self.held_out_ids, &patch_lengths);
+        let (batch_bytes, rate) = (shape.batch_bytes, shape.blt_learning_rate);
+        let random = Random::new(self.record.seed, BLT_STREAM);
+        self.end_phase("calibration", before, "entropies of the whole text, threshold, patches");
+        self.phase_started = (self.clock)();
+        let now = self.phase_started;
+        let new = Training::new(self.engine, blt, rows, batch_bytes, rate, random, now);
+        let mut training = Box::new(new.await?);
+        if self.options.replay.is_some() {
+            training.step_count = self.record.blt_step_count;
+        }
+        let cut = Box::new(Cut { entropies, patch_lengths });
+        self.phase = Phase::Blt { entropy: Box::new(entropy), training, cut };
+        let entropy_bpb = self.report.result.entropy_bpb;
+        let threshold = calibration.threshold;
+        Ok(DemoEvent::Calibrated { entropy_bpb, threshold, bytes_per_patch, excerpt })
+    }
+
+    async fn score(
+        &mut self,
+        entropy: Box<LoadedModel<E>>,
+        training: Training<'e, E>,
+        cut: &Cut,
+    ) -> Result<DemoEvent> {
+        self.end_phase("BLT", self.phase_started, "training");
+        let before = (self.clock)();
+        let blt = training.trainer.model;
+        let score = self.bits_per_byte(&blt, &self.held_out_ids, &cut.patch_lengths).await?;
+        let bpb = score.bits_per_byte();
+        let bytes_per_patch = self.held_out_ids.len() as f64 / cut.patch_lengths.len() as f64;
+        self.report.result.bpb = bpb;
+        self.report.result.bytes_per_patch = bytes_per_patch;
+        self.curve(Which::Blt).last_mut().expect("the last step is a point").held_out_bpb =
+            Some(bpb);
+        let entropy_bpb = self.report.result.entropy_bpb;
+        if let Some(last) = self.curve(Which::Entropy).last_mut() {
+            last.held_out_bpb = Some(entropy_bpb);
+        }
+        report::add_strip(&mut self.report, &self.held_out_ids, &cut.entropies, &cut.patch_lengths);
+        self.end_phase("scoring", before, "the whole held-out text");
+        let ModelConfig::Blt(config) = blt.config.clone() else {
+            unreachable!("the demo's second model is a BLT")
+        };
+        let config = Box::new(config);
+        self.phase = Phase::Done { entropy, blt: Box::new(blt), config };
+        Ok(DemoEvent::Trained { bpb, bytes_per_patch })
+    }
+
+    fn end_phase(&mut self, name: &str, before: f64, detail: &str) {
+        let seconds = (self.clock)() - before;
+        let phase = ReportPhase { name: name.into(), seconds, detail: detail.into() };
+        self.report.phases.push(phase);
+    }
+}
+
+fn scorer<E: Engine>() -> Scorer<E> {
+    Scorer::new(ScoreOptions { context: SCORE_CONTEXT, batch_bytes: SCORE_BATCH_BYTES })
+}
+
+/// The first lengths of a row that sum to `id_count`; the last is shortened.
+fn first_lengths(lengths: &[u32], id_count: usize) -> Vec<u32> {
+    let mut left = id_count as u32;
+    let mut first = Vec::new();
+    for &length in lengths {
+        if left == 0 {
+            break;
+        }
+        first.push(length.min(left));
+        left -= length.min(left);
+    }
+    first
+}

@@ -1,0 +1,20 @@
+//! The demo: a text in, a trained Byte Latent Transformer out, in a few minutes on any machine.
+//!
+//! It trains an entropy model, calibrates the threshold of its patches, trains a small BLT on them,
+//! and measures both on the last tenth of the text. [`Demo::step`] does one training step or one
+//! phase and says what happened.
+
+mod job;
+mod measure;
+mod record;
+mod report;
+mod rows;
+mod shape;
+mod training;
+
+pub use job::{Demo, DemoEvent, DemoOptions, DemoOutcome, Excerpt, Which};
+pub use record::Record;
+pub use shape::Shape;
+
+/// The text that the demo trains on: a selection from the plays of Shakespeare.
+pub static SHAKESPEARE: &[u8] = include_bytes!("../../data/tinyshakespeare.txt");

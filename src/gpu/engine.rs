@@ -1,0 +1,105 @@
+//! The engine on a GPU.
+
+use super::buffers;
+use super::context::Context;
+use super::pipelines::Pipelines;
+use super::plan::GpuPlan;
+use super::readback::{self, Readback};
+use super::store::{GpuStore, max_binding_elements};
+use crate::engine::{Engine, Inputs};
+use crate::error::Result;
+use crate::graph::{ArenaId, Recording, StoreLayout};
+use crate::kernels::Step;
+
+/// Runs Recordings on the device of a [`Context`].
+pub struct GpuEngine {
+    pub(super) context: Context,
+    pub(super) pipelines: Pipelines,
+    pub(super) readback: Readback,
+    submit_flops: Option<u64>,
+}
+
+impl GpuEngine {
+    /// An engine that makes one submission a replay.
+    pub fn new(context: Context) -> Self {
+        Self {
+            context,
+            pipelines: Pipelines::default(),
+            readback: Readback::default(),
+            submit_flops: None,
+        }
+    }
+
+    /// Plans compiled from now on start a new submission at the first cut mark after this much work
+    /// (zero: at every mark), for a GPU that also drives a display. No bit changes.
+    #[must_use]
+    pub fn with_submit_flops(mut self, flops: u64) -> Self {
+        self.submit_flops = Some(flops);
+        self
+    }
+
+    /// The device.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Waits until all work submitted so far is done.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn wait(&self) -> Result<()> {
+        readback::wait(&self.context).await
+    }
+
+    /// How many pipelines were compiled so far.
+    pub fn pipeline_count(&self) -> usize {
+        self.pipelines.count()
+    }
+}
+
+impl Engine for GpuEngine {
+    type Store = GpuStore;
+    type Plan = GpuPlan;
+
+    fn name(&self) -> String {
+        self.context.caps().id()
+    }
+
+    fn max_binding_elements(&self) -> usize {
+        max_binding_elements(&self.context)
+    }
+
+    async fn create_store(&self, layout: &StoreLayout) -> Result<GpuStore> {
+        GpuStore::new(&self.context, layout).await
+    }
+
+    fn write(&self, store: &GpuStore, arena: ArenaId, offset: usize, values: &[f32]) -> Result<()> {
+        let buffer = store.range(arena, offset, values.len());
+        buffers::write(&self.context, buffer, offset, bytemuck::cast_slice(values))
+    }
+
+    async fn read(
+        &self,
+        store: &GpuStore,
+        arena: ArenaId,
+        offset: usize,
+        length: usize,
+    ) -> Result<Vec<f32>> {
+        let buffer = store.range(arena, offset, length);
+        self.readback.read(&self.context, buffer, offset, length).await
+    }
+
+    async fn compile(&self, store: &GpuStore, recording: Recording) -> Result<GpuPlan> {
+        let (context, limit) = (&self.context, self.submit_flops);
+        GpuPlan::new(context, &self.pipelines, store, recording, limit).await
+    }
+
+    fn run(&self, plan: &GpuPlan, step: &Step, inputs: &Inputs) -> Result<()> {
+        plan.replay(&self.context, step, inputs)
+    }
+
+    async fn output(&self, plan: &GpuPlan, name: &str, step: &Step) -> Result<Vec<f32>> {
+        let (buffer, offset, length) = plan.output(name, step)?;
+        self.readback.read(&self.context, buffer, offset, length).await
+    }
+}

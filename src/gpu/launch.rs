@@ -1,0 +1,108 @@
+//! One dispatch, ready to be encoded, and how a list of them is cut into submissions.
+
+use super::buffers;
+use super::context::Context;
+use super::pipelines::Pipeline;
+use crate::graph::Recording;
+use crate::kernels::Step;
+use std::ops::Range;
+
+/// One dispatch, ready to be encoded.
+pub(super) struct Launch {
+    pub pipeline: wgpu::ComputePipeline,
+    pub bind_group: wgpu::BindGroup,
+    /// Where its parameters start in the arena of parameters.
+    pub params_offset: u32,
+    pub groups: [u32; 3],
+}
+
+/// Encodes launches in one pass. Those without workgroups are left out.
+pub(super) fn encode(launches: &[Launch], pass: &mut wgpu::ComputePass<'_>) {
+    let mut bound = None;
+    for launch in launches {
+        if launch.groups.contains(&0) {
+            continue;
+        }
+        if bound != Some(&launch.pipeline) {
+            pass.set_pipeline(&launch.pipeline);
+            bound = Some(&launch.pipeline);
+        }
+        pass.set_bind_group(0, &launch.bind_group, &[launch.params_offset]);
+        let [x, y, z] = launch.groups;
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+/// A bind group of `[params, step]` uniforms and of storage: (buffer, first element), length.
+pub(super) fn bind_group(
+    context: &Context,
+    pipeline: &Pipeline,
+    params_bytes: usize,
+    uniforms: [&wgpu::Buffer; 2],
+    storage: Vec<((&wgpu::Buffer, usize), usize)>,
+) -> wgpu::BindGroup {
+    let uniform = |buffer, bytes: usize| {
+        let size = wgpu::BufferSize::new(bytes as u64);
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size })
+    };
+    let mut resources =
+        vec![uniform(uniforms[0], params_bytes), uniform(uniforms[1], size_of::<Step>())];
+    for ((buffer, offset), length) in storage {
+        resources.push(buffers::bind(buffer, offset, length));
+    }
+    let entries = resources.into_iter().enumerate();
+    let entries: Vec<_> = entries
+        .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
+        .collect();
+    context.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.layout,
+        entries: &entries,
+    })
+}
+
+/// The dispatches of each submission. Without a limit there is one submission; with it, a new one
+/// starts at the first cut mark at which the dispatches before it do `submit_flops` at capacity.
+pub(super) fn submissions(recording: &Recording, submit_flops: Option<u64>) -> Vec<Range<usize>> {
+    let dispatches = recording.dispatches.iter().enumerate();
+    let marks = dispatches.map(|(index, dispatch)| {
+        (dispatch.cost(&recording.capacity).flops, recording.cuts.contains(&index))
+    });
+    let mut starts = submission_starts(marks, submit_flops);
+    starts.push(recording.dispatches.len());
+    starts.windows(2).map(|ends| ends[0]..ends[1]).collect()
+}
+
+/// Where submissions start among dispatches of (flops, may be cut before).
+fn submission_starts(
+    dispatches: impl Iterator<Item = (u64, bool)>,
+    submit_flops: Option<u64>,
+) -> Vec<usize> {
+    let mut starts = vec![0];
+    let mut encoded_flops = 0;
+    for (index, (flops, cut)) in dispatches.enumerate() {
+        let enough = submit_flops.is_some_and(|limit| encoded_flops >= limit);
+        if cut && enough && index > 0 {
+            starts.push(index);
+            encoded_flops = 0;
+        }
+        encoded_flops += flops;
+    }
+    starts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn submissions_start_only_at_cuts_and_only_when_asked() {
+        let dispatches = [(5, true), (5, false), (5, true), (5, true), (5, false)];
+        let starts = |limit| submission_starts(dispatches.into_iter(), limit);
+        assert_eq!(starts(None), [0]);
+        assert_eq!(starts(Some(0)), [0, 2, 3]);
+        assert_eq!(starts(Some(10)), [0, 2]);
+        assert_eq!(starts(Some(11)), [0, 3]);
+        assert_eq!(starts(Some(100)), [0]);
+    }
+}

@@ -1,0 +1,29 @@
+//! The GPU engine: runs a Recording on Vulkan, Metal, DX12 or a browser's WebGPU.
+//!
+//! The one module that names wgpu; hosts that bring their own device reach its types through the
+//! re-export. A [`Context`] is a device with what it can do ([`Caps`]); a [`GpuEngine`] is an
+//! [`Engine`](crate::engine::Engine) over it. Natively, shaders run without bounds checks unless
+//! asked, so every id and offset is range-checked before it is uploaded.
+
+mod buffers;
+mod caps;
+mod context;
+mod engine;
+mod inputs;
+mod kernel_run;
+mod launch;
+mod limits;
+mod pipelines;
+mod plan;
+mod profile;
+mod readback;
+mod scopes;
+mod store;
+
+pub use caps::{Caps, DeviceKind, MatrixShape, SubgroupSizes};
+pub use context::{Context, ContextOptions, list_adapters};
+pub use engine::GpuEngine;
+pub use limits::DeviceLimits;
+pub use plan::GpuPlan;
+pub use store::GpuStore;
+pub use wgpu;

@@ -1,0 +1,253 @@
+//! A Recording with everything resolved for one device.
+//!
+//! Pipelines, bind groups, offsets and workgroup counts are made once; a replay writes two
+//! buffers and encodes one pass over a list of [`Launch`]es.
+
+use super::buffers;
+use super::context::Context;
+use super::inputs::InputArena;
+use super::launch::{self, Launch};
+use super::pipelines::{Pipeline, Pipelines, Request};
+use super::store::{GpuArena, GpuStore};
+use crate::engine::Inputs;
+use crate::error::{Error, Result};
+use crate::graph::{BufferId, Dispatch, Recording, Region};
+use crate::kernels::Step;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A Recording on a device.
+pub struct GpuPlan {
+    recording: Recording,
+    buffers: PlanBuffers,
+    launches: Vec<Launch>,
+    /// The launches of each submission.
+    submissions: Vec<Range<usize>>,
+}
+
+/// What the regions of a plan lie in.
+struct PlanBuffers {
+    inputs: InputArena,
+    arenas: Vec<GpuArena>,
+    transients: Vec<wgpu::Buffer>,
+    step: wgpu::Buffer,
+    params: wgpu::Buffer,
+}
+
+/// The parameters of all dispatches, equal ones once.
+struct ParamsArena {
+    bytes: Vec<u8>,
+    /// Where the parameters of each dispatch start.
+    offsets: Vec<u32>,
+}
+
+impl GpuPlan {
+    /// Makes everything that replays of a recording need. They make one submission, or several that
+    /// start at cut marks once `submit_flops` are encoded.
+    ///
+    /// # Errors
+    /// If it exceeds a limit, or the device has not the memory or refuses a shader.
+    pub(super) async fn new(
+        context: &Context,
+        pipelines: &Pipelines,
+        store: &GpuStore,
+        recording: Recording,
+        submit_flops: Option<u64>,
+    ) -> Result<Self> {
+        recording.check();
+        check_limits(context, &recording)?;
+        let requests: Vec<Request<'_>> = recording.dispatches.iter().map(request).collect();
+        let pipelines = pipelines.resolve(context, &requests).await?;
+        let params = ParamsArena::new(context, &recording);
+        let buffers = PlanBuffers::new(context, store, &recording, &params).await?;
+        let launches = context.scoped(&recording.name, || {
+            launches(context, &recording, &buffers, &pipelines, &params.offsets)
+        });
+        let launches = launches.await?;
+        let submissions = launch::submissions(&recording, submit_flops);
+        Ok(Self { recording, buffers, launches, submissions })
+    }
+
+    /// Uploads step and inputs and submits the dispatches.
+    ///
+    /// # Errors
+    /// If the counts exceed the capacity, an input is missing or of the wrong size, or the device
+    /// is lost.
+    pub(super) fn replay(&self, context: &Context, step: &Step, inputs: &Inputs) -> Result<()> {
+        self.upload(context, step, inputs)?;
+        context.scoped_now(&self.recording.name, || {
+            for range in &self.submissions {
+                let mut encoder = context.device.create_command_encoder(&Default::default());
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                launch::encode(&self.launches[range.clone()], &mut pass);
+                drop(pass);
+                context.queue.submit([encoder.finish()]);
+            }
+        })
+    }
+
+    /// Uploads step and inputs.
+    ///
+    /// # Errors
+    /// As [`Self::replay`].
+    pub(super) fn upload(&self, context: &Context, step: &Step, inputs: &Inputs) -> Result<()> {
+        self.check_counts(step)?;
+        self.buffers.inputs.upload(context, step, inputs)?;
+        buffers::write(context, &self.buffers.step, 0, bytemuck::bytes_of(step))
+    }
+
+    /// Its dispatches, ready to be encoded.
+    pub(super) fn launches(&self) -> &[Launch] {
+        &self.launches
+    }
+
+    /// What it was compiled from.
+    pub fn recording(&self) -> &Recording {
+        &self.recording
+    }
+
+    /// How many submissions a replay makes.
+    pub fn submission_count(&self) -> usize {
+        self.submissions.len()
+    }
+
+    /// Where an output lies: buffer, first element, and as many elements as this step counts.
+    ///
+    /// # Errors
+    /// If there is no such output, or the counts exceed the capacity.
+    pub(super) fn output(&self, name: &str, step: &Step) -> Result<(&wgpu::Buffer, usize, usize)> {
+        self.check_counts(step)?;
+        let output = self.recording.outputs.iter().find(|output| output.name == name);
+        let output = output.ok_or_else(|| {
+            Error::input(name, format!("{} has no such output", self.recording.name))
+        })?;
+        let length = step.length(output.rows) * output.cols;
+        assert!(length <= output.region.length, "{name}: {length} of {}", output.region.length);
+        let (buffer, offset) = self.buffers.locate(&output.region);
+        Ok((buffer, offset, length))
+    }
+
+    /// That a step does not exceed what the plan was compiled for.
+    fn check_counts(&self, step: &Step) -> Result<()> {
+        let (counts, capacity) = (&step.counts, &self.recording.capacity);
+        if counts.fit(capacity) {
+            return Ok(());
+        }
+        let problem = format!("counts {:?} exceed capacity {:?}", counts.0, capacity.0);
+        Err(Error::input(self.recording.name.as_str(), problem))
+    }
+}
+
+impl PlanBuffers {
+    async fn new(
+        context: &Context,
+        store: &GpuStore,
+        recording: &Recording,
+        params: &ParamsArena,
+    ) -> Result<Self> {
+        let inputs = InputArena::new(context, recording).await?;
+        let name = format!("{} transients", recording.name);
+        let mut transients = Vec::new();
+        for slot in &recording.transients {
+            let create = || buffers::create(context, &name, slot.length);
+            transients.push(context.scoped(&name, create).await?);
+        }
+        let uniforms = || {
+            let step = buffers::create_uniform(context, "step", size_of::<Step>() as u64);
+            let bytes = &params.bytes;
+            let arena = buffers::create_uniform(context, "params", bytes.len().max(16) as u64);
+            context.queue.write_buffer(&arena, 0, bytes);
+            (step, arena)
+        };
+        let (step, params) = context.scoped(&recording.name, uniforms).await?;
+        Ok(Self { inputs, arenas: store.arenas.clone(), transients, step, params })
+    }
+
+    fn locate(&self, region: &Region) -> (&wgpu::Buffer, usize) {
+        match region.buffer {
+            BufferId::Input(index) => {
+                (&self.inputs.buffer, self.inputs.offsets[index] + region.offset)
+            }
+            BufferId::Arena(arena) => {
+                let arena = &self.arenas[arena.0];
+                let end = region.offset + region.length;
+                assert!(end <= arena.length, "{region:?} of {}, {}", arena.name, arena.length);
+                (&arena.buffer, region.offset)
+            }
+            BufferId::Transient(slot) => (&self.transients[slot], region.offset),
+        }
+    }
+}
+
+impl ParamsArena {
+    fn new(context: &Context, recording: &Recording) -> Self {
+        let alignment = context.caps().limits.uniform_alignment_bytes as usize;
+        let mut arena = Self { bytes: Vec::new(), offsets: Vec::new() };
+        let mut known: HashMap<&[u8], u32> = HashMap::new();
+        for dispatch in &recording.dispatches {
+            let offset = *known.entry(&dispatch.params).or_insert_with(|| {
+                let offset = arena.bytes.len();
+                arena.bytes.extend_from_slice(&dispatch.params);
+                arena.bytes.resize(arena.bytes.len().next_multiple_of(alignment), 0);
+                u32::try_from(offset).expect("a plan has less than 4 GiB of parameters")
+            });
+            arena.offsets.push(offset);
+        }
+        arena
+    }
+}
+
+/// That nothing of a recording exceeds the device at capacity.
+fn check_limits(context: &Context, recording: &Recording) -> Result<()> {
+    let limits = context.caps().limits;
+    for slot in &recording.transients {
+        let what = format!("a transient buffer of {}", recording.name);
+        limits.check_buffer(&what, buffers::size_bytes(slot.length))?;
+    }
+    for dispatch in &recording.dispatches {
+        let place = format!("{} ({})", dispatch.label, dispatch.kernel.name);
+        for (binding, region) in dispatch.kernel.bindings.iter().zip(&dispatch.regions) {
+            let bytes = buffers::binding_bytes(region.length);
+            limits.check_binding(&format!("{} of {place}", binding.name), bytes)?;
+        }
+        limits.check_groups(&place, dispatch.groups(&recording.capacity))?;
+    }
+    Ok(())
+}
+
+fn request(dispatch: &Dispatch) -> Request<'_> {
+    Request { kernel: dispatch.kernel, variant: dispatch.variant, params: &dispatch.params }
+}
+
+/// Bind groups and workgroup counts; dispatches of the same pipeline over the same regions share
+/// a bind group.
+fn launches(
+    context: &Context,
+    recording: &Recording,
+    buffers: &PlanBuffers,
+    pipelines: &[Arc<Pipeline>],
+    params_offsets: &[u32],
+) -> Vec<Launch> {
+    type Key = (*const Pipeline, Vec<(BufferId, usize, usize)>);
+    let mut known: HashMap<Key, wgpu::BindGroup> = HashMap::new();
+    let all = recording.dispatches.iter().zip(pipelines).zip(params_offsets);
+    let launches = all.map(|((dispatch, pipeline), &params_offset)| {
+        let regions = dispatch.regions.iter();
+        let regions = regions.map(|region| (region.buffer, region.offset, region.length));
+        let key = (Arc::as_ptr(pipeline), regions.collect());
+        let bind_group = known.entry(key).or_insert_with(|| {
+            let regions = dispatch.regions.iter();
+            let storage = regions.map(|region| (buffers.locate(region), region.length)).collect();
+            let uniforms = [&buffers.params, &buffers.step];
+            launch::bind_group(context, pipeline, dispatch.params.len(), uniforms, storage)
+        });
+        Launch {
+            pipeline: pipeline.compute.clone(),
+            bind_group: bind_group.clone(),
+            params_offset,
+            groups: dispatch.groups(&recording.capacity),
+        }
+    });
+    launches.collect()
+}

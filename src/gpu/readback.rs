@@ -1,0 +1,188 @@
+//! Reading buffers back: copy to a mappable buffer, map it, wait.
+//!
+//! Natively the wait blocks in `poll`; in a browser the future wakes when the event loop has called
+//! back. The mappable buffer is kept for the next time.
+
+use super::context::Context;
+use crate::error::{Error, Result};
+use bytemuck::Pod;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll, Waker};
+
+/// Most bytes that are mapped at once.
+const CHUNK_BYTES: usize = 64 << 20;
+
+/// Smallest mappable buffer that is made: scalars and rows of logits fit.
+const SMALLEST_BYTES: usize = 4 << 10;
+
+/// Reads buffers of one device.
+#[derive(Default)]
+pub(super) struct Readback {
+    kept: Mutex<Option<wgpu::Buffer>>,
+}
+
+impl Readback {
+    /// `length` elements of four bytes from element `offset` of a buffer, as they are after all
+    /// work submitted before.
+    ///
+    /// # Errors
+    /// If the device is lost or out of memory.
+    pub async fn read<T: Pod>(
+        &self,
+        context: &Context,
+        buffer: &wgpu::Buffer,
+        offset: usize,
+        length: usize,
+    ) -> Result<Vec<T>> {
+        const { assert!(size_of::<T>() == 4) };
+        let mut values = Vec::with_capacity(length);
+        while values.len() < length {
+            let at = (offset + values.len()) * size_of::<T>();
+            let bytes = ((length - values.len()) * size_of::<T>()).min(CHUNK_BYTES);
+            let staging = self.staging(context, bytes).await?;
+            map_copy(context, buffer, at as u64, &staging, bytes as u64).await?;
+            {
+                let view = staging.get_mapped_range(0..bytes as u64);
+                let view = view.map_err(|error| failed(context, &error.to_string()))?;
+                values.extend_from_slice(bytemuck::cast_slice(&view));
+            }
+            staging.unmap();
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(staging);
+        }
+        Ok(values)
+    }
+
+    /// A mappable buffer of at least so many bytes, taken out of where it is kept.
+    async fn staging(&self, context: &Context, bytes: usize) -> Result<wgpu::Buffer> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(kept) = kept.filter(|kept| kept.size() >= bytes as u64) {
+            return Ok(kept);
+        }
+        let size = bytes.next_power_of_two().max(SMALLEST_BYTES) as u64;
+        let create = || {
+            context.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("readback"),
+                size,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        };
+        context.scoped("readback", create).await
+    }
+}
+
+/// Copies bytes to the start of `staging` and waits until they are mapped.
+async fn map_copy(
+    context: &Context,
+    buffer: &wgpu::Buffer,
+    at: u64,
+    staging: &wgpu::Buffer,
+    bytes: u64,
+) -> Result<()> {
+    let (answer, mapped) = answer();
+    let submit = || {
+        let mut encoder = context.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(buffer, at, staging, 0, bytes);
+        let submission = context.queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| answer.give(result.is_ok()));
+        submission
+    };
+    let submission = context.scoped("readback", submit).await?;
+    let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+    // Blocks natively; does nothing in a browser.
+    context.device.poll(wait).map_err(|error| failed(context, &error.to_string()))?;
+    if mapped.await { Ok(()) } else { Err(failed(context, "a buffer could not be mapped")) }
+}
+
+/// Waits until all work submitted so far is done.
+///
+/// # Errors
+/// If the device is lost.
+pub(super) async fn wait(context: &Context) -> Result<()> {
+    context.check()?;
+    let (answer, done) = answer();
+    context.queue.on_submitted_work_done(move || answer.give(true));
+    let poll = context.device.poll(wgpu::PollType::wait_indefinitely());
+    poll.map_err(|error| failed(context, &error.to_string()))?;
+    if done.await { Ok(()) } else { Err(failed(context, "submitted work was dropped")) }
+}
+
+/// Why a readback failed: the loss of the device, if it is lost.
+fn failed(context: &Context, problem: &str) -> Error {
+    match context.check() {
+        Err(lost) => lost,
+        Ok(()) => Error::device("readback", problem),
+    }
+}
+
+/// The giving end of an answer.
+struct Answer(Arc<Mutex<AnswerState>>);
+
+/// The waiting end of an answer: whether it went well.
+struct Awaited(Arc<Mutex<AnswerState>>);
+
+#[derive(Default)]
+struct AnswerState {
+    given: Option<bool>,
+    waker: Option<Waker>,
+}
+
+fn answer() -> (Answer, Awaited) {
+    let state = Arc::default();
+    (Answer(Arc::clone(&state)), Awaited(state))
+}
+
+impl Answer {
+    fn give(self, well: bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).given = Some(well);
+    }
+}
+
+impl Drop for Answer {
+    /// An end that is dropped without a word answers no.
+    fn drop(&mut self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.given.get_or_insert(false);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Future for Awaited {
+    type Output = bool;
+
+    fn poll(self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<bool> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.given {
+            Some(well) => Poll::Ready(well),
+            None => {
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_arrives_and_silence_is_a_no() {
+        let poll = |awaited: Awaited| {
+            let mut context = TaskContext::from_waker(Waker::noop());
+            std::pin::pin!(awaited).poll(&mut context)
+        };
+        let (given, awaited) = answer();
+        given.give(true);
+        assert_eq!(poll(awaited), Poll::Ready(true));
+        let (dropped, awaited) = answer();
+        drop(dropped);
+        assert_eq!(poll(awaited), Poll::Ready(false));
+        let (_silent, awaited) = answer();
+        assert_eq!(poll(awaited), Poll::Pending);
+    }
+}

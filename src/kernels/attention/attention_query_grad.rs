@@ -1,0 +1,206 @@
+//! Gradient of attention with respect to the queries (spec §26.1).
+//!
+//! Inputs as in [`attention`](super::attention), dout [queries, head_count * head_dim],
+//! `log_sum_exp` and delta [queries, head_count]. dq is laid out like q: the columns of the heads
+//! are overwritten, the others left alone. Queries that see nothing get zeros.
+
+use super::attention::{Input, Params, constants, pair_count, row_groups, tile_rows, within};
+use super::cases::{oracle_input, oracle_shape, query_grad_cases};
+use super::fast_exp::{exp, with_wide_vectors};
+use super::heads::{Heads, add_scaled, dot};
+use super::ranges::{Ranges, TILE_ROWS};
+use crate::kernels::dense::gemm::{Layout, Threads, gemm};
+use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Needs, Variant, fold_groups};
+use crate::oracle;
+use rayon::prelude::*;
+use std::ops::Range;
+
+pub static KERNEL: Kernel = Kernel {
+    name: "attention_query_grad",
+    params_bytes: size_of::<Params>(),
+    bindings: &[
+        Binding::read("q", Element::F32),
+        Binding::read("kv", Element::F32),
+        Binding::read("key_range", Element::U32),
+        Binding::read("dout", Element::F32),
+        Binding::read("log_sum_exp", Element::F32),
+        Binding::read("delta", Element::F32),
+        Binding::update("dq", Element::F32),
+    ],
+    variants: &[Variant {
+        name: "base",
+        source: include_str!("../../../shaders/attention/attention_query_grad.wgsl"),
+        defines: &[],
+        needs: Needs::NOTHING,
+        groups,
+    }],
+    constants,
+    cost,
+    cpu,
+    oracle,
+    cases: query_grad_cases,
+};
+
+fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let tiles = params.queries.length(counts).div_ceil(2 * row_groups(&params) as usize);
+    fold_groups(tiles * params.head_count as usize)
+}
+
+fn cost(params: &[u8], counts: &Counts) -> Cost {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let (heads, head_dim) = (u64::from(params.head_count), u64::from(params.head_dim));
+    let query_heads = params.queries.length(counts) as u64 * heads;
+    let key_heads = params.keys.length(counts) as u64 * u64::from(params.kv_head_count);
+    Cost {
+        flops: 6 * pair_count(&params, counts) * heads * head_dim,
+        read_bytes: 8 * (head_dim * (query_heads + key_heads) + query_heads),
+        written_bytes: 4 * query_heads * head_dim,
+    }
+}
+
+/// What comes from above and from the forward pass.
+#[derive(Clone, Copy)]
+pub(super) struct Upstream<'a> {
+    pub dout: Heads<'a>,
+    pub log_sum_exp: &'a [f32],
+    pub delta: &'a [f32],
+}
+
+impl<'a> Upstream<'a> {
+    pub fn new(input: &Input, call: &Call<'a, f32>) -> Self {
+        let dout = Heads::packed(call.f(3), input.head_count, input.q.head_dim);
+        Self { dout, log_sum_exp: call.f(4), delta: call.f(5) }
+    }
+}
+
+fn cpu(mut call: Call<'_, f32>) {
+    let params: Params = call.params();
+    let query_count = call.length(params.queries);
+    let input = Input::new(&params, call.f(0), call.f(1));
+    let upstream = Upstream::new(&input, &call);
+    let (row_factor, unit) = (params.query_factor as usize, params.key_factor as usize);
+    let ranges = Ranges { pairs: call.u(2), row_factor, unit };
+    let stride = input.q.stride;
+    let tiles = call.f_mut(6)[..query_count * stride].par_chunks_mut(TILE_ROWS * stride);
+    tiles.enumerate().for_each_init(Scratch::default, |scratch, (tile, dq)| {
+        let rows = tile_rows(tile, query_count);
+        let keys = ranges.union(rows.clone());
+        if ranges.are_dense(rows.clone(), &keys) {
+            dense_tile(&input, &upstream, &ranges, rows, keys, scratch, dq);
+        } else {
+            let loops = || sparse_tile(&input, &upstream, &ranges, rows, dq);
+            with_wide_vectors(loops);
+        }
+    });
+}
+
+#[derive(Default)]
+struct Scratch {
+    scores: Vec<f32>,
+    dweights: Vec<f32>,
+}
+
+/// All rows against the union of their keys, by matrix products.
+fn dense_tile(
+    input: &Input,
+    upstream: &Upstream,
+    ranges: &Ranges,
+    rows: Range<usize>,
+    keys: Range<usize>,
+    scratch: &mut Scratch,
+    dq: &mut [f32],
+) {
+    let (row_count, key_count, head_dim) = (rows.len(), keys.len(), input.q.head_dim);
+    let flat = Layout::row_major(key_count);
+    let Scratch { scores, dweights } = scratch;
+    scores.resize(row_count * key_count, 0.0);
+    dweights.resize(row_count * key_count, 0.0);
+    for head in 0..input.head_count {
+        let kv_head = head / input.group;
+        gemm(
+            [row_count, key_count, head_dim],
+            (&mut *scores, flat),
+            0.0,
+            input.q.matrix(rows.start, head),
+            input.k.transposed(keys.start, kv_head),
+            Threads::One,
+        );
+        gemm(
+            [row_count, key_count, head_dim],
+            (&mut *dweights, flat),
+            0.0,
+            upstream.dout.matrix(rows.start, head),
+            input.v.transposed(keys.start, kv_head),
+            Threads::One,
+        );
+        let differentiate = || {
+            let lines = scores.chunks_exact_mut(key_count).zip(dweights.chunks_exact(key_count));
+            for (row, (scores, dweights)) in rows.clone().zip(lines) {
+                let range = within(ranges.of(row), &keys);
+                let at = row * input.head_count + head;
+                let (shift, delta) = (upstream.log_sum_exp[at], upstream.delta[at]);
+                scores[..range.start].fill(0.0);
+                scores[range.end..].fill(0.0);
+                let seen = scores[range.clone()].iter_mut().zip(&dweights[range]);
+                for (score, dweight) in seen {
+                    let weight = exp(input.scale * *score - shift);
+                    *score = input.scale * weight * (dweight - delta);
+                }
+            }
+        };
+        with_wide_vectors(differentiate);
+        let offset = input.q.offset + head * head_dim;
+        let place = Layout { offset, row_stride: input.q.stride, col_stride: 1 };
+        gemm(
+            [row_count, head_dim, key_count],
+            (&mut *dq, place),
+            0.0,
+            (&*scores, flat),
+            input.k.matrix(keys.start, kv_head),
+            Threads::One,
+        );
+    }
+}
+
+/// Each row against its own few keys, by loops.
+#[inline(always)]
+fn sparse_tile(
+    input: &Input,
+    upstream: &Upstream,
+    ranges: &Ranges,
+    rows: Range<usize>,
+    dq: &mut [f32],
+) {
+    let head_dim = input.q.head_dim;
+    for (row, dq) in rows.zip(dq.chunks_exact_mut(input.q.stride)) {
+        for head in 0..input.head_count {
+            let kv_head = head / input.group;
+            let (q, dout) = (input.q.row(row, head), upstream.dout.row(row, head));
+            let at = row * input.head_count + head;
+            let (shift, delta) = (upstream.log_sum_exp[at], upstream.delta[at]);
+            let dq = &mut dq[input.q.offset + head * head_dim..][..head_dim];
+            dq.fill(0.0);
+            for key in ranges.of(row) {
+                let k = input.k.row(key, kv_head);
+                let weight = exp(input.scale * dot(q, k) - shift);
+                let dscore = weight * (dot(dout, input.v.row(key, kv_head)) - delta);
+                add_scaled(dq, input.scale * dscore, k);
+            }
+        }
+    }
+}
+
+fn oracle(mut call: Call<'_, f64>) {
+    let params: Params = call.params();
+    let shape = oracle_shape(&params, &call);
+    let input = oracle_input(&params, call.f(0), call.f(1));
+    let upstream = oracle::attention::AttentionUpstream {
+        dout: call.f(3),
+        log_sum_exp: call.f(4),
+        delta: call.f(5),
+    };
+    let (stride, offset) = (input.q.stride, input.q.offset);
+    let mut dq = oracle::attention::ColumnsMut { data: call.f_mut(6), stride, offset };
+    oracle::attention::attention_query_grad(&input, call.u(2), &upstream, &mut dq, &shape);
+}

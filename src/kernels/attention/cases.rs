@@ -1,0 +1,255 @@
+//! Inputs on which attention and both of its gradients must agree with the oracles.
+
+use super::attention::{KERNEL, Params};
+use super::attention_delta;
+use crate::kernels::{Axis, Call, Case, Counts, Extent, HostBuffer, Step, values};
+use crate::oracle::attention::{AttentionInput, AttentionShape, Columns};
+use bytemuck::Zeroable;
+
+pub(super) fn forward_cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = setups().iter().map(Setup::forward).collect();
+    cases.push(many_heads().forward());
+    cases
+}
+
+pub(super) fn query_grad_cases() -> Vec<Case> {
+    let setups = setups().into_iter().chain([many_heads()]);
+    let case =
+        |setup: Setup| setup.gradient(&setup.key_range, setup.query_count() * setup.query_row());
+    setups.map(case).collect()
+}
+
+pub(super) fn key_grad_cases() -> Vec<Case> {
+    let setups = setups().into_iter().chain([many_keys()]);
+    let case =
+        |setup: Setup| setup.gradient(&setup.query_range(), setup.key_count() * setup.kv_row());
+    setups.map(case).collect()
+}
+
+/// The shape as the oracles take it.
+pub(super) fn oracle_shape(params: &Params, call: &Call<'_, f64>) -> AttentionShape<f64> {
+    AttentionShape {
+        query_count: call.length(params.queries),
+        key_count: call.length(params.keys),
+        head_count: params.head_count as usize,
+        kv_head_count: params.kv_head_count as usize,
+        head_dim: params.head_dim as usize,
+        query_factor: params.query_factor as usize,
+        key_factor: params.key_factor as usize,
+        scale: params.scale.into(),
+    }
+}
+
+/// The inputs as the oracles take them.
+pub(super) fn oracle_input<'a>(
+    params: &Params,
+    q: &'a [f64],
+    kv: &'a [f64],
+) -> AttentionInput<'a, f64> {
+    let view = |data, stride: u32, offset: u32| Columns {
+        data,
+        stride: stride as usize,
+        offset: offset as usize,
+    };
+    AttentionInput {
+        q: view(q, params.query_stride, params.query_offset),
+        k: view(kv, params.kv_stride, params.key_offset),
+        v: view(kv, params.kv_stride, params.value_offset),
+    }
+}
+
+/// One shape with its ranges; rows have a spare column at either end, keys lie behind values.
+struct Setup {
+    name: &'static str,
+    /// Of queries and of keys.
+    heads: [usize; 2],
+    head_dim: usize,
+    /// Queries an entry and keys a unit.
+    factors: [usize; 2],
+    /// Units that ranges count in.
+    unit_count: usize,
+    key_range: Vec<u32>,
+}
+
+fn setups() -> Vec<Setup> {
+    let setup = |name, heads, head_dim, factors, unit_count, key_range| Setup {
+        name,
+        heads,
+        head_dim,
+        factors,
+        unit_count,
+        key_range,
+    };
+    vec![
+        setup("one query, one key", [1, 1], 2, [1, 1], 1, vec![0, 1]),
+        setup("causal", [2, 2], 12, [1, 1], 67, windows(&[67], 100)),
+        setup("documents, window 9", [2, 2], 20, [1, 1], 83, windows(&[1, 40, 7, 35], 9)),
+        setup("documents, window 70", [2, 1], 32, [1, 1], 211, windows(&[100, 64, 47], 70)),
+        setup("shared key heads", [6, 2], 64, [1, 1], 71, windows(&[50, 21], 33)),
+        setup("heads of 76", [2, 2], 76, [1, 1], 41, windows(&[41], 17)),
+        setup("heads of 128", [2, 1], 128, [1, 1], 70, windows(&[31, 39], 24)),
+        setup("pooling, k 4", [3, 3], 16, [4, 1], 149, patches(37)),
+        setup("pooling, k 2, heads of 6", [2, 1], 6, [2, 1], 29, patches(7)),
+        setup("unpooling, k 3", [2, 2], 24, [1, 3], 23, transposed_patches(23)),
+        setup("both factors", [4, 2], 10, [2, 3], 40, windows(&[13, 27], 5)),
+        setup("empty ranges", [2, 2], 8, [1, 1], 90, sparse(80)),
+    ]
+}
+
+/// More than 65535 workgroups: one a query head, all on one key head.
+fn many_heads() -> Setup {
+    let (heads, factors) = ([70_000, 1], [1, 1]);
+    let (name, key_range) = ("70000 heads", vec![0, 2, 1, 3]);
+    Setup { name, heads, head_dim: 2, factors, unit_count: 3, key_range }
+}
+
+/// More than 65535 workgroups: one for every 16 keys, most of which nobody sees.
+fn many_keys() -> Setup {
+    let (heads, factors) = ([1, 1], [1, 1024]);
+    let (name, key_range) = ("a million keys", vec![0, 1, 1, 1, 1022, 1025]);
+    Setup { name, heads, head_dim: 2, factors, unit_count: 1025, key_range }
+}
+
+/// Causal windows in documents of these lengths, back to back.
+fn windows(documents: &[u32], window: u32) -> Vec<u32> {
+    let mut start = 0;
+    let mut ranges = Vec::new();
+    for length in documents {
+        for i in start..start + length {
+            ranges.extend([start.max((i + 1).saturating_sub(window)), i + 1]);
+        }
+        start += length;
+    }
+    ranges
+}
+
+/// Patches of 1 to 7 bytes, the third without any.
+fn patches(count: u32) -> Vec<u32> {
+    let mut start = 0;
+    let mut ranges = Vec::new();
+    for patch in 0..count {
+        let end = start + if patch == 2 { 0 } else { 1 + patch * 5 % 7 };
+        ranges.extend([start, end]);
+        start = end;
+    }
+    ranges
+}
+
+/// For each of 100 bytes the patch it belongs to; nobody looks at the last patch.
+fn transposed_patches(count: u32) -> Vec<u32> {
+    let patch = |byte: u32| byte * (count - 1) / 100;
+    (0..100).flat_map(|byte| [patch(byte), patch(byte) + 1]).collect()
+}
+
+/// Blocks of five queries, of which the first and the last see nothing.
+fn sparse(count: u32) -> Vec<u32> {
+    let range = |i: u32| match i % 5 {
+        0 | 4 => [i, i],
+        place => [i - place, i + 1],
+    };
+    (0..count).flat_map(range).collect()
+}
+
+impl Setup {
+    fn query_count(&self) -> usize {
+        self.key_range.len() / 2 * self.factors[0]
+    }
+
+    fn key_count(&self) -> usize {
+        self.unit_count * self.factors[1]
+    }
+
+    fn width(&self) -> usize {
+        self.heads[0] * self.head_dim
+    }
+
+    /// Elements of a row of q.
+    fn query_row(&self) -> usize {
+        self.width() + 2
+    }
+
+    /// Elements of a row of kv.
+    fn kv_row(&self) -> usize {
+        2 * self.heads[1] * self.head_dim + 2
+    }
+
+    fn params(&self) -> Params {
+        Params {
+            queries: Extent::of(Axis::Bytes),
+            keys: Extent::of(Axis::Patches).times(self.factors[1]),
+            head_count: self.heads[0] as u32,
+            kv_head_count: self.heads[1] as u32,
+            head_dim: self.head_dim as u32,
+            query_factor: self.factors[0] as u32,
+            key_factor: self.factors[1] as u32,
+            query_stride: self.query_row() as u32,
+            query_offset: 1,
+            kv_stride: self.kv_row() as u32,
+            key_offset: 1 + (self.heads[1] * self.head_dim) as u32,
+            value_offset: 1,
+            scale: 1.0 / (self.head_dim as f32).sqrt(),
+            ..Params::zeroed()
+        }
+    }
+
+    fn step(&self) -> Step {
+        let counts = Counts::default().with(Axis::Bytes, self.query_count());
+        Step::of(counts.with(Axis::Patches, self.unit_count))
+    }
+
+    fn forward(&self) -> Case {
+        let sums = self.query_count() * self.heads[0];
+        Case::new(self.name, &self.params(), self.step())
+            .f(values(1, self.query_count() * self.query_row()))
+            .f(values(2, self.key_count() * self.kv_row()))
+            .u(self.key_range.clone())
+            .out(sums * self.head_dim)
+            .out(sums)
+    }
+
+    /// A gradient over `ranges` into a buffer of `length` elements.
+    fn gradient(&self, ranges: &[u32], length: usize) -> Case {
+        let forward = self.forward();
+        let dout = values(3, self.query_count() * self.width());
+        let [_, _, _, out, log_sum_exp] = forward.expected(&KERNEL).try_into().expect("bindings");
+        let (out, log_sum_exp) = (narrow(out), narrow(log_sum_exp));
+        let delta_case = Case::new(
+            "delta",
+            &attention_delta::Params::new(
+                Extent::of(Axis::Bytes),
+                self.heads[0] as u32,
+                self.head_dim as u32,
+            ),
+            self.step(),
+        );
+        let delta_case = delta_case.f(out).f(dout.clone()).out(log_sum_exp.len());
+        let [_, _, delta] =
+            delta_case.expected(&attention_delta::KERNEL).try_into().expect("bindings");
+        let mut case = forward;
+        case.buffers.truncate(2);
+        // Outliers make gradients of some hundreds out of differences.
+        case.u(ranges.to_vec()).f(dout).f(log_sum_exp).f(narrow(delta)).out(length).tolerance(1e-4)
+    }
+
+    /// The inverse of `key_range`, by search.
+    fn query_range(&self) -> Vec<u32> {
+        let mut query_range = vec![0; 2 * self.unit_count];
+        for (entry, range) in self.key_range.chunks_exact(2).enumerate() {
+            for unit in range[0]..range[1] {
+                let seen = &mut query_range[2 * unit as usize..][..2];
+                if seen[1] == 0 {
+                    seen[0] = entry as u32;
+                }
+                seen[1] = entry as u32 + 1;
+            }
+        }
+        query_range
+    }
+}
+
+fn narrow(buffer: HostBuffer<f64>) -> Vec<f32> {
+    match buffer {
+        HostBuffer::F(values) => values.into_iter().map(|value| value as f32).collect(),
+        HostBuffer::U(_) => panic!("numbers were expected"),
+    }
+}

@@ -1,0 +1,12 @@
+//! Rotary embedding, and attention in which every query sees one contiguous range of keys.
+
+#[allow(clippy::module_inception)] // a kernel's file bears the kernel's name
+pub mod attention;
+pub mod attention_delta;
+pub mod attention_key_grad;
+pub mod attention_query_grad;
+mod cases;
+pub mod fast_exp;
+mod heads;
+mod ranges;
+pub mod rope;

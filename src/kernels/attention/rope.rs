@@ -1,0 +1,147 @@
+//! Rotary position embedding of interleaved pairs (spec §5.4).
+//!
+//! x and out are [rows, cols]; the first `rotated_cols` columns are heads of `head_dim` columns,
+//! the rest is copied. `table` is [positions, head_dim]: for every pair the cosine, then the sine.
+
+use crate::kernels::{
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
+    fold_groups, integers, no_constants, values,
+};
+use crate::oracle;
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+/// The `Params` uniform of `attention/rope.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    pub rows: Extent,
+    pub cols: u32,
+    /// The columns that are rotated, a multiple of `head_dim`.
+    pub rotated_cols: u32,
+    /// Even.
+    pub head_dim: u32,
+    /// 1 forward, -1 for the gradient.
+    pub sign: f32,
+    pub reserved_0: u32,
+    pub reserved_1: u32,
+}
+
+const _: () = assert!(size_of::<Params>() == 32);
+
+impl Params {
+    /// A rotation by `sign` times the angle of each row's position.
+    pub fn new(rows: Extent, cols: u32, rotated_cols: u32, head_dim: u32, sign: f32) -> Self {
+        Self { rows, cols, rotated_cols, head_dim, sign, ..Self::zeroed() }
+    }
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "rope",
+    params_bytes: size_of::<Params>(),
+    bindings: &[
+        Binding::read("x", Element::F32),
+        Binding::read("position", Element::U32),
+        Binding::read("table", Element::F32),
+        Binding::write("out", Element::F32),
+    ],
+    variants: &[Variant {
+        name: "base",
+        source: include_str!("../../../shaders/attention/rope.wgsl"),
+        defines: &[],
+        needs: Needs::NOTHING,
+        groups,
+    }],
+    constants: no_constants,
+    cost,
+    cpu,
+    oracle,
+    cases,
+};
+
+/// Pairs of columns of one workgroup.
+const PAIRS_PER_GROUP: usize = 64;
+
+fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let pairs = params.rows.length(counts) * params.cols.div_ceil(2) as usize;
+    fold_groups(pairs.div_ceil(PAIRS_PER_GROUP))
+}
+
+fn cost(params: &[u8], counts: &Counts) -> Cost {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let rows = params.rows.length(counts) as u64;
+    let elements = rows * u64::from(params.cols);
+    Cost {
+        flops: 3 * rows * u64::from(params.rotated_cols),
+        read_bytes: 4 * (elements + rows * u64::from(1 + params.head_dim)),
+        written_bytes: 4 * elements,
+    }
+}
+
+/// Rows that one task rotates.
+const ROWS_PER_TASK: usize = 32;
+
+fn cpu(mut call: Call<'_, f32>) {
+    let params: Params = call.params();
+    let (rows, cols) = (call.length(params.rows), params.cols as usize);
+    let (head_dim, rotated) = (params.head_dim as usize, params.rotated_cols as usize);
+    let (x, position, table, out) = (call.f(0), call.u(1), call.f(2), call.f_mut(3));
+    let tasks = out[..rows * cols]
+        .par_chunks_mut(ROWS_PER_TASK * cols)
+        .zip(x[..rows * cols].par_chunks(ROWS_PER_TASK * cols))
+        .zip(position[..rows].par_chunks(ROWS_PER_TASK));
+    tasks.for_each(|((out, x), position)| {
+        for ((out, x), position) in out.chunks_mut(cols).zip(x.chunks(cols)).zip(position) {
+            let angles = &table[*position as usize * head_dim..][..head_dim];
+            let heads = out[..rotated].chunks_exact_mut(head_dim);
+            for (out, x) in heads.zip(x[..rotated].chunks_exact(head_dim)) {
+                rotate(out, x, angles, params.sign);
+            }
+            out[rotated..].copy_from_slice(&x[rotated..]);
+        }
+    });
+}
+
+fn rotate(out: &mut [f32], x: &[f32], angles: &[f32], sign: f32) {
+    let pairs = out.chunks_exact_mut(2).zip(x.chunks_exact(2)).zip(angles.chunks_exact(2));
+    for ((out, x), angle) in pairs {
+        let (cosine, sine) = (angle[0], sign * angle[1]);
+        out[0] = x[0] * cosine - x[1] * sine;
+        out[1] = x[0] * sine + x[1] * cosine;
+    }
+}
+
+fn oracle(mut call: Call<'_, f64>) {
+    let params: Params = call.params();
+    let shape = oracle::attention::RopeShape {
+        rows: call.length(params.rows),
+        cols: params.cols as usize,
+        rotated_cols: params.rotated_cols as usize,
+        head_dim: params.head_dim as usize,
+    };
+    let (x, position, table, out) = (call.f(0), call.u(1), call.f(2), call.f_mut(3));
+    oracle::attention::rope(x, position, table, out, &shape, params.sign.into());
+}
+
+fn cases() -> Vec<Case> {
+    // Rows, columns, rotated columns, head_dim.
+    let shapes =
+        [(1, 2, 2, 2), (3, 11, 8, 4), (7, 36, 24, 12), (33, 64, 0, 8), (1_400_000, 6, 2, 2)];
+    let mut cases = Vec::new();
+    for (index, (rows, cols, rotated_cols, head_dim)) in shapes.into_iter().enumerate() {
+        let sign = [1.0, -1.0][index % 2];
+        let params = Params::new(Extent::of(Axis::Bytes), cols, rotated_cols, head_dim, sign);
+        let step = Step::of(Counts::default().with(Axis::Bytes, rows));
+        let name = format!("rows {rows}, cols {cols}, rotated {rotated_cols}, sign {sign}");
+        let (seed, elements) = (index as u64, rows * cols as usize);
+        cases.push(
+            Case::new(name, &params, step)
+                .f(values(seed, elements))
+                .u(integers(seed + 100, rows, 50))
+                .f(values(seed + 200, 50 * head_dim as usize))
+                .out(elements),
+        );
+    }
+    cases
+}

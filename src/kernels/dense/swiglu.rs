@@ -1,0 +1,109 @@
+//! The gated activation of the feed-forward layers: `out = silu(gate) up` (spec §5.5).
+//!
+//! gate_up is [rows, 2 features], the gate in its first half as one matrix product with both
+//! weights writes them; out is [rows, features].
+
+use super::elementwise::{STRIDING_COUNT, elementwise_groups};
+use crate::kernels::attention::fast_exp::{exp, with_wide_vectors};
+use crate::kernels::{
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
+    no_constants, values,
+};
+use crate::oracle;
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+/// The `Params` uniform of `dense/swiglu.wgsl` and `dense/swiglu_grad.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    pub rows: Extent,
+    pub features: u32,
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Params>() == 16);
+
+impl Params {
+    /// `rows` rows of `features` outputs.
+    pub fn new(rows: Extent, features: u32) -> Self {
+        Self { rows, features, reserved: 0 }
+    }
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "swiglu",
+    params_bytes: size_of::<Params>(),
+    bindings: &[Binding::read("gate_up", Element::F32), Binding::write("out", Element::F32)],
+    variants: &[Variant {
+        name: "base",
+        source: include_str!("../../../shaders/dense/swiglu.wgsl"),
+        defines: &[],
+        needs: Needs::NOTHING,
+        groups,
+    }],
+    constants: no_constants,
+    cost,
+    cpu,
+    oracle,
+    cases,
+};
+
+pub(super) fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    elementwise_groups(params.rows.length(counts) * params.features as usize)
+}
+
+fn cost(params: &[u8], counts: &Counts) -> Cost {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let count = params.rows.length(counts) as u64 * u64::from(params.features);
+    Cost { flops: 5 * count, read_bytes: 8 * count, written_bytes: 4 * count }
+}
+
+fn cpu(mut call: Call<'_, f32>) {
+    let params: Params = call.params();
+    let (rows, features) = (call.length(params.rows), params.features as usize);
+    let (gate_up, out) = (call.f(0), call.f_mut(1));
+    let rows = out[..rows * features]
+        .par_chunks_mut(features)
+        .zip(gate_up[..rows * 2 * features].par_chunks(2 * features));
+    rows.for_each(|(out, gate_up)| {
+        let (gate, up) = gate_up.split_at(features);
+        with_wide_vectors(|| {
+            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                *out = gate * up / (1.0 + exp(-gate));
+            }
+        });
+    });
+}
+
+fn oracle(mut call: Call<'_, f64>) {
+    let params: Params = call.params();
+    let rows = call.length(params.rows);
+    oracle::dense::swiglu(call.f(0), call.f_mut(1), rows, params.features as usize);
+}
+
+/// Shapes of the cases, [rows, features].
+pub(super) const SHAPES: [(usize, usize); 6] =
+    [(1, 1), (1, 7), (5, 3), (17, 130), (3, 344), (8191, STRIDING_COUNT / 8191 + 1)];
+
+fn cases() -> Vec<Case> {
+    let case = |(rows, features): (usize, usize)| {
+        let params = Params::new(Extent::of(Axis::Bytes), features as u32);
+        let step = Step::of(Counts::default().with(Axis::Bytes, rows));
+        Case::new(format!("rows {rows}, features {features}"), &params, step)
+            .f(gate_up(rows, features))
+            .out(rows * features + 3)
+    };
+    SHAPES.into_iter().map(case).collect()
+}
+
+/// Inputs whose gates reach ±240 in one shape, far past where `exp` overflows in f32.
+pub(super) fn gate_up(rows: usize, features: usize) -> Vec<f32> {
+    let factor = if rows == 17 { 20.0 } else { 1.0 };
+    let scaled = |(index, value): (usize, f32)| {
+        if index % (2 * features) < features { value * factor } else { value }
+    };
+    let values = values((rows + features) as u64, rows * 2 * features);
+    values.into_iter().enumerate().map(scaled).collect()
+}

@@ -1,0 +1,224 @@
+//! Hashed n-gram embeddings: `out[i] += one row of each table`, in table order (spec §2.1).
+//!
+//! hash_ids is [bytes, tables], out [bytes, cols]. The tables [tables * rows_per_table, cols] lie
+//! one below the other and are cut into shards of `rows_per_shard` rows. One call binds up to five
+//! shards, from `first_shard` on, and adds the rows that lie in them; whatever is bound beyond
+//! `shard_count` is not read. Since each call goes on from what out holds and later tables lie in
+//! later shards, calls over all shards in order give the bits of one call over one shard.
+//! Its gradient is [`scatter_add`](super::scatter_add).
+
+use crate::kernels::{
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
+    fold_groups, integers, no_constants, values,
+};
+use crate::oracle::embedding::{HashEmbeddingShape, hash_embedding};
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+/// The `Params` uniform of `embedding/hash_embedding.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    pub bytes: Extent,
+    pub cols: u32,
+    pub table_count: u32,
+    pub rows_per_table: u32,
+    /// Shards of this call, 1 to 5.
+    pub shard_count: u32,
+    /// Rows of every shard but the last.
+    pub rows_per_shard: u32,
+    /// The shard that is bound as `shard_0`.
+    pub first_shard: u32,
+}
+
+const _: () = assert!(size_of::<Params>() == 32);
+
+/// Shards that one call binds.
+const MAX_SHARDS: usize = 5;
+
+pub static KERNEL: Kernel = Kernel {
+    name: "hash_embedding",
+    params_bytes: size_of::<Params>(),
+    bindings: &[
+        Binding::read("hash_ids", Element::U32),
+        Binding::read("shard_0", Element::F32),
+        Binding::read("shard_1", Element::F32),
+        Binding::read("shard_2", Element::F32),
+        Binding::read("shard_3", Element::F32),
+        Binding::read("shard_4", Element::F32),
+        Binding::update("out", Element::F32),
+    ],
+    variants: &[Variant {
+        name: "base",
+        source: include_str!("../../../shaders/embedding/hash_embedding.wgsl"),
+        defines: &[],
+        needs: Needs::NOTHING,
+        groups,
+    }],
+    constants: no_constants,
+    cost,
+    cpu,
+    oracle,
+    cases,
+};
+
+/// Bytes that one task of the CPU engine takes.
+const BYTES_PER_TASK: usize = 32;
+
+/// One workgroup a byte.
+fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    fold_groups(params.bytes.length(counts))
+}
+
+/// As if every row lay in the shards of this call.
+fn cost(params: &[u8], counts: &Counts) -> Cost {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let (bytes, cols) = (params.bytes.length(counts) as u64, u64::from(params.cols));
+    let tables = u64::from(params.table_count);
+    Cost {
+        flops: bytes * tables * cols,
+        read_bytes: 4 * (bytes * tables + bytes * (tables + 1) * cols),
+        written_bytes: 4 * bytes * cols,
+    }
+}
+
+fn cpu(mut call: Call<'_, f32>) {
+    let params: Params = call.params();
+    let (bytes, cols) = (call.length(params.bytes), params.cols as usize);
+    let table_count = params.table_count as usize;
+    let shards: Vec<&[f32]> = bound_shards(&params).map(|shard| call.f(1 + shard)).collect();
+    let tasks = call.f_mut(6)[..bytes * cols].par_chunks_mut(BYTES_PER_TASK * cols);
+    let hash_ids = call.u(0)[..bytes * table_count].par_chunks(BYTES_PER_TASK * table_count);
+    tasks.zip(hash_ids).for_each(|(out, hash_ids)| {
+        for (out, ids) in out.chunks_exact_mut(cols).zip(hash_ids.chunks_exact(table_count)) {
+            for (table, &id) in (0u32..).zip(ids) {
+                let row = table * params.rows_per_table + id;
+                let shard = (row / params.rows_per_shard).checked_sub(params.first_shard);
+                let Some(shard) = shard.and_then(|shard| shards.get(shard as usize)) else {
+                    continue;
+                };
+                let from = (row % params.rows_per_shard) as usize * cols;
+                for (out, value) in out.iter_mut().zip(&shard[from..from + cols]) {
+                    *out += value;
+                }
+            }
+        }
+    });
+}
+
+/// Indices of the shards of this call among its bindings.
+fn bound_shards(params: &Params) -> std::ops::Range<usize> {
+    let count = params.shard_count as usize;
+    assert!((1..=MAX_SHARDS).contains(&count), "hash_embedding: {count} shards in one call");
+    0..count
+}
+
+/// Rows of shards that this call does not bind are zero in the table that the oracle sees.
+fn oracle(mut call: Call<'_, f64>) {
+    let params: Params = call.params();
+    let shape = HashEmbeddingShape {
+        byte_count: call.length(params.bytes),
+        table_count: params.table_count as usize,
+        vocab: params.rows_per_table as usize,
+        cols: params.cols as usize,
+    };
+    let mut table = vec![0.0; shape.table_count * shape.vocab * shape.cols];
+    let shard_length = params.rows_per_shard as usize * shape.cols;
+    let places = table.chunks_mut(shard_length).skip(params.first_shard as usize);
+    for (place, shard) in places.zip(bound_shards(&params)) {
+        place.copy_from_slice(&call.f(1 + shard)[..place.len()]);
+    }
+    hash_embedding(call.u(0), &table, call.f_mut(6), &shape);
+}
+
+fn cases() -> Vec<Case> {
+    // Bytes, columns, tables, rows of a table, rows of a shard, first shard, shards.
+    let shapes = [
+        [1, 1, 1, 1, 1, 0, 1],
+        [7, 5, 2, 11, 22, 0, 1],
+        [33, 65, 6, 53, 318, 0, 1],
+        [33, 65, 6, 53, 64, 0, 5],
+        [20, 64, 3, 40, 13, 5, 5],
+        [20, 30, 3, 40, 50, 2, 1],
+        [9, 4, 66, 7, 100, 0, 5],
+        [9, 70, 130, 3, 200, 1, 1],
+        [66_000, 2, 1, 260, 100, 0, 3],
+    ];
+    let mut cases = Vec::new();
+    for (seed, shape) in shapes.into_iter().enumerate() {
+        let [bytes, cols, tables, rows_per_table, rows_per_shard, first_shard, shard_count] = shape;
+        let params = Params {
+            bytes: Extent::of(Axis::Bytes),
+            cols: cols as u32,
+            table_count: tables as u32,
+            rows_per_table: rows_per_table as u32,
+            shard_count: shard_count as u32,
+            rows_per_shard: rows_per_shard as u32,
+            first_shard: first_shard as u32,
+        };
+        let step = Step::of(Counts::default().with(Axis::Bytes, bytes));
+        let table = values(seed as u64, tables * rows_per_table * cols);
+        let shards: Vec<&[f32]> =
+            table.chunks(rows_per_shard * cols).skip(first_shard).take(shard_count).collect();
+        assert_eq!(shards.len(), shard_count, "the table has the shards of the case");
+        let name = format!(
+            "bytes {bytes}, cols {cols}, {tables} tables of {rows_per_table}, shards \
+             {first_shard}..{} of {rows_per_shard}",
+            first_shard + shard_count
+        );
+        let mut case = Case::new(name, &params, step).u(integers(
+            seed as u64 + 100,
+            bytes * tables,
+            rows_per_table as u32,
+        ));
+        for index in 0..MAX_SHARDS {
+            case = case.f(shards.get(index).unwrap_or(&shards[0]).to_vec());
+        }
+        cases.push(case.f(values(seed as u64 + 200, bytes * cols)));
+    }
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::HostBuffer;
+
+    /// Runs all shards of a table, `per_call` of them at once.
+    fn embed(table: &[f32], rows_per_shard: usize, per_call: usize) -> HostBuffer<f32> {
+        let (bytes, cols, tables, rows) = (50, 7, 3, 20);
+        let shards: Vec<&[f32]> = table.chunks(rows_per_shard * cols).collect();
+        let mut out = HostBuffer::F(values(3, bytes * cols));
+        for (call, shards) in shards.chunks(per_call).enumerate() {
+            let params = Params {
+                bytes: Extent::fixed(bytes),
+                cols: cols as u32,
+                table_count: tables,
+                rows_per_table: rows,
+                shard_count: shards.len() as u32,
+                rows_per_shard: rows_per_shard as u32,
+                first_shard: (call * per_call) as u32,
+            };
+            let step = Step::of(Counts::default());
+            let ids = integers(5, bytes * tables as usize, rows);
+            let mut case = Case::new("sharded", &params, step).u(ids);
+            for index in 0..MAX_SHARDS {
+                case = case.f(shards.get(index).unwrap_or(&shards[0]).to_vec());
+            }
+            let HostBuffer::F(before) = out else { unreachable!("out holds numbers") };
+            out = case.f(before).on_cpu(&KERNEL).pop().unwrap();
+        }
+        out
+    }
+
+    #[test]
+    fn sharding_changes_no_bit() {
+        let table = values(1, 3 * 20 * 7);
+        let whole = embed(&table, 60, 1);
+        for (rows_per_shard, per_call) in [(60, 5), (13, 5), (13, 2), (7, 1), (1, 5)] {
+            let sharded = embed(&table, rows_per_shard, per_call);
+            assert_eq!(sharded, whole, "{rows_per_shard} rows, {per_call} shards a call");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Shannon entropy of the predicted distribution in nats (spec §3.3).
+//!
+//! `out[row] = -Σ p ln p` with p = softmax(logits[row]); logits is [rows, classes], out is [rows].
+//! With shifted logits d = logit - largest it is `ln Σ exp(d) - Σ d exp(d) / Σ exp(d)`.
+
+use super::cross_entropy::{MIN_ROWS, predictions};
+use super::softmax::shifted_sum;
+use crate::kernels::attention::fast_exp::{exp, with_wide_vectors};
+use crate::kernels::{
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
+    fold_groups, no_constants, reduce::lanes,
+};
+use crate::oracle;
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+/// The `Params` uniform of `loss/entropy.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    pub rows: Extent,
+    pub classes: u32,
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Params>() == 16);
+
+impl Params {
+    /// `rows` distributions over `classes`.
+    pub fn new(rows: Extent, classes: u32) -> Self {
+        Self { rows, classes, reserved: 0 }
+    }
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "entropy",
+    params_bytes: size_of::<Params>(),
+    bindings: &[Binding::read("logits", Element::F32), Binding::write("out", Element::F32)],
+    variants: &[Variant {
+        name: "base",
+        source: include_str!("../../../shaders/loss/entropy.wgsl"),
+        defines: &[],
+        needs: Needs::NOTHING,
+        groups,
+    }],
+    constants: no_constants,
+    cost,
+    cpu,
+    oracle,
+    cases,
+};
+
+fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    fold_groups(params.rows.length(counts))
+}
+
+fn cost(params: &[u8], counts: &Counts) -> Cost {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let (rows, classes) = (params.rows.length(counts) as u64, u64::from(params.classes));
+    Cost { flops: 6 * rows * classes, read_bytes: 4 * rows * classes, written_bytes: 4 * rows }
+}
+
+fn cpu(mut call: Call<'_, f32>) {
+    let params: Params = call.params();
+    let (rows, classes) = (call.length(params.rows), params.classes as usize);
+    let logits = call.f(0);
+    let rows = call.f_mut(1)[..rows]
+        .par_iter_mut()
+        .zip(logits[..rows * classes].par_chunks(classes))
+        .with_min_len(MIN_ROWS);
+    rows.for_each(|(out, logits)| {
+        let (sum, weighted) = with_wide_vectors(|| {
+            let (largest, sum) = shifted_sum(logits);
+            let term = |logit: f32| (logit - largest) * exp(logit - largest);
+            (sum, lanes::sum(logits, term))
+        });
+        *out = sum.ln() - weighted / sum;
+    });
+}
+
+fn oracle(mut call: Call<'_, f64>) {
+    let params: Params = call.params();
+    let rows = call.length(params.rows);
+    oracle::loss::entropy(call.f(0), call.f_mut(1), rows, params.classes as usize);
+}
+
+fn cases() -> Vec<Case> {
+    let shapes = [(1, 2), (1, 7), (5, 64), (3, 65), (67, 260), (70_000, 3), (2, 1031)];
+    let case = |(rows, classes): (usize, usize)| {
+        let params = Params::new(Extent::of(Axis::Bytes), classes as u32);
+        let step = Step::of(Counts::default().with(Axis::Bytes, rows));
+        let (logits, _, _) = predictions(rows, classes);
+        Case::new(format!("rows {rows}, classes {classes}"), &params, step).f(logits).out(rows + 3)
+    };
+    shapes.into_iter().map(case).collect()
+}

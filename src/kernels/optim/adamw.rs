@@ -1,0 +1,193 @@
+//! AdamW with decoupled weight decay, as PyTorch has it (spec §16.1).
+//!
+//! weight, gradient, moment1 and moment2 are [length]; `train_state` [16] is what `update_decision`
+//! has made of it. With g = gradient gradient_scale and rate = learning_rate learning_rate_scale:
+//! `weight -= rate weight_decay weight`, `moment1 = beta1 moment1 + (1 - beta1) g`,
+//! `moment2 = beta2 moment2 + (1 - beta2) g²`,
+//! `weight -= rate (moment1 / (1 - beta1_power)) / (sqrt(moment2 / (1 - beta2_power)) + eps)`.
+//! If the state says skip, weight and moments stay. The gradient is cleared either way.
+
+use super::train_state::{BETA1_POWER, BETA2_POWER, FIELD_COUNT, GRADIENT_SCALE, SKIP, initial};
+use crate::kernels::attention::fast_exp::with_wide_vectors;
+use crate::kernels::dense::elementwise::{CHUNK, STRIDING_COUNT, elementwise_groups};
+use crate::kernels::{
+    Binding, Call, Case, Cost, Counts, Element, Kernel, Needs, Step, Variant, no_constants, values,
+};
+use crate::oracle;
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+/// The `Params` uniform of `optim/adamw.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Elements of the arena.
+    pub length: u32,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub eps: f32,
+    /// Decays every weight, norms and embeddings included.
+    pub weight_decay: f32,
+    /// What the learning rate of the step is multiplied by here.
+    pub learning_rate_scale: f32,
+    pub reserved: [u32; 2],
+}
+
+const _: () = assert!(size_of::<Params>() == 32);
+
+pub static KERNEL: Kernel = Kernel {
+    name: "adamw",
+    params_bytes: size_of::<Params>(),
+    bindings: &[
+        Binding::read("train_state", Element::F32),
+        Binding::update("weight", Element::F32),
+        Binding::update("gradient", Element::F32),
+        Binding::update("moment1", Element::F32),
+        Binding::update("moment2", Element::F32),
+    ],
+    variants: &[Variant {
+        name: "base",
+        source: include_str!("../../../shaders/optim/adamw.wgsl"),
+        defines: &[],
+        needs: Needs::NOTHING,
+        groups,
+    }],
+    constants: no_constants,
+    cost,
+    cpu,
+    oracle,
+    cases,
+};
+
+fn groups(params: &[u8], _counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    elementwise_groups(params.length as usize)
+}
+
+fn cost(params: &[u8], _counts: &Counts) -> Cost {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let length = u64::from(params.length);
+    Cost {
+        flops: 16 * length,
+        read_bytes: 16 * length + 4 * FIELD_COUNT as u64,
+        written_bytes: 16 * length,
+    }
+}
+
+fn cpu(mut call: Call<'_, f32>) {
+    let params: Params = call.params();
+    let length = params.length as usize;
+    let state = call.f(0);
+    let [weight, gradient, moment1, moment2] = [1, 2, 3, 4].map(|i| &mut call.f_mut(i)[..length]);
+    if state[SKIP] != 0.0 {
+        gradient.par_chunks_mut(CHUNK).for_each(|gradient| gradient.fill(0.0));
+        return;
+    }
+    let factors = Factors::of(&params, call.step.learning_rate, state);
+    let chunks = weight
+        .par_chunks_mut(CHUNK)
+        .zip(gradient.par_chunks_mut(CHUNK))
+        .zip(moment1.par_chunks_mut(CHUNK))
+        .zip(moment2.par_chunks_mut(CHUNK));
+    chunks.for_each(|(((weight, gradient), moment1), moment2)| {
+        with_wide_vectors(|| factors.apply(weight, gradient, moment1, moment2));
+    });
+}
+
+/// What is the same for all elements of one step.
+struct Factors {
+    gradient_scale: f32,
+    beta1: f32,
+    beta2: f32,
+    eps: f32,
+    /// What is left of a weight after its decay.
+    kept: f32,
+    /// The learning rate over the bias correction of the first moment.
+    rate: f32,
+    /// One over the root of the bias correction of the second moment.
+    root_factor: f32,
+}
+
+impl Factors {
+    fn of(params: &Params, learning_rate: f32, state: &[f32]) -> Self {
+        let rate = learning_rate * params.learning_rate_scale;
+        Self {
+            gradient_scale: state[GRADIENT_SCALE],
+            beta1: params.beta1,
+            beta2: params.beta2,
+            eps: params.eps,
+            kept: 1.0 - rate * params.weight_decay,
+            rate: rate / (1.0 - state[BETA1_POWER]),
+            root_factor: 1.0 / (1.0 - state[BETA2_POWER]).sqrt(),
+        }
+    }
+
+    #[inline(always)]
+    fn apply(
+        &self,
+        weight: &mut [f32],
+        gradient: &mut [f32],
+        moment1: &mut [f32],
+        moment2: &mut [f32],
+    ) {
+        let moments = moment1.iter_mut().zip(moment2);
+        for ((weight, gradient), (m, v)) in weight.iter_mut().zip(gradient).zip(moments) {
+            let g = *gradient * self.gradient_scale;
+            *m = self.beta1 * *m + (1.0 - self.beta1) * g;
+            *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
+            let root = v.sqrt() * self.root_factor + self.eps;
+            *weight = *weight * self.kept - self.rate * *m / root;
+            *gradient = 0.0;
+        }
+    }
+}
+
+fn oracle(mut call: Call<'_, f64>) {
+    let params: Params = call.params();
+    let rate = call.step.learning_rate * params.learning_rate_scale;
+    let rule = oracle::optim::AdamW {
+        learning_rate: f64::from(rate),
+        beta1: f64::from(params.beta1),
+        beta2: f64::from(params.beta2),
+        eps: f64::from(params.eps),
+        weight_decay: f64::from(params.weight_decay),
+    };
+    let [w, g, m, v] = [1, 2, 3, 4].map(|i| &mut call.f_mut(i)[..params.length as usize]);
+    oracle::optim::adamw(w, g, m, v, call.f(0), &rule);
+}
+
+fn cases() -> Vec<Case> {
+    let case = |(length, skip): (usize, bool)| {
+        let params = Params {
+            length: length as u32,
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-4,
+            weight_decay: 0.1,
+            learning_rate_scale: 0.5,
+            ..Params::zeroed()
+        };
+        let mut step = Step::of(Counts::default());
+        step.learning_rate = 0.75;
+        let mut state = initial(1.0);
+        state[SKIP] = skip.into();
+        state[GRADIENT_SCALE] = if skip { 0.0 } else { 0.625 };
+        state[BETA1_POWER] = 0.729;
+        state[BETA2_POWER] = 0.857;
+        let mut gradient = values(length as u64, length + 3);
+        if skip {
+            gradient[0] = f32::NAN;
+        }
+        let moment2 = values(length as u64 + 3000, length + 3).iter().map(|v| v * v).collect();
+        Case::new(format!("length {length}, skip {skip}"), &params, step)
+            .f(state.to_vec())
+            .f(values(length as u64 + 1000, length + 3))
+            .f(gradient)
+            .f(values(length as u64 + 2000, length + 3))
+            .f(moment2)
+    };
+    let lengths = [1, 3, 67, 1031, 40_000];
+    let mut shapes: Vec<(usize, bool)> = lengths.iter().map(|&length| (length, false)).collect();
+    shapes.extend([(1, true), (1031, true), (STRIDING_COUNT + 77, false)]);
+    shapes.into_iter().map(case).collect()
+}

@@ -1,0 +1,5 @@
+//! Sums.
+
+pub mod lanes;
+pub mod sum;
+pub mod sum_rows;
