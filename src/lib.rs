@@ -16,6 +16,7 @@ pub mod graph;
 pub mod kernels;
 pub mod nn;
 pub mod oracle;
+pub mod platform;
 pub mod random;
 pub mod report;
 pub mod shader;

@@ -4,11 +4,14 @@
 mod batch;
 pub mod config;
 mod entropy_model;
+mod gradients;
 pub mod hash;
 pub mod init;
 mod inputs;
+mod load;
 mod loaded;
 mod model;
+mod model_patching;
 pub mod parameters;
 pub mod patching;
 mod programs;
@@ -16,9 +19,12 @@ pub mod tables;
 
 pub use batch::{Batch, hash_config, table_options};
 pub use entropy_model::entropy_logits;
+pub use gradients::loss_and_gradients;
 pub use inputs::{blt_inputs, entropy_inputs};
+pub use load::{LoadedDirectory, load_entropy_model, save_directory};
 pub use loaded::{GRADIENTS, LoadedModel, MOMENT1, MOMENT2, PlanSlot, WEIGHTS};
 pub use model::blt_logits;
+pub use model_patching::{configured_patching, model_patching};
 pub use programs::{
     ENTROPY_PREFIX, TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, entropies_graph, evaluation_graph, forward_graph,
     logits, training_graph,

@@ -2,6 +2,10 @@
 
 pub mod baselines;
 pub mod bits_per_byte;
+mod evaluate;
+mod patcher;
 mod score;
 
+pub use evaluate::{Evaluation, Evaluator};
+pub use patcher::{Cut, Patcher};
 pub use score::{ScoreOptions, ScoredDocument, Scorer};

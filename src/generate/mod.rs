@@ -1,3 +1,6 @@
 //! Generation of text, byte by byte.
 
+mod generator;
 pub mod sampling;
+
+pub use generator::Generator;

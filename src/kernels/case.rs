@@ -156,7 +156,7 @@ pub fn values(seed: u64, length: usize) -> Vec<f32> {
         .map(|index| {
             let bits = mix(seed, index as u64);
             let unit = (bits >> 40) as f32 / (1u64 << 24) as f32 * 2.0 - 1.0;
-            if bits % 97 == 0 { unit * 12.0 } else { unit }
+            if bits.is_multiple_of(97) { unit * 12.0 } else { unit }
         })
         .collect()
 }

@@ -47,7 +47,7 @@ fn self_attention(
 ) -> Result<TensorId> {
     let (hidden, query, kv) = (config.hidden_size, config.query_size(), config.kv_size());
     let gain = graph.parameter(&format!("{prefix}.input_layernorm.weight"), 1, hidden);
-    let qkv_name = format!("{prefix}.self_attn.qkv_proj.weight");
+    let qkv_name = format!("{prefix}.self_attn.qkv_proj");
     let qkv_weight = graph.parameter(&qkv_name, query + 2 * kv, hidden);
     let out_weight = graph.parameter(&format!("{prefix}.self_attn.o_proj.weight"), hidden, query);
     let normed = graph.rms_norm(x, gain, config.rms_norm_eps as f32)?;
@@ -75,7 +75,7 @@ fn mlp(
 ) -> Result<TensorId> {
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let gain = graph.parameter(&format!("{prefix}.post_attention_layernorm.weight"), 1, hidden);
-    let gate_up_name = format!("{prefix}.mlp.gate_up_proj.weight");
+    let gate_up_name = format!("{prefix}.mlp.gate_up_proj");
     let gate_up_weight = graph.parameter(&gate_up_name, 2 * inner, hidden);
     let down_weight = graph.parameter(&format!("{prefix}.mlp.down_proj.weight"), hidden, inner);
     let normed = graph.rms_norm(x, gain, config.rms_norm_eps as f32)?;

@@ -39,7 +39,7 @@ pub fn cross_attention(
         let q_gain = graph.parameter(&format!("{prefix}.q_norm.weight"), 1, hidden);
         let kv_gain = graph.parameter(&format!("{prefix}.k_norm.weight"), 1, hidden);
         let q_weight = graph.parameter(&format!("{prefix}.q_proj.weight"), query_size, hidden);
-        let kv_weight = graph.parameter(&format!("{prefix}.kv_proj.weight"), 2 * kv_size, hidden);
+        let kv_weight = graph.parameter(&format!("{prefix}.kv_proj"), 2 * kv_size, hidden);
         let out_weight = graph.parameter(&format!("{prefix}.o_proj.weight"), hidden, query_size);
         let normed_x = graph.rms_norm(x, q_gain, eps)?;
         let normed_kv = graph.rms_norm(kv, kv_gain, eps)?;

@@ -74,7 +74,6 @@ pub fn update_recording(layout: &StoreLayout, adamw: &AdamW) -> Recording {
         growth_interval: 1000,
         min_loss_scale: 1.0,
         max_loss_scale: 65_536.0,
-        ..bytemuck::Zeroable::zeroed()
     };
     push(&mut recording, &optim::update_decision::KERNEL, &params, vec![partial, state]);
     let classes = [WEIGHTS, GRADIENTS, MOMENT1, MOMENT2].map(|class| layout.arenas_of(class));

@@ -11,6 +11,7 @@ use super::cases::{forward_cases, oracle_input, oracle_shape};
 use super::fast_exp::{exp, with_wide_vectors};
 use super::heads::{Heads, add_scaled, change_and_sum, dot, largest};
 use super::ranges::{Ranges, TILE_ROWS};
+use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, Threads, gemm};
 use crate::kernels::{
     Binding, Call, Cost, Counts, Element, Extent, Kernel, Needs, Variant, fold_groups,
@@ -189,66 +190,44 @@ fn dense_tile(
 ) {
     let (row_count, key_count, head_dim) = (rows.len(), keys.len(), input.q.head_dim);
     let width = input.head_count * head_dim;
-    let flat = Layout::row_major(key_count);
-    scores.resize(row_count * key_count, 0.0);
+    let seen = Seen::new(ranges, rows.clone(), &keys);
+    score_tile::resize(scores, key_count);
     for head in 0..input.head_count {
         let kv_head = head / input.group;
         gemm(
             [row_count, key_count, head_dim],
-            (&mut *scores, flat),
+            (&mut *scores, score_tile::LAYOUT),
             0.0,
             input.q.matrix(rows.start, head),
             input.k.transposed(keys.start, kv_head),
             Threads::One,
         );
-        let mut inverse_sums = [0.0; TILE_ROWS];
-        let weigh = || {
-            for (index, scores) in scores.chunks_exact_mut(key_count).enumerate() {
-                let range = ranges.of(rows.start + index);
-                let range = within(range, &keys);
-                let saved = &mut log_sum_exp[index * input.head_count + head];
-                inverse_sums[index] = weigh_row(scores, range, input.scale, saved);
-            }
-        };
-        with_wide_vectors(weigh);
+        let (shifts, sums) = with_wide_vectors(|| score_tile::weigh(scores, &seen, input.scale));
         let place = Layout { offset: head * head_dim, row_stride: width, col_stride: 1 };
         gemm(
             [row_count, head_dim, key_count],
             (&mut *out, place),
             0.0,
-            (&*scores, flat),
+            (&*scores, score_tile::LAYOUT),
             input.v.matrix(keys.start, kv_head),
             Threads::One,
         );
-        for (out, inverse_sum) in out.chunks_exact_mut(width).zip(inverse_sums) {
-            let out = &mut out[head * head_dim..][..head_dim];
+        for row in 0..row_count {
+            let saved = &mut log_sum_exp[row * input.head_count + head];
+            let inverse_sum = finish_row(shifts[row], sums[row], saved);
+            let out = &mut out[row * width + head * head_dim..][..head_dim];
             out.iter_mut().for_each(|out| *out *= inverse_sum);
         }
     }
 }
 
-/// A range of keys counted from the first key of its tile; an empty one may lie anywhere.
+/// Writes the log-sum-exp of a row and returns one over its sum; zero for a row without keys.
 #[inline(always)]
-pub(super) fn within(range: Range<usize>, keys: &Range<usize>) -> Range<usize> {
-    if range.is_empty() { 0..0 } else { range.start - keys.start..range.end - keys.start }
-}
-
-/// Turns the scores of `range` into weights relative to the largest, everything else into zeros,
-/// and returns one over the sum of the weights.
-#[inline(always)]
-fn weigh_row(scores: &mut [f32], range: Range<usize>, scale: f32, log_sum_exp: &mut f32) -> f32 {
-    scores[..range.start].fill(0.0);
-    scores[range.end..].fill(0.0);
-    let scores = &mut scores[range];
-    if scores.is_empty() {
+fn finish_row(shift: f32, sum: f32, log_sum_exp: &mut f32) -> f32 {
+    if sum == 0.0 {
         *log_sum_exp = oracle::attention::NO_KEYS as f32;
         return 0.0;
     }
-    let shift = scale * largest(scores);
-    let sum = change_and_sum(
-        scores,
-        |score| exp(scale * score - shift),
-    );
     *log_sum_exp = shift + sum.ln();
     1.0 / sum
 }
@@ -276,7 +255,9 @@ fn sparse_tile(
                 *score = dot(q, input.k.row(key, kv_head));
             }
             let saved = log_sum_exp.next().expect("one place a row and head");
-            let inverse_sum = weigh_row(scores, 0..keys.len(), input.scale, saved);
+            let shift = input.scale * largest(scores);
+            let sum = change_and_sum(scores, |score| exp(input.scale * score - shift));
+            let inverse_sum = finish_row(shift, sum, saved);
             let out = out.next().expect("one place a row and head");
             out.fill(0.0);
             for (weight, key) in scores.iter().zip(keys.clone()) {

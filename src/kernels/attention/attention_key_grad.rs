@@ -5,12 +5,13 @@
 //! the columns of keys and values are overwritten, the others left alone. Query heads that share a
 //! key head add up in order. Keys that nobody sees get zeros.
 
-use super::attention::{Input, Params, constants, pair_count, row_groups, tile_rows, within};
+use super::attention::{Input, Params, constants, pair_count, row_groups, tile_rows};
 use super::attention_query_grad::Upstream;
 use super::cases::{key_grad_cases, oracle_input, oracle_shape};
 use super::fast_exp::{exp, with_wide_vectors};
 use super::heads::{add_scaled, dot};
 use super::ranges::{Ranges, TILE_ROWS};
+use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, Threads, gemm};
 use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Needs, Variant, fold_groups};
 use crate::oracle;
@@ -86,8 +87,8 @@ fn cpu(mut call: Call<'_, f32>) {
 struct Scratch {
     weights: Vec<f32>,
     dscores: Vec<f32>,
-    log_sum_exp: Vec<f32>,
-    delta: Vec<f32>,
+    /// `log_sum_exp` and delta of each query.
+    saved: Vec<[f32; 2]>,
 }
 
 /// All keys of the tile against the union of the queries that see them, by matrix products.
@@ -101,20 +102,20 @@ fn dense_tile(
     dkv: &mut [f32],
 ) {
     let (row_count, query_count, head_dim) = (rows.len(), queries.len(), input.q.head_dim);
-    let flat = Layout::row_major(query_count);
-    let Scratch { weights, dscores, log_sum_exp, delta } = scratch;
-    weights.resize(row_count * query_count, 0.0);
-    dscores.resize(row_count * query_count, 0.0);
+    let seen = Seen::new(ranges, rows.clone(), &queries);
+    let Scratch { weights, dscores, saved } = scratch;
+    score_tile::resize(weights, query_count);
+    score_tile::resize(dscores, query_count);
     for head in 0..input.head_count {
         let kv_head = head / input.group;
-        let saved = queries.clone().map(|query| query * input.head_count + head);
-        log_sum_exp.clear();
-        log_sum_exp.extend(saved.clone().map(|at| upstream.log_sum_exp[at]));
-        delta.clear();
-        delta.extend(saved.map(|at| upstream.delta[at]));
+        saved.clear();
+        saved.extend(queries.clone().map(|query| {
+            let at = query * input.head_count + head;
+            [upstream.log_sum_exp[at], upstream.delta[at]]
+        }));
         gemm(
             [row_count, query_count, head_dim],
-            (&mut *weights, flat),
+            (&mut *weights, score_tile::LAYOUT),
             0.0,
             input.k.matrix(rows.start, kv_head),
             input.q.transposed(queries.start, head),
@@ -122,22 +123,15 @@ fn dense_tile(
         );
         gemm(
             [row_count, query_count, head_dim],
-            (&mut *dscores, flat),
+            (&mut *dscores, score_tile::LAYOUT),
             0.0,
             input.v.matrix(rows.start, kv_head),
             upstream.dout.transposed(queries.start, head),
             Threads::One,
         );
-        let differentiate = || {
-            let lines = weights.chunks_exact_mut(query_count);
-            let lines = lines.zip(dscores.chunks_exact_mut(query_count));
-            for (row, (weights, dscores)) in rows.clone().zip(lines) {
-                let range = within(ranges.of(row), &queries);
-                let saved = (&log_sum_exp[range.clone()], &delta[range.clone()]);
-                differentiate_row(weights, dscores, range, saved, input.scale);
-            }
-        };
-        with_wide_vectors(differentiate);
+        with_wide_vectors(|| {
+            score_tile::differentiate_keys(weights, dscores, &seen, saved, input.scale);
+        });
         // The first query head of a group overwrites, the others add.
         let out_scale = if head % input.group == 0 { 0.0 } else { 1.0 };
         let products = [
@@ -151,32 +145,11 @@ fn dense_tile(
                 [row_count, head_dim, query_count],
                 (&mut *dkv, place),
                 out_scale,
-                (left, flat),
+                (left, score_tile::LAYOUT),
                 right,
                 Threads::One,
             );
         }
-    }
-}
-
-/// Scores become weights, their upstream gradients become those of the scores, times `scale`;
-/// queries outside `range` get zeros.
-#[inline(always)]
-fn differentiate_row(
-    weights: &mut [f32],
-    dscores: &mut [f32],
-    range: Range<usize>,
-    (log_sum_exp, delta): (&[f32], &[f32]),
-    scale: f32,
-) {
-    for line in [&mut *weights, &mut *dscores] {
-        line[..range.start].fill(0.0);
-        line[range.end..].fill(0.0);
-    }
-    let seen = weights[range.clone()].iter_mut().zip(&mut dscores[range]);
-    for ((weight, dscore), (shift, delta)) in seen.zip(log_sum_exp.iter().zip(delta)) {
-        *weight = exp(scale * *weight - shift);
-        *dscore = scale * *weight * (*dscore - delta);
     }
 }
 

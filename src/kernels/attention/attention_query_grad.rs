@@ -4,11 +4,12 @@
 //! `log_sum_exp` and delta [queries, head_count]. dq is laid out like q: the columns of the heads
 //! are overwritten, the others left alone. Queries that see nothing get zeros.
 
-use super::attention::{Input, Params, constants, pair_count, row_groups, tile_rows, within};
+use super::attention::{Input, Params, constants, pair_count, row_groups, tile_rows};
 use super::cases::{oracle_input, oracle_shape, query_grad_cases};
 use super::fast_exp::{exp, with_wide_vectors};
 use super::heads::{Heads, add_scaled, dot};
 use super::ranges::{Ranges, TILE_ROWS};
+use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, Threads, gemm};
 use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Needs, Variant, fold_groups};
 use crate::oracle;
@@ -112,15 +113,15 @@ fn dense_tile(
     dq: &mut [f32],
 ) {
     let (row_count, key_count, head_dim) = (rows.len(), keys.len(), input.q.head_dim);
-    let flat = Layout::row_major(key_count);
+    let seen = Seen::new(ranges, rows.clone(), &keys);
     let Scratch { scores, dweights } = scratch;
-    scores.resize(row_count * key_count, 0.0);
-    dweights.resize(row_count * key_count, 0.0);
+    score_tile::resize(scores, key_count);
+    score_tile::resize(dweights, key_count);
     for head in 0..input.head_count {
         let kv_head = head / input.group;
         gemm(
             [row_count, key_count, head_dim],
-            (&mut *scores, flat),
+            (&mut *scores, score_tile::LAYOUT),
             0.0,
             input.q.matrix(rows.start, head),
             input.k.transposed(keys.start, kv_head),
@@ -128,35 +129,28 @@ fn dense_tile(
         );
         gemm(
             [row_count, key_count, head_dim],
-            (&mut *dweights, flat),
+            (&mut *dweights, score_tile::LAYOUT),
             0.0,
             upstream.dout.matrix(rows.start, head),
             input.v.transposed(keys.start, kv_head),
             Threads::One,
         );
-        let differentiate = || {
-            let lines = scores.chunks_exact_mut(key_count).zip(dweights.chunks_exact(key_count));
-            for (row, (scores, dweights)) in rows.clone().zip(lines) {
-                let range = within(ranges.of(row), &keys);
-                let at = row * input.head_count + head;
-                let (shift, delta) = (upstream.log_sum_exp[at], upstream.delta[at]);
-                scores[..range.start].fill(0.0);
-                scores[range.end..].fill(0.0);
-                let seen = scores[range.clone()].iter_mut().zip(&dweights[range]);
-                for (score, dweight) in seen {
-                    let weight = exp(input.scale * *score - shift);
-                    *score = input.scale * weight * (dweight - delta);
-                }
-            }
-        };
-        with_wide_vectors(differentiate);
+        let (mut shift, mut delta) = ([0.0; TILE_ROWS], [0.0; TILE_ROWS]);
+        for (lane, row) in rows.clone().enumerate() {
+            shift[lane] = upstream.log_sum_exp[row * input.head_count + head];
+            delta[lane] = upstream.delta[row * input.head_count + head];
+        }
+        with_wide_vectors(|| {
+            let saved = (&shift, &delta);
+            score_tile::differentiate_queries(scores, dweights, &seen, saved, input.scale);
+        });
         let offset = input.q.offset + head * head_dim;
         let place = Layout { offset, row_stride: input.q.stride, col_stride: 1 };
         gemm(
             [row_count, head_dim, key_count],
             (&mut *dq, place),
             0.0,
-            (&*scores, flat),
+            (&*scores, score_tile::LAYOUT),
             input.k.matrix(keys.start, kv_head),
             Threads::One,
         );

@@ -10,3 +10,4 @@ pub mod fast_exp;
 mod heads;
 mod ranges;
 pub mod rope;
+mod score_tile;

@@ -4,13 +4,14 @@
 //! weights writes them; out is [rows, features].
 
 use super::elementwise::{STRIDING_COUNT, elementwise_groups};
-use crate::kernels::attention::fast_exp::{exp, with_wide_vectors};
+use crate::kernels::attention::fast_exp::exp;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
     no_constants, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 /// The `Params` uniform of `dense/swiglu.wgsl` and `dense/swiglu_grad.wgsl`.
@@ -69,12 +70,26 @@ fn cpu(mut call: Call<'_, f32>) {
         .zip(gate_up[..rows * 2 * features].par_chunks(2 * features));
     rows.for_each(|(out, gate_up)| {
         let (gate, up) = gate_up.split_at(features);
-        with_wide_vectors(|| {
-            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-                *out = gate * up / (1.0 + exp(-gate));
-            }
-        });
+        Arch::new().dispatch(Row { gate, up, out });
     });
+}
+
+/// One row; a type and no closure, so that it is inlined where vectors are wide.
+struct Row<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for ((out, gate), up) in self.out.iter_mut().zip(self.gate).zip(self.up) {
+            *out = gate * up / (1.0 + exp(-gate));
+        }
+    }
 }
 
 fn oracle(mut call: Call<'_, f64>) {

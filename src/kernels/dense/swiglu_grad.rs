@@ -3,12 +3,13 @@
 //! With s = sigmoid(gate): dgate = dout up s (1 + gate (1 - s)), dup = dout gate s (spec §5.5).
 
 use super::swiglu::{SHAPES, gate_up, groups};
-use crate::kernels::attention::fast_exp::{exp, with_wide_vectors};
+use crate::kernels::attention::fast_exp::exp;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
     no_constants, values,
 };
 use crate::oracle;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 /// The `Params` uniform of `dense/swiglu_grad.wgsl`.
@@ -53,15 +54,31 @@ fn cpu(mut call: Call<'_, f32>) {
     rows.for_each(|((dgate_up, gate_up), dout)| {
         let (gate, up) = gate_up.split_at(features);
         let (dgate, dup) = dgate_up.split_at_mut(features);
-        with_wide_vectors(|| {
-            let inputs = gate.iter().zip(up).zip(dout);
-            for ((dgate, dup), ((gate, up), dout)) in dgate.iter_mut().zip(dup).zip(inputs) {
-                let sigmoid = 1.0 / (1.0 + exp(-gate));
-                *dgate = dout * up * sigmoid * (1.0 + gate * (1.0 - sigmoid));
-                *dup = dout * gate * sigmoid;
-            }
-        });
+        Arch::new().dispatch(Row { gate, up, dout, dgate, dup });
     });
+}
+
+/// One row; a type and no closure, so that it is inlined where vectors are wide.
+struct Row<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    dout: &'a [f32],
+    dgate: &'a mut [f32],
+    dup: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let inputs = self.gate.iter().zip(self.up).zip(self.dout);
+        for ((dgate, dup), ((gate, up), dout)) in self.dgate.iter_mut().zip(self.dup).zip(inputs) {
+            let sigmoid = 1.0 / (1.0 + exp(-gate));
+            *dgate = dout * up * sigmoid * (1.0 + gate * (1.0 - sigmoid));
+            *dup = dout * gate * sigmoid;
+        }
+    }
 }
 
 fn oracle(mut call: Call<'_, f64>) {

@@ -65,6 +65,9 @@ pub static KERNEL: Kernel = Kernel {
 /// Bytes that one task of the CPU engine takes.
 const BYTES_PER_TASK: usize = 32;
 
+/// Columns that the CPU engine adds of all tables before it goes on.
+const COLS_PER_BLOCK: usize = 64;
+
 /// One workgroup a byte.
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
@@ -90,17 +93,23 @@ fn cpu(mut call: Call<'_, f32>) {
     let shards: Vec<&[f32]> = bound_shards(&params).map(|shard| call.f(1 + shard)).collect();
     let tasks = call.f_mut(6)[..bytes * cols].par_chunks_mut(BYTES_PER_TASK * cols);
     let hash_ids = call.u(0)[..bytes * table_count].par_chunks(BYTES_PER_TASK * table_count);
-    tasks.zip(hash_ids).for_each(|(out, hash_ids)| {
+    let row_of = |table: usize, id: u32| {
+        let row = table as u32 * params.rows_per_table + id;
+        let shard = (row / params.rows_per_shard).checked_sub(params.first_shard)?;
+        let from = (row % params.rows_per_shard) as usize * cols;
+        Some(&shards.get(shard as usize)?[from..from + cols])
+    };
+    tasks.zip(hash_ids).for_each_init(Vec::new, |rows, (out, hash_ids)| {
         for (out, ids) in out.chunks_exact_mut(cols).zip(hash_ids.chunks_exact(table_count)) {
-            for (table, &id) in (0u32..).zip(ids) {
-                let row = table * params.rows_per_table + id;
-                let shard = (row / params.rows_per_shard).checked_sub(params.first_shard);
-                let Some(shard) = shard.and_then(|shard| shards.get(shard as usize)) else {
-                    continue;
-                };
-                let from = (row % params.rows_per_shard) as usize * cols;
-                for (out, value) in out.iter_mut().zip(&shard[from..from + cols]) {
-                    *out += value;
+            rows.clear();
+            rows.extend(ids.iter().enumerate().filter_map(|(table, &id)| row_of(table, id)));
+            // All rows a few columns at a time: their cache misses overlap.
+            for (block, out) in out.chunks_mut(COLS_PER_BLOCK).enumerate() {
+                for row in &*rows {
+                    let row = &row[block * COLS_PER_BLOCK..];
+                    for (out, value) in out.iter_mut().zip(row) {
+                        *out += value;
+                    }
                 }
             }
         }

@@ -166,5 +166,6 @@ fn case(seed: u64, shape: [usize; 5]) -> Case {
         .u(ranges)
         .u(integers(seed + 100, end as usize, dout_rows as u32))
         .f(values(seed + 200, dout_rows * cols))
-        .f(values(seed + 300, row_count * cols))
+        // One row more than belongs to the shard: it keeps what it holds.
+        .f(values(seed + 300, (row_count + 1) * cols))
 }

@@ -5,7 +5,6 @@
 //! not looked at.
 
 use super::softmax::shifted_sum;
-use crate::kernels::attention::fast_exp::with_wide_vectors;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
     fold_groups, integers, no_constants, values,
@@ -83,7 +82,7 @@ fn cpu(mut call: Call<'_, f32>) {
     rows.for_each(|(((nats, logits), &target), &weight)| {
         *nats = 0.0;
         if weight != 0.0 {
-            let (largest, sum) = with_wide_vectors(|| shifted_sum(logits));
+            let (largest, sum) = shifted_sum(logits);
             *nats = weight * (largest - logits[target as usize] + sum.ln());
         }
     });

@@ -5,11 +5,11 @@
 //! [rows, classes], targets and weights are [rows]. A row of weight 0 has a gradient of zeros.
 
 use super::cross_entropy::{MIN_ROWS, SHAPES, groups, predictions};
-use crate::kernels::attention::fast_exp::{exp, with_wide_vectors};
+use super::softmax::scaled_softmax;
 use crate::kernels::optim::train_state::{FIELD_COUNT, LENGTH, LOSS_SCALE};
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    no_constants, reduce::lanes,
+    no_constants,
 };
 use crate::oracle;
 use rayon::prelude::*;
@@ -68,16 +68,7 @@ fn cpu(mut call: Call<'_, f32>) {
             return;
         }
         let factor = scale * weight;
-        with_wide_vectors(|| {
-            let largest = lanes::largest(logits);
-            for (dlogit, logit) in dlogits.iter_mut().zip(logits) {
-                *dlogit = exp(logit - largest);
-            }
-            let scale = factor / lanes::sum(dlogits, |exponential| exponential);
-            for dlogit in &mut *dlogits {
-                *dlogit *= scale;
-            }
-        });
+        scaled_softmax(logits, factor, dlogits);
         dlogits[target as usize] -= factor;
     });
 }

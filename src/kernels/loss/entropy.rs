@@ -4,11 +4,10 @@
 //! With shifted logits d = logit - largest it is `ln Σ exp(d) - Σ d exp(d) / Σ exp(d)`.
 
 use super::cross_entropy::{MIN_ROWS, predictions};
-use super::softmax::shifted_sum;
-use crate::kernels::attention::fast_exp::{exp, with_wide_vectors};
+use super::softmax;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, no_constants, reduce::lanes,
+    fold_groups, no_constants,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -69,14 +68,7 @@ fn cpu(mut call: Call<'_, f32>) {
         .par_iter_mut()
         .zip(logits[..rows * classes].par_chunks(classes))
         .with_min_len(MIN_ROWS);
-    rows.for_each(|(out, logits)| {
-        let (sum, weighted) = with_wide_vectors(|| {
-            let (largest, sum) = shifted_sum(logits);
-            let term = |logit: f32| (logit - largest) * exp(logit - largest);
-            (sum, lanes::sum(logits, term))
-        });
-        *out = sum.ln() - weighted / sum;
-    });
+    rows.for_each(|(out, logits)| *out = softmax::entropy(logits));
 }
 
 fn oracle(mut call: Call<'_, f64>) {

@@ -2,7 +2,6 @@
 //!
 //! x and out are [rows, cols], gain is [cols]; `inverse_rms` [rows] is kept for the backward pass.
 
-use crate::kernels::attention::fast_exp::with_wide_vectors;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
     fold_groups, no_constants, reduce::lanes, values,
@@ -69,14 +68,12 @@ fn cpu(mut call: Call<'_, f32>) {
         .zip(&mut inverse_rms[..rows])
         .zip(x[..rows * cols].par_chunks(cols));
     rows.for_each(|((out, inverse), x)| {
-        with_wide_vectors(|| {
-            let squares = lanes::sum(x, |value| value * value);
-            let scale = 1.0 / (squares / cols as f32 + params.eps).sqrt();
-            *inverse = scale;
-            for ((out, x), gain) in out.iter_mut().zip(x).zip(gain) {
-                *out = x * scale * gain;
-            }
-        });
+        let squares = lanes::sum(x, |value| value * value);
+        let scale = 1.0 / (squares / cols as f32 + params.eps).sqrt();
+        *inverse = scale;
+        for ((out, x), gain) in out.iter_mut().zip(x).zip(gain) {
+            *out = x * scale * gain;
+        }
     });
 }
 

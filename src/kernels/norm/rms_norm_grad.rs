@@ -3,13 +3,13 @@
 //! With x̂ = x inverse_rms: `dx = inverse_rms (gain dout - x̂ mean(gain dout x̂))` (+ dx). dout, x and
 //! dx are [rows, cols], gain is [cols], inverse_rms is [rows].
 
-use crate::kernels::attention::fast_exp::with_wide_vectors;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
     fold_groups, no_constants, reduce::lanes, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 /// The `Params` uniform of `norm/rms_norm_grad.wgsl`.
@@ -82,16 +82,34 @@ fn cpu(mut call: Call<'_, f32>) {
         .zip(&inverse_rms[..rows]);
     let accumulate = params.accumulate == 1;
     rows.for_each(|(((dx, dout), x), &inverse)| {
-        with_wide_vectors(|| {
-            let projection = lanes::sum_3(gain, dout, x, |gain, dout, x| gain * dout * x);
-            // x̂ mean(gain dout x̂) = x (inverse² / cols) Σ gain dout x
-            let slope = projection * inverse * inverse / cols as f32;
-            for (((dx, dout), x), gain) in dx.iter_mut().zip(dout).zip(x).zip(gain) {
-                let value = inverse * (gain * dout - x * slope);
-                *dx = if accumulate { *dx + value } else { value };
-            }
-        });
+        Arch::new().dispatch(Row { dout, x, gain, inverse, accumulate, dx });
     });
+}
+
+/// One row; a type and no closure, so that it is inlined where vectors are wide.
+struct Row<'a> {
+    dout: &'a [f32],
+    x: &'a [f32],
+    gain: &'a [f32],
+    inverse: f32,
+    accumulate: bool,
+    dx: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { dout, x, gain, inverse, accumulate, dx } = self;
+        let projection = lanes::sum_3(gain, dout, x, |gain, dout, x| gain * dout * x);
+        // x̂ mean(gain dout x̂) = x (inverse² / cols) Σ gain dout x
+        let slope = projection * inverse * inverse / dx.len() as f32;
+        for (((dx, dout), x), gain) in dx.iter_mut().zip(dout).zip(x).zip(gain) {
+            let value = inverse * (gain * dout - x * slope);
+            *dx = if accumulate { *dx + value } else { value };
+        }
+    }
 }
 
 fn oracle(mut call: Call<'_, f64>) {

@@ -8,13 +8,13 @@
 //! If the state says skip, weight and moments stay. The gradient is cleared either way.
 
 use super::train_state::{BETA1_POWER, BETA2_POWER, FIELD_COUNT, GRADIENT_SCALE, SKIP, initial};
-use crate::kernels::attention::fast_exp::with_wide_vectors;
 use crate::kernels::dense::elementwise::{CHUNK, STRIDING_COUNT, elementwise_groups};
 use crate::kernels::{
     Binding, Call, Case, Cost, Counts, Element, Kernel, Needs, Step, Variant, no_constants, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 /// The `Params` uniform of `optim/adamw.wgsl`.
@@ -90,8 +90,35 @@ fn cpu(mut call: Call<'_, f32>) {
         .zip(moment1.par_chunks_mut(CHUNK))
         .zip(moment2.par_chunks_mut(CHUNK));
     chunks.for_each(|(((weight, gradient), moment1), moment2)| {
-        with_wide_vectors(|| factors.apply(weight, gradient, moment1, moment2));
+        Arch::new().dispatch(Chunk { factors: &factors, weight, gradient, moment1, moment2 });
     });
+}
+
+/// One chunk; a type and no closure, so that it is inlined where vectors are wide.
+struct Chunk<'a> {
+    factors: &'a Factors,
+    weight: &'a mut [f32],
+    gradient: &'a mut [f32],
+    moment1: &'a mut [f32],
+    moment2: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Chunk<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Factors { gradient_scale, beta1, beta2, eps, kept, rate, root_factor } = *self.factors;
+        let moments = self.moment1.iter_mut().zip(self.moment2);
+        for ((weight, gradient), (m, v)) in self.weight.iter_mut().zip(self.gradient).zip(moments) {
+            let g = *gradient * gradient_scale;
+            *m = beta1 * *m + (1.0 - beta1) * g;
+            *v = beta2 * *v + (1.0 - beta2) * g * g;
+            let root = v.sqrt() * root_factor + eps;
+            *weight = *weight * kept - rate * *m / root;
+            *gradient = 0.0;
+        }
+    }
 }
 
 /// What is the same for all elements of one step.
@@ -119,25 +146,6 @@ impl Factors {
             kept: 1.0 - rate * params.weight_decay,
             rate: rate / (1.0 - state[BETA1_POWER]),
             root_factor: 1.0 / (1.0 - state[BETA2_POWER]).sqrt(),
-        }
-    }
-
-    #[inline(always)]
-    fn apply(
-        &self,
-        weight: &mut [f32],
-        gradient: &mut [f32],
-        moment1: &mut [f32],
-        moment2: &mut [f32],
-    ) {
-        let moments = moment1.iter_mut().zip(moment2);
-        for ((weight, gradient), (m, v)) in weight.iter_mut().zip(gradient).zip(moments) {
-            let g = *gradient * self.gradient_scale;
-            *m = self.beta1 * *m + (1.0 - self.beta1) * g;
-            *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
-            let root = v.sqrt() * self.root_factor + self.eps;
-            *weight = *weight * self.kept - self.rate * *m / root;
-            *gradient = 0.0;
         }
     }
 }

@@ -4,7 +4,6 @@
 //! partial is [group_count, 2]. An element that is not finite, told by its bits, sets the flag to 1
 //! and counts as 0. Groups past the last element are zeros.
 
-use crate::kernels::attention::fast_exp::with_wide_vectors;
 use crate::kernels::{
     Binding, Call, Case, Cost, Counts, Element, Kernel, Needs, Step, Variant, fold_groups,
     no_constants, reduce::lanes, values,
@@ -78,7 +77,7 @@ fn cpu(mut call: Call<'_, f32>) {
     groups.for_each(|(group, partial)| {
         let first = (group * group_elements).min(length);
         let gradient = &gradient[first..(first + group_elements).min(length)];
-        let squares = with_wide_vectors(|| lanes::sum(gradient, |value| value * value));
+        let squares = lanes::sum(gradient, |value| value * value);
         // A finite sum has finite terms; otherwise it may have overflowed by itself.
         if squares.is_finite() {
             partial.copy_from_slice(&[squares, 0.0]);

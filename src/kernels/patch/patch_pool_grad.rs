@@ -77,7 +77,7 @@ fn cpu(mut call: Call<'_, f32>) {
         }
         counts.fill(0.0);
         for x in x.chunks_exact(cols) {
-            for ((count, x), pooled) in counts.iter_mut().zip(x).zip(pooled) {
+            for ((count, &x), &pooled) in counts.iter_mut().zip(x).zip(pooled) {
                 *count += if x == pooled { 1.0 } else { 0.0 };
             }
         }
@@ -85,8 +85,9 @@ fn cpu(mut call: Call<'_, f32>) {
             *share = dpooled / f32::max(*count, 1.0);
         }
         for (dx, x) in dx.chunks_exact_mut(cols).zip(x.chunks_exact(cols)) {
-            for (((dx, x), pooled), share) in dx.iter_mut().zip(x).zip(pooled).zip(&*shares) {
-                *dx += if x == pooled { *share } else { 0.0 };
+            // The share is loaded whatever the comparison says, so that there is no branch.
+            for (((dx, &x), &pooled), &share) in dx.iter_mut().zip(x).zip(pooled).zip(&*shares) {
+                *dx += if x == pooled { share } else { 0.0 };
             }
         }
     });

@@ -2,7 +2,7 @@
 //!
 //! The order of the additions is fixed: element i goes to lane i mod [`LANES`], lanes are added in
 //! halves, what is left over at the end is added one by one. All of it is inlined, so that a caller
-//! inside `with_wide_vectors` gets wide vectors, and the same bits.
+//! compiled for wide vectors gets them, and the same bits.
 
 /// Running totals side by side.
 const LANES: usize = 16;

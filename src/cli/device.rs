@@ -1,0 +1,281 @@
+//! `--device`: which device a command runs on.
+
+use super::failure::Unusable;
+use super::terminal::Terminal;
+use blt_wgpu::Error;
+use blt_wgpu::cpu::HostEngine;
+use blt_wgpu::device::Device;
+#[cfg(feature = "gpu")]
+use blt_wgpu::gpu::{Caps, Context, ContextOptions, DeviceKind, GpuEngine, list_adapters};
+
+/// The argument that most commands have.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct DeviceArgument {
+    /// `auto`, `cpu`, or part of a device's `backend/name` (see `blt devices`)
+    ///
+    /// `auto` takes a hardware GPU, else the CPU engine. Without this flag the environment may
+    /// choose: WGPU_BACKEND (vulkan, metal, dx12) and WGPU_ADAPTER_NAME (part of a name).
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+}
+
+/// What is asked for, wherever it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A hardware GPU, else the CPU engine.
+    Auto,
+    Cpu,
+    /// Part of `backend/name`.
+    Named(String),
+    /// What the environment says: a backend, part of a name, or both.
+    Environment {
+        backends: Option<String>,
+        name: Option<String>,
+    },
+}
+
+impl DeviceArgument {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if none matches, [`Unusable`] if it does not open.
+    pub fn open(&self, terminal: &Terminal) -> anyhow::Result<Device> {
+        self.open_or("auto", terminal)
+    }
+
+    /// Opens the device, which a configuration names where the flag does not.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_or(&self, configured: &str, terminal: &Terminal) -> anyhow::Result<Device> {
+        let configured = Some(configured).filter(|it| !it.eq_ignore_ascii_case("auto"));
+        let flag = self.device.as_deref().or(configured);
+        open(&wish(flag, |name| std::env::var(name).ok()), terminal)
+    }
+}
+
+/// The wish of a flag or, without one, of the environment.
+pub fn wish(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Wish {
+    if let Some(flag) = flag.map(str::trim) {
+        return match flag.to_ascii_lowercase().as_str() {
+            "auto" | "" => Wish::Auto,
+            "cpu" => Wish::Cpu,
+            _ => Wish::Named(flag.to_owned()),
+        };
+    }
+    let variable = |name| variable(name).filter(|value| !value.trim().is_empty());
+    match (variable("WGPU_BACKEND"), variable("WGPU_ADAPTER_NAME")) {
+        (None, None) => Wish::Auto,
+        (backends, name) => Wish::Environment { backends, name },
+    }
+}
+
+fn cpu() -> Device {
+    Device::Cpu(HostEngine::default())
+}
+
+#[cfg(not(feature = "gpu"))]
+fn open(wish: &Wish, _terminal: &Terminal) -> anyhow::Result<Device> {
+    match wish {
+        Wish::Auto | Wish::Cpu | Wish::Environment { .. } => Ok(cpu()),
+        Wish::Named(wanted) => {
+            Err(Error::NoDevice { wanted: wanted.clone(), available: "cpu".into() }.into())
+        }
+    }
+}
+
+#[cfg(feature = "gpu")]
+fn open(wish: &Wish, terminal: &Terminal) -> anyhow::Result<Device> {
+    if *wish == Wish::Cpu {
+        return Ok(cpu());
+    }
+    let backends = match wish {
+        Wish::Environment { backends, .. } => backends.clone(),
+        _ => None,
+    };
+    let devices = pollster::block_on(list_adapters(backends.as_deref()));
+    let choice = choose(wish, &devices)?;
+    let Some(index) = choice.index else { return Ok(cpu()) };
+    let id = devices[index].id();
+    if choice.match_count > 1 {
+        terminal.note(&format!("{} devices match; this is the first: {id}", choice.match_count));
+    }
+    let options =
+        ContextOptions { backends, device: Some(format!("#{index}")), ..ContextOptions::default() };
+    match pollster::block_on(Context::new(&options)) {
+        Ok(context) => Ok(Device::Gpu(Box::new(GpuEngine::new(context)))),
+        Err(error) if *wish == Wish::Auto => {
+            terminal.warn(&format!("{id} cannot be used, the CPU engine takes over: {error}"));
+            Ok(cpu())
+        }
+        Err(error) => Err(anyhow::Error::from(error).context(Unusable(id))),
+    }
+}
+
+/// A device of a list, or the CPU engine, and how many others answer to the same name.
+#[cfg(feature = "gpu")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Index in the list; `None` is the CPU engine.
+    pub index: Option<usize>,
+    pub match_count: usize,
+}
+
+/// What a wish means on a machine with these devices.
+///
+/// # Errors
+/// [`Error::NoDevice`] with the names of those that are there.
+#[cfg(feature = "gpu")]
+pub fn choose(wish: &Wish, devices: &[Caps]) -> blt_wgpu::Result<Choice> {
+    let cpu = Choice { index: None, match_count: 1 };
+    let hardware = || best(devices).filter(|&index| rank(&devices[index]) < SOFTWARE);
+    match wish {
+        Wish::Cpu => Ok(cpu),
+        Wish::Auto => Ok(Choice { index: hardware(), match_count: 1 }),
+        Wish::Named(part) => matching(devices, part, part),
+        Wish::Environment { name: Some(part), .. } => {
+            matching(devices, part, &format!("WGPU_ADAPTER_NAME={part}"))
+        }
+        // A backend alone asks for a device of its own, whatever it is.
+        Wish::Environment { name: None, backends } => match best(devices) {
+            None => {
+                let backends = backends.as_deref().unwrap_or_default();
+                Err(no_device(&format!("WGPU_BACKEND={backends}"), devices))
+            }
+            index => Ok(Choice { index, match_count: 1 }),
+        },
+    }
+}
+
+/// The first of the devices whose `backend/name` contains `part`, in any case.
+#[cfg(feature = "gpu")]
+fn matching(devices: &[Caps], part: &str, wanted: &str) -> blt_wgpu::Result<Choice> {
+    let part = part.trim().to_lowercase();
+    let matches = |caps: &Caps| caps.id().to_lowercase().contains(&part);
+    let match_count = devices.iter().filter(|caps| matches(caps)).count();
+    match devices.iter().position(matches) {
+        None => Err(no_device(wanted, devices)),
+        index => Ok(Choice { index, match_count }),
+    }
+}
+
+/// The device with most hardware behind it, of equals the first.
+#[cfg(feature = "gpu")]
+fn best(devices: &[Caps]) -> Option<usize> {
+    (0..devices.len()).min_by_key(|&index| rank(&devices[index]))
+}
+
+#[cfg(feature = "gpu")]
+const SOFTWARE: usize = 3;
+
+#[cfg(feature = "gpu")]
+fn rank(caps: &Caps) -> usize {
+    match caps.kind {
+        DeviceKind::Discrete => 0,
+        DeviceKind::Integrated => 1,
+        DeviceKind::Virtual | DeviceKind::Unknown => 2,
+        DeviceKind::Software => SOFTWARE,
+    }
+}
+
+#[cfg(feature = "gpu")]
+fn no_device(wanted: &str, devices: &[Caps]) -> Error {
+    let mut names: Vec<String> = devices.iter().map(Caps::id).collect();
+    names.push("cpu".into());
+    Error::NoDevice { wanted: wanted.to_owned(), available: names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&str, &str)], flag: Option<&str>) -> Wish {
+        wish(flag, |name| {
+            variables.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_flag_beats_the_environment() {
+        let variables = [("WGPU_BACKEND", "vulkan"), ("WGPU_ADAPTER_NAME", "H200")];
+        assert_eq!(from(&variables, Some("CPU")), Wish::Cpu);
+        assert_eq!(from(&variables, Some("auto")), Wish::Auto);
+        assert_eq!(from(&variables, Some("Arc")), Wish::Named("Arc".into()));
+        let (backends, name) = (Some("vulkan".into()), Some("H200".into()));
+        assert_eq!(from(&variables, None), Wish::Environment { backends, name });
+        assert_eq!(from(&[("WGPU_BACKEND", "")], None), Wish::Auto);
+        assert_eq!(from(&[], None), Wish::Auto);
+    }
+
+    #[cfg(feature = "gpu")]
+    fn devices() -> Vec<Caps> {
+        let limits = blt_wgpu::gpu::DeviceLimits {
+            storage_binding_bytes: 1 << 27,
+            buffer_bytes: 1 << 28,
+            workgroup_bytes: 1 << 14,
+            workgroup_invocations: 256,
+            groups_per_dimension: 65_535,
+            storage_binding_count: 8,
+            uniform_alignment_bytes: 256,
+            storage_alignment_bytes: 256,
+        };
+        let device = |name: &str, backend: &str, kind| Caps {
+            name: name.into(),
+            backend: backend.into(),
+            kind,
+            driver: String::new(),
+            vendor_id: 0,
+            device_id: 0,
+            limits,
+            f16: false,
+            subgroups: None,
+            cooperative_matrices: Vec::new(),
+            timestamps: false,
+            timestamps_inside_passes: false,
+        };
+        vec![
+            device("llvmpipe (LLVM 19)", "vulkan", DeviceKind::Software),
+            device("Arc", "vulkan", DeviceKind::Integrated),
+            device("H200", "vulkan", DeviceKind::Discrete),
+            device("H200", "dx12", DeviceKind::Discrete),
+        ]
+    }
+
+    #[cfg(feature = "gpu")]
+    #[test]
+    fn auto_takes_hardware_and_never_a_software_device() {
+        let devices = devices();
+        let chosen = |devices| choose(&Wish::Auto, devices).unwrap().index;
+        assert_eq!(chosen(&devices), Some(2));
+        assert_eq!(chosen(&devices[..2]), Some(1));
+        assert_eq!(chosen(&devices[..1]), None);
+        assert_eq!(chosen(&[]), None);
+    }
+
+    #[cfg(feature = "gpu")]
+    #[test]
+    fn a_name_is_part_of_backend_and_name_in_any_case() {
+        let devices = devices();
+        let named = |part: &str| choose(&Wish::Named(part.into()), &devices);
+        assert_eq!(named("LLVMpipe").unwrap(), Choice { index: Some(0), match_count: 1 });
+        assert_eq!(named("h200").unwrap(), Choice { index: Some(2), match_count: 2 });
+        assert_eq!(named("DX12/h").unwrap(), Choice { index: Some(3), match_count: 1 });
+        let error = named("radeon").unwrap_err();
+        assert!(matches!(error, Error::NoDevice { .. }));
+        assert!(error.to_string().contains("radeon") && error.to_string().contains("dx12/H200"));
+    }
+
+    #[cfg(feature = "gpu")]
+    #[test]
+    fn a_backend_in_the_environment_names_its_devices() {
+        let devices = devices();
+        let of = |name: Option<&str>, devices: &[Caps]| {
+            let name = name.map(str::to_owned);
+            choose(&Wish::Environment { backends: Some("vulkan".into()), name }, devices)
+        };
+        assert_eq!(of(None, &devices).unwrap().index, Some(2));
+        assert_eq!(of(None, &devices[..1]).unwrap().index, Some(0));
+        assert_eq!(of(Some("arc"), &devices).unwrap().index, Some(1));
+        assert!(of(None, &[]).is_err() && of(Some("radeon"), &devices).is_err());
+    }
+}

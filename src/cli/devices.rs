@@ -1,0 +1,153 @@
+//! `blt devices`: what this machine can compute on.
+
+use super::terminal::Terminal;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// List the devices of this machine, with their features and limits
+#[derive(clap::Args)]
+#[command(after_help = "Example: blt devices")]
+pub struct Arguments {
+    /// Print one line of JSON: {"default": .., "devices": [..]}
+    #[arg(long)]
+    json: bool,
+}
+
+/// The CPU engine as a device.
+#[derive(Serialize)]
+struct Cpu {
+    id: &'static str,
+    backend: &'static str,
+    name: &'static str,
+    kind: &'static str,
+    threads: usize,
+}
+
+impl Cpu {
+    fn here() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { id: "cpu", backend: "cpu", name: "CPU engine", kind: "cpu", threads }
+    }
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
+    let listing = Listing::of_this_machine();
+    match arguments.json {
+        true => terminal.print_json(&listing.to_json()?),
+        false => terminal.print(&listing.to_text()),
+    }
+}
+
+#[cfg(feature = "gpu")]
+struct Listing {
+    cpu: Cpu,
+    adapters: Vec<blt_wgpu::gpu::Caps>,
+}
+
+#[cfg(not(feature = "gpu"))]
+struct Listing {
+    cpu: Cpu,
+}
+
+#[cfg(not(feature = "gpu"))]
+impl Listing {
+    fn of_this_machine() -> Self {
+        Self { cpu: Cpu::here() }
+    }
+
+    fn to_json(&self) -> anyhow::Result<Value> {
+        Ok(json!({ "default": "cpu", "devices": [serde_json::to_value(&self.cpu)?] }))
+    }
+
+    fn to_text(&self) -> String {
+        format!("* cpu  CPU engine, {} threads\n", self.cpu.threads)
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl Listing {
+    fn of_this_machine() -> Self {
+        let backends = std::env::var("WGPU_BACKEND").ok().filter(|it| !it.trim().is_empty());
+        let adapters = pollster::block_on(blt_wgpu::gpu::list_adapters(backends.as_deref()));
+        Self { cpu: Cpu::here(), adapters }
+    }
+
+    /// The id of the device that a command takes by itself.
+    fn default_id(&self) -> String {
+        let wish = super::device::wish(None, |name| std::env::var(name).ok());
+        let choice = super::device::choose(&wish, &self.adapters).ok();
+        let index = choice.and_then(|choice| choice.index);
+        index.map_or_else(|| self.cpu.id.to_owned(), |index| self.adapters[index].id())
+    }
+
+    fn to_json(&self) -> anyhow::Result<Value> {
+        let mut devices = vec![serde_json::to_value(&self.cpu)?];
+        for caps in &self.adapters {
+            let mut value = serde_json::to_value(caps)?;
+            value["id"] = caps.id().into();
+            devices.push(value);
+        }
+        Ok(json!({ "default": self.default_id(), "devices": devices }))
+    }
+
+    fn to_text(&self) -> String {
+        let default = self.default_id();
+        let mark = |id: &str| if id == default { '*' } else { ' ' };
+        let mut text = format!("{} cpu\n", mark("cpu"));
+        text.push_str(&format!("    CPU engine, {} threads\n", self.cpu.threads));
+        for caps in &self.adapters {
+            let id = caps.id();
+            text.push_str(&format!("{} {id}\n", mark(&id)));
+            for line in describe(caps) {
+                text.push_str(&format!("    {line}\n"));
+            }
+        }
+        text.push_str("* is what commands take without --device\n");
+        text
+    }
+}
+
+/// Kind and driver, features, limits.
+#[cfg(feature = "gpu")]
+fn describe(caps: &blt_wgpu::gpu::Caps) -> [String; 3] {
+    use blt_wgpu::gpu::DeviceKind;
+    let kind = match caps.kind {
+        DeviceKind::Discrete => "discrete GPU",
+        DeviceKind::Integrated => "integrated GPU",
+        DeviceKind::Virtual => "virtual GPU",
+        DeviceKind::Software => "software, used only when named",
+        DeviceKind::Unknown => "GPU",
+    };
+    let mut features = Vec::new();
+    if caps.f16 {
+        features.push("f16".to_owned());
+    }
+    if let Some(sizes) = caps.subgroups {
+        features.push(format!("subgroups of {} to {}", sizes.min, sizes.max));
+    }
+    for shape in &caps.cooperative_matrices {
+        let (m, n, k) = (shape.m, shape.n, shape.k);
+        features.push(format!("matrices {m}x{n}x{k} {} to {}", shape.operand, shape.result));
+    }
+    if caps.timestamps {
+        features.push("timestamps".to_owned());
+    }
+    if features.is_empty() {
+        features.push("none beyond core WebGPU".to_owned());
+    }
+    let limits = &caps.limits;
+    let limits = format!(
+        "{} MiB a binding, {} MiB a buffer, {} KiB workgroup memory, {} invocations",
+        limits.storage_binding_bytes >> 20,
+        limits.buffer_bytes >> 20,
+        limits.workgroup_bytes >> 10,
+        limits.workgroup_invocations,
+    );
+    let driver = if caps.driver.is_empty() { "unnamed driver" } else { &caps.driver };
+    [
+        format!("{kind}; {driver}"),
+        format!("features: {}", features.join(", ")),
+        format!("limits: {limits}"),
+    ]
+}

@@ -1,0 +1,287 @@
+//! `blt info`: what a model is made of, and which kernels run here.
+
+use super::device::DeviceArgument;
+use super::model;
+use super::terminal::Terminal;
+use blt_wgpu::blt::config::{BltConfig, ModelConfig, PatchingConfig, Semantics, TransformerConfig};
+use blt_wgpu::blt::parameters::Part;
+use blt_wgpu::blt::{LoadedModel, forward_graph};
+use blt_wgpu::checkpoint::ModelDirectory;
+use blt_wgpu::cpu::HostEngine;
+use blt_wgpu::device::Device;
+use blt_wgpu::engine::Engine;
+use blt_wgpu::graph::compile;
+use blt_wgpu::kernels::{Axis, Counts, Kernel, REGISTRY};
+use blt_wgpu::report::{grouped, short_count};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Show what a model is made of, and which kernels run on this device
+///
+/// With DIR: tensors, parameters by part, patching, semantics, and whether `transformers` computes
+/// the same. Always: the kernels of this program and the variants that the device can run.
+#[derive(clap::Args)]
+#[command(after_help = "Example: blt info blt-demo/model")]
+pub struct Arguments {
+    /// Model directory
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgument,
+    /// Print one line of JSON: {"version": .., "device": .., "kernels": .., "model": ..}
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Output {
+    version: &'static str,
+    device: String,
+    kernels: Vec<KernelRow>,
+    model: Option<ModelCard>,
+}
+
+#[derive(Serialize)]
+struct KernelRow {
+    name: &'static str,
+    variants: Vec<VariantRow>,
+    /// Calls in the forward pass of the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct VariantRow {
+    name: &'static str,
+    /// What the device lacks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ModelCard {
+    path: PathBuf,
+    model_type: &'static str,
+    semantics: &'static str,
+    /// Why `transformers` would compute something else.
+    transformers_difference: Option<String>,
+    patching: Option<String>,
+    stacks: BTreeMap<&'static str, String>,
+    parameter_count: u64,
+    parameters_by_part: BTreeMap<&'static str, u64>,
+    tensors: Vec<TensorRow>,
+}
+
+#[derive(Serialize)]
+struct TensorRow {
+    name: String,
+    shape: Vec<usize>,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
+    let device = arguments.device.open(terminal)?;
+    let mut calls = None;
+    let mut card = None;
+    if let Some(path) = &arguments.dir {
+        let directory = model::open(path, terminal)?;
+        calls = Some(forward_calls(&device, directory.config())?);
+        card = Some(ModelCard::of(path.clone(), &directory));
+    }
+    let kernels = REGISTRY.iter().map(|kernel| row(kernel, &device, calls.as_ref())).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    let output = Output { version, device: device.name(), kernels, model: card };
+    match arguments.json {
+        true => terminal.print_json(&output),
+        false => terminal.print(&text(&output)),
+    }
+}
+
+/// How often each kernel runs in the forward pass over a thousand bytes.
+fn forward_calls(
+    device: &Device,
+    config: &ModelConfig,
+) -> blt_wgpu::Result<BTreeMap<String, usize>> {
+    // Only the layout matters, so no memory of the device is taken.
+    let host = HostEngine::<f32>::with_max_binding_elements(device.max_binding_elements());
+    let model = pollster::block_on(LoadedModel::create(&host, config.clone(), false))?;
+    let counts = Counts::default()
+        .with(Axis::Bytes, 1024)
+        .with(Axis::Patches, 256)
+        .with(Axis::ByteRows, 128)
+        .with(Axis::HashRows, 1024)
+        .with(Axis::SeenBytes, 1024)
+        .with(Axis::SeenPatches, 256);
+    let recording = compile(forward_graph(config)?, "forward", &model.layout, counts)?;
+    let mut calls = BTreeMap::new();
+    for dispatch in &recording.dispatches {
+        *calls.entry(dispatch.kernel.name.to_owned()).or_default() += 1;
+    }
+    Ok(calls)
+}
+
+fn row(kernel: &Kernel, device: &Device, calls: Option<&BTreeMap<String, usize>>) -> KernelRow {
+    let variants = match device {
+        Device::Cpu(_) => vec![VariantRow { name: "cpu", missing: None }],
+        #[cfg(feature = "gpu")]
+        Device::Gpu(engine) => {
+            let caps = engine.context().caps();
+            let row = |variant: &blt_wgpu::kernels::Variant| VariantRow {
+                name: variant.name,
+                missing: caps.missing(variant.needs),
+            };
+            kernel.variants.iter().map(row).collect()
+        }
+    };
+    let calls = calls.map(|calls| calls.get(kernel.name).copied().unwrap_or(0));
+    KernelRow { name: kernel.name, variants, calls }
+}
+
+impl ModelCard {
+    fn of(path: PathBuf, directory: &ModelDirectory) -> Self {
+        let config = directory.config();
+        let mut parameters_by_part = BTreeMap::new();
+        for parameter in directory.parameters() {
+            *parameters_by_part.entry(part_name(parameter.part)).or_default() +=
+                parameter.element_count();
+        }
+        let mut stacks = BTreeMap::new();
+        let (semantics, difference, patching) = match config {
+            ModelConfig::Blt(config) => {
+                stacks.extend(stacks_of(config));
+                let patching = describe_patching(&config.patching);
+                (config.semantics, config.transformers_difference(), Some(patching))
+            }
+            ModelConfig::Entropy(config) => {
+                stacks.insert("entropy model", describe_stack(&config.transformer));
+                (config.semantics, None, None)
+            }
+        };
+        Self {
+            path,
+            model_type: config.model_type(),
+            semantics: Semantics::name(semantics),
+            transformers_difference: difference,
+            patching,
+            stacks,
+            parameter_count: parameters_by_part.values().sum(),
+            parameters_by_part,
+            tensors: directory
+                .parameters()
+                .iter()
+                .map(|it| TensorRow { name: it.name.clone(), shape: it.shape() })
+                .collect(),
+        }
+    }
+}
+
+fn part_name(part: Part) -> &'static str {
+    match part {
+        Part::Encoder => "local encoder",
+        Part::Global => "latent transformer",
+        Part::Decoder => "local decoder",
+        Part::Hash => "hash tables",
+        Part::Patcher => "entropy model",
+        Part::Head => "head",
+    }
+}
+
+fn stacks_of(config: &BltConfig) -> Vec<(&'static str, String)> {
+    let mut stacks = vec![
+        ("local encoder", describe_stack(&config.encoder)),
+        ("latent transformer", describe_stack(&config.global)),
+        ("local decoder", describe_stack(&config.decoder)),
+    ];
+    if config.hash.table_count() > 0 {
+        let sizes: Vec<String> = config.hash.group_sizes.iter().map(usize::to_string).collect();
+        let text = format!(
+            "n-grams of {} bytes, {} function(s), {} rows a table",
+            sizes.join(", "),
+            config.hash.function_count,
+            config.hash.rows_per_table
+        );
+        stacks.push(("hash tables", text));
+    }
+    if let Some(patcher) = &config.patcher {
+        stacks.push(("entropy model", describe_stack(&patcher.transformer)));
+    }
+    stacks
+}
+
+fn describe_stack(stack: &TransformerConfig) -> String {
+    let window = stack.window.map_or("all".to_owned(), |window| window.to_string());
+    format!(
+        "{} layers, width {}, {} heads of {} ({} for keys), FFN {}, window {window}, {} positions",
+        stack.layer_count,
+        stack.hidden_size,
+        stack.head_count,
+        stack.head_dim,
+        stack.kv_head_count,
+        stack.intermediate_size,
+        stack.max_positions
+    )
+}
+
+fn describe_patching(patching: &PatchingConfig) -> String {
+    let mut text = patching.mode.name().to_owned();
+    if patching.mode.needs_entropies() {
+        let _ = write!(text, ", threshold {} nats", patching.threshold);
+        if let Some(add) = patching.threshold_add {
+            let _ = write!(text, ", rise {add} nats");
+        }
+    }
+    if patching.mode.name() == "static" {
+        let _ = write!(text, ", {} bytes", patching.patch_size);
+    }
+    if let Some(length) = patching.max_patch_length {
+        let _ = write!(text, ", at most {length} bytes");
+    }
+    text
+}
+
+fn text(output: &Output) -> String {
+    let mut lines = Vec::new();
+    if let Some(card) = &output.model {
+        lines.push(format!("model       {}", card.path.display()));
+        let opens = match (&card.transformers_difference, card.model_type) {
+            (Some(reason), _) => format!("not for transformers: {reason}"),
+            (None, "blt") => "transformers computes the same".into(),
+            (None, _) => "an entropy model by itself".into(),
+        };
+        lines.push(format!("type        {} ({opens})", card.model_type));
+        lines.push(format!("semantics   {}", card.semantics));
+        if let Some(patching) = &card.patching {
+            lines.push(format!("patching    {patching}"));
+        }
+        let count = short_count(card.parameter_count as f64);
+        lines.push(format!("parameters  {count} in {} tensors", card.tensors.len()));
+        for (part, count) in &card.parameters_by_part {
+            let shape = card.stacks.get(part).map_or("", String::as_str);
+            lines.push(format!("  {part:<18} {:>14}  {shape}", grouped(*count)));
+        }
+        lines.push("tensors".into());
+        for tensor in &card.tensors {
+            lines.push(format!("  {} {:?}", tensor.name, tensor.shape));
+        }
+    }
+    lines.push(format!("blt         {}", output.version));
+    lines.push(format!("device      {}", output.device));
+    lines.push("kernels".into());
+    for kernel in &output.kernels {
+        let variants: Vec<String> = kernel.variants.iter().map(describe_variant).collect();
+        let calls = match kernel.calls {
+            Some(calls) if calls > 0 => format!("  ({calls} calls in a forward pass)"),
+            _ => String::new(),
+        };
+        lines.push(format!("  {:<24} {}{calls}", kernel.name, variants.join(", ")));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn describe_variant(variant: &VariantRow) -> String {
+    match &variant.missing {
+        None => variant.name.to_owned(),
+        Some(missing) => format!("{} (not here: {missing})", variant.name),
+    }
+}

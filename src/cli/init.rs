@@ -1,0 +1,142 @@
+//! `blt init`: a model directory with fresh weights.
+
+use super::terminal::Terminal;
+use super::train::model_keys;
+use anyhow::Context;
+use blt_wgpu::Error;
+use blt_wgpu::blt::config::{BltConfig, ModelConfig, ReferenceEntropyKeys, ReferenceModelKeys};
+use blt_wgpu::blt::init::initialise;
+use blt_wgpu::blt::parameters::{ParameterSpec, blt_parameters, entropy_parameters};
+use blt_wgpu::checkpoint::ModelDirectory;
+use blt_wgpu::train::config::RunConfig;
+use blt_wgpu::train::run::run_model;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+/// Make a model directory with fresh weights
+///
+/// The configuration is that of `blt train`; its tables [model] and [entropy_model] count. With
+/// both the model carries the entropy model; with [entropy_model] alone, or with
+/// `train_entropy_model = true`, it is one.
+#[derive(clap::Args)]
+#[command(after_help = "Example: blt init model.toml --out model --seed 1")]
+pub struct Arguments {
+    /// Configuration
+    config: PathBuf,
+    /// Directory to write; it must not hold anything yet
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Seed of the weights; a seed in the configuration gives way
+    #[arg(long, value_name = "S")]
+    seed: u64,
+    /// Change one value of the configuration: model.dim_global=512
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(&arguments.config)
+        .map_err(|error| Error::io("read", &arguments.config, error))?;
+    let (config, parameters) = resolve(&text, &arguments.set, terminal)
+        .with_context(|| format!("{} describes no model", arguments.config.display()))?;
+    refuse_full(&arguments.out)?;
+    ModelDirectory::write(&arguments.out, &config, |parameter| {
+        let made = parameters.iter().find(|it| it.name == parameter.name);
+        let made = made.expect("both lists are made from the same configuration");
+        let mut values = vec![0.0; parameter.rows * parameter.cols];
+        initialise(made, arguments.seed, &mut values);
+        Ok(Cow::Owned(values))
+    })?;
+    let count: u64 = parameters.iter().map(ParameterSpec::element_count).sum();
+    terminal.note(&format!(
+        "{} parameters in {} ({}, seed {})",
+        blt_wgpu::report::short_count(count as f64),
+        arguments.out.display(),
+        config.model_type(),
+        arguments.seed
+    ));
+    Ok(())
+}
+
+/// The model of a configuration, and its parameters with the initialisation it asks for.
+fn resolve(
+    text: &str,
+    overrides: &[String],
+    terminal: &Terminal,
+) -> anyhow::Result<(ModelConfig, Vec<ParameterSpec>)> {
+    let (run, mut warnings) = RunConfig::from_toml(text, overrides, model_keys())?;
+    let has_model = is_in(text, overrides, &["model"]);
+    let has_entropy_model = is_in(text, overrides, &["entropy_model"]);
+    let (config, parameters) = if run.train_entropy_model || (has_entropy_model && !has_model) {
+        let keys = ReferenceEntropyKeys::from_table(run.entropy_model)?;
+        let options = keys.init_options();
+        let parsed = keys.into_config()?;
+        warnings.extend(parsed.warnings);
+        let parameters = entropy_parameters(&parsed.config, "", &options);
+        (ModelConfig::Entropy(parsed.config), parameters)
+    } else {
+        let mut config = bare_blt(&run, text, overrides, &mut warnings)?;
+        if has_entropy_model {
+            let parsed = ReferenceEntropyKeys::from_table(run.entropy_model)?.into_config()?;
+            warnings.extend(parsed.warnings);
+            config.attach_patcher(parsed.config);
+        }
+        let (keys, _) = ReferenceModelKeys::from_table(run.model)?;
+        let parameters = blt_parameters(&config, &keys.init_options());
+        (ModelConfig::Blt(config), parameters)
+    };
+    for warning in warnings {
+        terminal.warn(&warning);
+    }
+    Ok((config, parameters))
+}
+
+/// The model of `[model]`. It is cut by the rule of `[data.patcher_args]` as in training, or, where
+/// that is absent, by the keys of `[model]` itself.
+fn bare_blt(
+    run: &RunConfig,
+    text: &str,
+    overrides: &[String],
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<BltConfig> {
+    if is_in(text, overrides, &["data", "patcher_args"]) {
+        let made = run_model(run)?;
+        warnings.extend(made.warnings);
+        return match made.config {
+            ModelConfig::Blt(config) => Ok(config),
+            ModelConfig::Entropy(_) => unreachable!("the run does not train the entropy model"),
+        };
+    }
+    let (keys, ignored) = ReferenceModelKeys::from_table(run.model.clone())?;
+    let parsed = keys.into_config()?;
+    warnings.extend(ignored.into_iter().chain(parsed.warnings));
+    Ok(parsed.config)
+}
+
+/// Whether a configuration has this table, or an override makes it.
+fn is_in(text: &str, overrides: &[String], path: &[&str]) -> bool {
+    let found = toml::from_str::<toml::Table>(text).is_ok_and(|table| {
+        let (first, rest) = path.split_first().expect("a path has a part");
+        let value = rest
+            .iter()
+            .try_fold(table.get(*first), |value, key| Some(value?.as_table()?.get(*key)));
+        value.flatten().is_some()
+    });
+    let inside = format!("{}.", path.join("."));
+    found || overrides.iter().any(|it| it.starts_with(&inside))
+}
+
+/// A directory that holds something is somebody's work.
+fn refuse_full(path: &Path) -> blt_wgpu::Result<()> {
+    let is_full = match std::fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(Error::io("look into", path, error)),
+    };
+    if !is_full {
+        return Ok(());
+    }
+    let problem = "this directory is not empty";
+    Err(Error::input(path.display().to_string(), problem).with_hint("name another with --out"))
+}

@@ -1,0 +1,25 @@
+//! The program `blt` around the library: arguments in, results on stdout, progress on stderr.
+//!
+//! Every command is a file with its arguments and a `run`. Commands parse early and act late; what
+//! they do is done by jobs of the library, which never print. Exit codes: 0 done, 1 failed, 2
+//! usage, 3 no usable device, 130 stopped by Ctrl-C.
+
+mod demo;
+mod device;
+mod devices;
+mod eval;
+mod failure;
+mod generate;
+mod info;
+mod init;
+mod interrupt;
+mod logits;
+mod model;
+mod numbers;
+mod patch;
+mod program;
+mod progress;
+mod terminal;
+mod train;
+
+pub use program::main;

@@ -1,0 +1,36 @@
+//! Opening model directories.
+
+use super::terminal::Terminal;
+use anyhow::Context;
+use blt_wgpu::blt::LoadedDirectory;
+use blt_wgpu::checkpoint::ModelDirectory;
+use blt_wgpu::device::Device;
+use std::path::Path;
+
+/// Opens a directory and says what should be said about it.
+///
+/// # Errors
+/// If it is no model directory, or a damaged one.
+pub fn open(path: &Path, terminal: &Terminal) -> anyhow::Result<ModelDirectory> {
+    let directory = ModelDirectory::open(path)
+        .with_context(|| format!("cannot open the model {}", path.display()))?;
+    for warning in directory.warnings() {
+        terminal.warn(&format!("{}: {warning}", path.display()));
+    }
+    Ok(directory)
+}
+
+/// Opens a directory and uploads its weights.
+///
+/// # Errors
+/// As [`open`], and if the device has not the memory.
+pub fn load(
+    path: &Path,
+    device: &Device,
+    training: bool,
+    terminal: &Terminal,
+) -> anyhow::Result<LoadedDirectory<Device>> {
+    let directory = open(path, terminal)?;
+    pollster::block_on(LoadedDirectory::load(device, &directory, training))
+        .with_context(|| format!("cannot load the model {}", path.display()))
+}

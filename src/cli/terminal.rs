@@ -1,0 +1,81 @@
+//! Where text goes: results to stdout, everything else to stderr.
+
+use anyhow::Context;
+use serde::Serialize;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+/// What stands behind stdout and stderr.
+pub struct Terminal {
+    /// Results may be coloured.
+    pub color: bool,
+    /// Messages may be coloured.
+    pub message_color: bool,
+    /// Somebody watches stderr: progress may move.
+    pub is_watched: bool,
+}
+
+/// Whoever read our results has stopped reading; nobody needs to be told.
+#[derive(Debug)]
+pub struct OutputClosed;
+
+impl fmt::Display for OutputClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stdout was closed")
+    }
+}
+
+impl std::error::Error for OutputClosed {}
+
+impl Terminal {
+    /// Asks the process. `NO_COLOR` with any value turns colours off (no-color.org).
+    pub fn detect() -> Self {
+        let colors = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let is_watched = io::stderr().is_terminal();
+        Self {
+            color: colors && io::stdout().is_terminal(),
+            message_color: colors && is_watched,
+            is_watched,
+        }
+    }
+
+    /// Results.
+    ///
+    /// # Errors
+    /// [`OutputClosed`] if nobody reads them any more, or what the disk behind stdout says.
+    pub fn print(&self, text: &str) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+            other => other.context("cannot write to stdout"),
+        }
+    }
+
+    /// One result as one line of JSON.
+    ///
+    /// # Errors
+    /// As [`Self::print`].
+    pub fn print_json(&self, value: &impl Serialize) -> anyhow::Result<()> {
+        let line = serde_json::to_string(value).context("cannot write the result as JSON")?;
+        self.print(&format!("{line}\n"))
+    }
+
+    /// A message for a person; nothing depends on whether it arrives.
+    pub fn note(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// A message that should not be overlooked.
+    pub fn warn(&self, text: &str) {
+        self.labelled("warning", "\x1b[1;33m", text);
+    }
+
+    /// A message behind a label, which is coloured where there is colour.
+    pub fn labelled(&self, label: &str, style: &str, text: &str) {
+        match self.message_color {
+            true => self.note(&format!("{style}{label}:\x1b[0m {text}")),
+            false => self.note(&format!("{label}: {text}")),
+        }
+    }
+}

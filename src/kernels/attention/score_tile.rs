@@ -1,0 +1,208 @@
+//! The CPU variants' tile of scores: up to 64 rows against a run of columns, column by column.
+//!
+//! Element (row, column) lies at `column * TILE_ROWS + row`. So a product writes it as fast as it
+//! can, and softmax runs over 16 rows at a time without sums across a vector. What a row does not
+//! see becomes zero.
+
+use super::fast_exp::exp;
+use super::ranges::{Ranges, TILE_ROWS};
+use crate::kernels::dense::gemm::Layout;
+use std::ops::Range;
+
+/// Rows that are treated in one go: one 512-bit vector, two or four smaller ones.
+const LANES: usize = 16;
+
+/// One number for each row of a tile.
+pub(super) type RowValues = [f32; TILE_ROWS];
+
+/// A tile of scores as a matrix [rows, columns].
+pub(super) const LAYOUT: Layout = Layout { offset: 0, row_stride: 1, col_stride: TILE_ROWS };
+
+/// Makes room for a tile of `column_count` columns.
+pub(super) fn resize(scores: &mut Vec<f32>, column_count: usize) {
+    scores.resize(TILE_ROWS * column_count, 0.0);
+}
+
+/// Which columns each row of a tile sees.
+pub(super) struct Seen {
+    /// The first one, and how many.
+    low: [u32; TILE_ROWS],
+    length: [u32; TILE_ROWS],
+}
+
+impl Seen {
+    /// Ranges of `rows`, counted from the start of `columns`; rows beyond them see nothing.
+    pub fn new(ranges: &Ranges, rows: Range<usize>, columns: &Range<usize>) -> Self {
+        let mut seen = Self { low: [0; TILE_ROWS], length: [0; TILE_ROWS] };
+        for (lane, row) in rows.enumerate() {
+            let range = ranges.of(row);
+            if !range.is_empty() {
+                seen.low[lane] = (range.start - columns.start) as u32;
+                seen.length[lane] = range.len() as u32;
+            }
+        }
+        seen
+    }
+
+    #[inline(always)]
+    fn block(&self, block: usize) -> SeenBlock {
+        let low = part(&self.low, block);
+        let length = part(&self.length, block);
+        let seeing = || (0..LANES).filter(|&lane| length[lane] > 0);
+        let first = seeing().map(|lane| low[lane]).min().unwrap_or(0) as usize;
+        let last = seeing().map(|lane| low[lane] + length[lane]).max().unwrap_or(0) as usize;
+        SeenBlock { low, length, columns: first..last }
+    }
+}
+
+/// The same for 16 rows.
+struct SeenBlock {
+    low: [u32; LANES],
+    length: [u32; LANES],
+    /// From the first to the last column that one of them sees.
+    columns: Range<usize>,
+}
+
+impl SeenBlock {
+    #[inline(always)]
+    fn sees(&self, lane: usize, column: usize) -> bool {
+        (column as u32).wrapping_sub(self.low[lane]) < self.length[lane]
+    }
+}
+
+/// Turns scores into weights relative to the largest of each row. Returns what was subtracted
+/// from `scale * score`, and the sums of the weights; -1e30 times `scale` and 0 for an empty row.
+#[inline(always)]
+pub(super) fn weigh(scores: &mut [f32], seen: &Seen, scale: f32) -> (RowValues, RowValues) {
+    let (mut shifts, mut sums) = ([0.0; TILE_ROWS], [0.0; TILE_ROWS]);
+    for block in 0..TILE_ROWS / LANES {
+        let rows = seen.block(block);
+        let mut shift = [-1e30_f32; LANES];
+        for column in rows.columns.clone() {
+            let line = *line(scores, column, block);
+            for lane in 0..LANES {
+                let score = if rows.sees(lane, column) { line[lane] } else { -1e30 };
+                shift[lane] = if score > shift[lane] { score } else { shift[lane] };
+            }
+        }
+        shift.iter_mut().for_each(|shift| *shift *= scale);
+        let mut sum = [0.0_f32; LANES];
+        clear_outside(scores, block, &rows.columns);
+        for column in rows.columns.clone() {
+            let line = line(scores, column, block);
+            for lane in 0..LANES {
+                let weight = exp(scale * line[lane] - shift[lane]);
+                let weight = if rows.sees(lane, column) { weight } else { 0.0 };
+                line[lane] = weight;
+                sum[lane] += weight;
+            }
+        }
+        shifts[block * LANES..][..LANES].copy_from_slice(&shift);
+        sums[block * LANES..][..LANES].copy_from_slice(&sum);
+    }
+    (shifts, sums)
+}
+
+/// Turns scores into `scale * weight * (dweight - delta)`; rows are queries.
+#[inline(always)]
+pub(super) fn differentiate_queries(
+    scores: &mut [f32],
+    dweights: &mut [f32],
+    seen: &Seen,
+    (log_sum_exp, delta): (&RowValues, &RowValues),
+    scale: f32,
+) {
+    for block in 0..TILE_ROWS / LANES {
+        let rows = seen.block(block);
+        let (shift, delta) = (part(log_sum_exp, block), part(delta, block));
+        clear_outside(scores, block, &rows.columns);
+        for column in rows.columns.clone() {
+            let (score, dweight) = (line(scores, column, block), line(dweights, column, block));
+            for lane in 0..LANES {
+                let weight = exp(scale * score[lane] - shift[lane]);
+                let dscore = scale * weight * (dweight[lane] - delta[lane]);
+                score[lane] = if rows.sees(lane, column) { dscore } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// Turns scores into weights and `dweights` into `scale * weight * (dweight - delta)`; columns are
+/// queries, each with its `log_sum_exp` and delta.
+#[inline(always)]
+pub(super) fn differentiate_keys(
+    scores: &mut [f32],
+    dweights: &mut [f32],
+    seen: &Seen,
+    saved: &[[f32; 2]],
+    scale: f32,
+) {
+    for block in 0..TILE_ROWS / LANES {
+        let rows = seen.block(block);
+        clear_outside(scores, block, &rows.columns);
+        clear_outside(dweights, block, &rows.columns);
+        for column in rows.columns.clone() {
+            let [shift, delta] = saved[column];
+            let (score, dweight) = (line(scores, column, block), line(dweights, column, block));
+            for lane in 0..LANES {
+                let weight = exp(scale * score[lane] - shift);
+                let weight = if rows.sees(lane, column) { weight } else { 0.0 };
+                let dscore = scale * weight * (dweight[lane] - delta);
+                score[lane] = weight;
+                dweight[lane] = if rows.sees(lane, column) { dscore } else { 0.0 };
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn line(scores: &mut [f32], column: usize, block: usize) -> &mut [f32; LANES] {
+    let line = &mut scores[column * TILE_ROWS + block * LANES..][..LANES];
+    line.try_into().expect("a line has this length")
+}
+
+#[inline(always)]
+fn part<T: Copy>(values: &[T; TILE_ROWS], block: usize) -> [T; LANES] {
+    values[block * LANES..][..LANES].try_into().expect("a part has this length")
+}
+
+/// Zeros where no row of the block sees anything.
+#[inline(always)]
+fn clear_outside(scores: &mut [f32], block: usize, columns: &Range<usize>) {
+    for column in (0..columns.start).chain(columns.end..scores.len() / TILE_ROWS) {
+        *line(scores, column, block) = [0.0; LANES];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_those_of_plain_loops() {
+        let pairs = [3, 6, 4, 4, 2, 40];
+        let ranges = Ranges { pairs: &pairs, row_factor: 9, unit: 1 };
+        let (rows, columns) = (0..27, 2..40);
+        let seen = Seen::new(&ranges, rows.clone(), &columns);
+        let mut scores = Vec::new();
+        resize(&mut scores, columns.len());
+        for (index, score) in scores.iter_mut().enumerate() {
+            *score = (index % 23) as f32 - 9.0;
+        }
+        let before = scores.clone();
+        let (shifts, sums) = weigh(&mut scores, &seen, 0.5);
+        for row in rows {
+            let range = ranges.of(row);
+            let score = |column: usize| before[(column - 2) * TILE_ROWS + row];
+            let largest = range.clone().map(score).fold(-1e30, f32::max);
+            let weight = |column: usize| (0.5 * (score(column) - largest)).exp();
+            let sum: f32 = range.clone().map(weight).sum();
+            assert!((sums[row] - sum).abs() <= 1e-5 * sum && shifts[row] == 0.5 * largest);
+            for column in columns.clone() {
+                let expected = if range.contains(&column) { weight(column) } else { 0.0 };
+                let got = scores[(column - 2) * TILE_ROWS + row];
+                assert!((got - expected).abs() < 1e-6, "row {row}, column {column}");
+            }
+        }
+    }
+}

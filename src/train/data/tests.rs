@@ -1,0 +1,246 @@
+//! Streams of rows: nothing lost, nothing doubled, and taken up again anywhere.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::blt::patching::{Patching, PatchingMode};
+use crate::blt::tables::Row;
+use crate::error::Result;
+use crate::text::{InMemory, Part, encode};
+use crate::train::packing::PackerOptions;
+
+/// Entropies that are a function of the ids, as those of a model are.
+struct Invented;
+
+impl EntropySource for Invented {
+    async fn entropies(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
+        Ok(ids.iter().map(|id| (id * 7 % 13) as f32 / 4.0).collect())
+    }
+}
+
+/// Nothing here waits for a device.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the future waits"),
+    }
+}
+
+/// Sources of JSON lines, one a list of documents.
+fn reader(sources: &[(Vec<String>, f64)], pass_count: Option<u64>) -> DocumentReader {
+    let mut files = InMemory::new();
+    let mut texts = Vec::new();
+    for (index, (documents, weight)) in sources.iter().enumerate() {
+        let line = |text: &String| serde_json::json!({ "text": text }).to_string() + "\n";
+        let name = format!("{index}.jsonl");
+        files = files.with(&name, documents.iter().map(line).collect::<String>().into_bytes());
+        texts.push(SourceTexts { paths: vec![name.into()], weight: *weight, part: Part::Whole });
+    }
+    let open: OpenTexts = Rc::new(move || Box::new(files.clone()));
+    DocumentReader::new(texts, open, 5, pass_count).unwrap()
+}
+
+fn patches(mode: PatchingMode, reference: bool) -> RowUnit {
+    let patching = Patching { include_next_token: false, ..Patching::new(mode) };
+    let packing = PackerOptions { row_patch_count: 4, max_row_bytes: 11, reference };
+    RowUnit::Patches { patching, packing }
+}
+
+fn options(unit: RowUnit, block_rows: usize) -> RowOptions {
+    RowOptions { unit, add_bos: true, add_eos: true, block_rows, seed: 9 }
+}
+
+fn units() -> Vec<RowUnit> {
+    vec![
+        RowUnit::Bytes { row_bytes: 7 },
+        patches(PatchingMode::Space, false),
+        patches(PatchingMode::Static { patch_size: 3 }, false),
+        patches(PatchingMode::Byte, false),
+        patches(PatchingMode::BpeDelimiter, false),
+        patches(PatchingMode::Entropy { threshold: 1.0 }, false),
+        patches(PatchingMode::Monotonic { threshold: 0.5 }, false),
+        patches(PatchingMode::Combined { threshold: 1.0, threshold_add: 0.2 }, false),
+        patches(PatchingMode::Space, true),
+    ]
+}
+
+fn rows(stream: &mut RowStream<Invented>, count: usize) -> Vec<Row> {
+    let next = || now(stream.next_row()).unwrap();
+    std::iter::from_fn(next).take(count).collect()
+}
+
+/// All tokens of rows that lie one after the other.
+fn tokens(rows: &[Row]) -> Vec<u32> {
+    let row_tokens = |row: &Row| [&row.ids[..], row.targets.last_chunk::<1>().unwrap()].concat();
+    rows.iter().flat_map(row_tokens).collect()
+}
+
+fn words() -> Vec<String> {
+    ["the cat", "a", "sat on the mat, and did", "é", "not get up again until", "b", "noon"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+#[test]
+fn one_pass_holds_every_byte_once_in_order() {
+    for unit in units() {
+        for add in [true, false] {
+            let options = RowOptions { add_bos: add, add_eos: add, ..options(unit, 1) };
+            let is_reference =
+                matches!(unit, RowUnit::Patches { packing, .. } if packing.reference);
+            if is_reference {
+                continue;
+            }
+            let reader = reader(&[(words(), 1.0)], Some(1));
+            let mut stream = RowStream::new(reader, options, Invented).unwrap();
+            let expected: Vec<_> =
+                words().iter().flat_map(|text| encode(text.as_bytes(), add, add)).collect();
+            assert_eq!(tokens(&rows(&mut stream, 1000)), expected, "{unit:?}");
+            assert_eq!(rows(&mut stream, 1), []);
+        }
+    }
+}
+
+#[test]
+fn shuffled_blocks_hold_the_same_rows_in_another_order() {
+    let stream = |block_rows| {
+        let reader = reader(&[(words(), 1.0)], Some(3));
+        let options = options(patches(PatchingMode::Space, false), block_rows);
+        rows(&mut RowStream::new(reader, options, Invented).unwrap(), 1000)
+    };
+    let (plain, mut shuffled) = (stream(1), stream(5));
+    assert!(plain.len() > 20 && plain.len() == shuffled.len() && plain != shuffled);
+    let key = |row: &Row| (row.ids.clone(), row.targets.clone(), row.patch_lengths.clone());
+    // A row stays in its block.
+    for (plain, shuffled) in plain.chunks(5).zip(shuffled.chunks_mut(5)) {
+        let mut plain = plain.to_vec();
+        plain.sort_by_key(key);
+        shuffled.sort_by_key(key);
+        assert_eq!(plain, shuffled);
+    }
+}
+
+#[test]
+fn rows_have_the_shape_that_tables_want() {
+    for unit in units() {
+        let reader = reader(&[(words(), 1.0)], None);
+        let mut stream = RowStream::new(reader, options(unit, 3), Invented).unwrap();
+        for (index, row) in rows(&mut stream, 40).iter().enumerate() {
+            row.check_bytes(index).unwrap();
+            if let RowUnit::Patches { packing, .. } = unit {
+                row.check_patches(index).unwrap();
+                assert!(row.patch_lengths.len() <= packing.row_patch_count);
+                assert!(packing.reference || row.ids.len() <= packing.max_row_bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_taken_up_after_any_row() {
+    let sources = [(words(), 3.0), (vec!["x y z".to_owned(), "uvw".to_owned()], 1.0)];
+    for unit in units() {
+        let new = || RowStream::new(reader(&sources, None), options(unit, 4), Invented).unwrap();
+        let mut straight = new();
+        let all = rows(&mut straight, 60);
+        let mut first = new();
+        for taken in 0..45 {
+            let text = serde_json::to_string(&first.state()).unwrap();
+            let mut resumed = new();
+            now(resumed.resume(&serde_json::from_str(&text).unwrap())).unwrap();
+            assert_eq!(resumed.state(), first.state());
+            assert_eq!(rows(&mut resumed, 10), all[taken..taken + 10], "{unit:?} after {taken}");
+            rows(&mut first, 1);
+        }
+    }
+}
+
+#[test]
+fn the_state_is_small_however_long_a_document_is() {
+    let long = vec!["word ".repeat(10_000)];
+    let reader = reader(&[(long, 1.0)], None);
+    let mut stream =
+        RowStream::new(reader, options(patches(PatchingMode::Space, false), 8), Invented).unwrap();
+    rows(&mut stream, 500);
+    let text = serde_json::to_string(&stream.state()).unwrap();
+    assert!(text.len() < 400, "{text}");
+}
+
+#[test]
+fn sources_are_drawn_by_weight() {
+    let sources = [(vec!["a".to_owned()], 3.0), (vec!["b".to_owned()], 1.0)];
+    let mut reader = reader(&sources, None);
+    let count = 4000;
+    let first =
+        (0..count).filter(|_| reader.next().unwrap().unwrap().source_index == 0).count() as f64;
+    // The standard error is 27: five of them.
+    assert!((first - 3000.0).abs() < 137.0, "{first}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let open = |files: InMemory| -> OpenTexts { Rc::new(move || Box::new(files.clone())) };
+    let texts = |name: &str, weight| {
+        vec![SourceTexts { paths: vec![name.into()], weight, part: Part::Whole }]
+    };
+    let new = |files, name, weight| DocumentReader::new(texts(name, weight), open(files), 1, None);
+    let message = |result: Result<DocumentReader>| result.err().unwrap().to_string();
+
+    let missing = message(new(InMemory::new(), "missing.txt", 1.0));
+    assert!(missing.starts_with("cannot open missing.txt"), "{missing}");
+    let files = InMemory::new().with("e.txt", *b"").with("bad.jsonl", *b"{\"text\": \"a\"}\nnot\n");
+    assert!(message(new(files.clone(), "e.txt", 0.0)).contains("above 0"));
+    let none = DocumentReader::new(Vec::new(), open(files.clone()), 1, None);
+    assert!(message(none).starts_with("sources of text"));
+
+    let mut empty = new(files.clone(), "e.txt", 1.0).unwrap();
+    assert_eq!(empty.next().unwrap_err().to_string(), "e.txt: there is no text in it");
+    let mut bad = new(files, "bad.jsonl", 1.0).unwrap();
+    assert_eq!(bad.next().unwrap().unwrap().text, b"a");
+    let problem = bad.next().unwrap_err().to_string();
+    assert!(problem.contains("bad.jsonl") && problem.contains('2'), "{problem}");
+}
+
+#[test]
+fn other_texts_are_not_resumed_over() {
+    let unit = patches(PatchingMode::Space, false);
+    let mut stream =
+        RowStream::new(reader(&[(words(), 1.0)], None), options(unit, 2), Invented).unwrap();
+    while stream.state().sources[0].document_index < 2 {
+        rows(&mut stream, 1);
+    }
+    let state = stream.state();
+    let resume = |sources: &[(Vec<String>, f64)]| {
+        let mut stream = RowStream::new(reader(sources, None), options(unit, 2), Invented).unwrap();
+        now(stream.resume(&state)).unwrap_err().to_string()
+    };
+    let shorter = resume(&[(words()[..1].to_vec(), 1.0)]);
+    assert!(shorter.contains("documents as when the checkpoint was made"), "{shorter}");
+    assert!(resume(&[(words(), 1.0), (words(), 1.0)]).starts_with("sources of text"));
+}
+
+proptest! {
+    #[test]
+    fn any_documents_come_out_once(
+        documents in prop::collection::vec("[a-e ]{1,40}", 1..12),
+        unit_index in 0_usize..8,
+        add_bos: bool,
+        add_eos: bool,
+    ) {
+        let options = RowOptions { add_bos, add_eos, ..options(units()[unit_index], 1) };
+        let reader = reader(&[(documents.clone(), 1.0)], Some(2));
+        let mut stream = RowStream::new(reader, options, Invented).unwrap();
+        let once: Vec<_> =
+            documents.iter().flat_map(|text| encode(text.as_bytes(), add_bos, add_eos)).collect();
+        let mut expected = once.repeat(2);
+        let got = tokens(&rows(&mut stream, 100_000));
+        // A lone last token has nothing to be predicted from.
+        expected.truncate(expected.len().min(got.len().max(expected.len() - 1)));
+        prop_assert_eq!(got, expected);
+    }
+}

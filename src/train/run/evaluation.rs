@@ -1,0 +1,161 @@
+//! Held-out bits per byte while a run goes on.
+
+use std::path::PathBuf;
+
+use crate::blt::LoadedModel;
+use crate::blt::patching::Patching;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::eval::bits_per_byte::{BitsPerByte, windows};
+use crate::eval::{ScoreOptions, ScoredDocument, Scorer};
+use crate::text::{self, DocumentOptions, Documents, Part};
+use crate::train::data::{EntropySource, OpenTexts};
+
+/// How held-out text is scored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldOutOptions {
+    /// `None` for an entropy model.
+    pub patching: Option<Patching>,
+    pub add_bos: bool,
+    pub add_eos: bool,
+    /// Most positions of a window.
+    pub context: usize,
+    /// Most patches of a window; looked at with patching only.
+    pub context_patches: usize,
+    /// Positions that are run at once.
+    pub batch_bytes: usize,
+    /// Most bytes of text, from the beginning; the document that crosses it is cut there.
+    pub max_bytes: Option<u64>,
+}
+
+/// Held-out documents, cut into patches once and scored again and again.
+pub struct HeldOut<E: Engine> {
+    documents: Vec<HeldOutDocument>,
+    /// Plans for the context and for what is left of it after halving it again and again.
+    scorers: Vec<(usize, Scorer<E>)>,
+    options: HeldOutOptions,
+}
+
+struct HeldOutDocument {
+    ids: Vec<u32>,
+    patch_lengths: Vec<u32>,
+    context: usize,
+}
+
+impl<E: Engine> HeldOut<E> {
+    /// Reads the documents.
+    ///
+    /// # Errors
+    /// A file that cannot be read, no text, or a device that fails.
+    pub async fn read(
+        paths: &[PathBuf],
+        open: &OpenTexts,
+        options: HeldOutOptions,
+        entropies: &mut impl EntropySource,
+    ) -> Result<Self> {
+        let mut left = options.max_bytes.unwrap_or(u64::MAX);
+        let mut documents = Vec::new();
+        let part = DocumentOptions { part: Part::Whole, ..Default::default() };
+        for document in Documents::open_from(open(), paths, part)? {
+            let mut bytes = document?.text;
+            let is_whole = bytes.len() as u64 <= left;
+            if !is_whole {
+                bytes.truncate(left as usize);
+            }
+            left -= bytes.len() as u64;
+            let ids = text::encode(&bytes, options.add_bos, options.add_eos && is_whole);
+            if ids.len() >= 2 {
+                documents.push(HeldOutDocument::new(ids, &options, entropies).await?);
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        if documents.is_empty() {
+            return Err(Error::input("data.valid", "there is no text to score in it"));
+        }
+        Ok(Self { documents, scorers: Vec::new(), options })
+    }
+
+    /// The score of all documents with the weights as they are now.
+    ///
+    /// # Errors
+    /// If the device has not the memory or is lost.
+    pub async fn bits_per_byte(
+        &mut self,
+        engine: &E,
+        model: &LoadedModel<E>,
+    ) -> Result<BitsPerByte> {
+        let mut sum = BitsPerByte::default();
+        for document in &self.documents {
+            let known = self.scorers.iter().position(|(context, _)| *context == document.context);
+            let index = known.unwrap_or_else(|| {
+                let batch_bytes = self.options.batch_bytes;
+                let options = ScoreOptions { context: document.context, batch_bytes };
+                self.scorers.push((document.context, Scorer::new(options)));
+                self.scorers.len() - 1
+            });
+            let HeldOutDocument { ids, patch_lengths, .. } = document;
+            let scored = ScoredDocument { ids, patch_lengths };
+            let score = self.scorers[index].1.bits_per_byte(engine, model, scored).await?;
+            sum.add(score.nats, score.target_count);
+        }
+        Ok(sum)
+    }
+}
+
+impl HeldOutDocument {
+    async fn new(
+        ids: Vec<u32>,
+        options: &HeldOutOptions,
+        entropies: &mut impl EntropySource,
+    ) -> Result<Self> {
+        let Some(patching) = options.patching else {
+            return Ok(Self { ids, patch_lengths: Vec::new(), context: options.context });
+        };
+        let needed = patching.mode.needs_entropies();
+        let entropies = if needed { entropies.entropies(&ids).await? } else { Vec::new() };
+        let patch_lengths = patching.patch_lengths(&ids, &entropies)?;
+        let mut context = options.context;
+        while context > 1 && most_patches(&patch_lengths, context) > options.context_patches {
+            context /= 2;
+        }
+        Ok(Self { ids, patch_lengths, context })
+    }
+}
+
+/// Most patches that a window of this document has.
+fn most_patches(patch_lengths: &[u32], context: usize) -> usize {
+    let token_count: u32 = patch_lengths.iter().sum();
+    // `starts[i]`: patches that start before position i.
+    let mut starts = Vec::with_capacity(token_count as usize + 1);
+    for (index, &length) in patch_lengths.iter().enumerate() {
+        starts.push(index);
+        starts.extend(std::iter::repeat_n(index + 1, length as usize - 1));
+    }
+    starts.push(patch_lengths.len());
+    let windows = windows(token_count as usize - 1, context).into_iter();
+    // The first two positions of a window start patches whatever the document says; so may the one
+    // behind its end.
+    let patches = windows.map(|window| {
+        let inner = (window.start + 2).min(window.end + 1);
+        2 + starts[window.end + 1] - starts[inner]
+    });
+    patches.max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_of_the_fullest_window_are_counted() {
+        // Starts at 0 1 2 3 4 of 12 tokens: 11 positions.
+        let lengths = [1, 1, 1, 1, 8];
+        assert_eq!(most_patches(&lengths, 100), 5);
+        assert_eq!(most_patches(&lengths, 3), 4);
+        assert_eq!(most_patches(&[1, 11], 4), 2);
+        // The second window is 2..6, and 4 and 6 start patches.
+        assert_eq!(most_patches(&[1, 3, 2, 3, 3], 4), 4);
+    }
+}

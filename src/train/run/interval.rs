@@ -1,0 +1,88 @@
+//! Figures that add up from one line of metrics to the next.
+
+use serde::{Deserialize, Serialize};
+
+use crate::blt::Batch;
+use crate::kernels::Axis;
+
+/// Sums over the updates since the last line.
+#[derive(Clone, Debug, Default)]
+pub struct Interval {
+    /// Nats that have been read back from the device.
+    pub nats: f64,
+    pub target_count: f64,
+    pub byte_count: u64,
+    /// Patches, or bytes where there are none.
+    pub patch_count: u64,
+    pub step_count: u64,
+    /// Seconds in updates and in reading data for them.
+    pub seconds: f64,
+    /// Seconds of those in reading data.
+    pub data_seconds: f64,
+}
+
+/// What a checkpoint keeps of it: not the times.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedInterval {
+    /// Bits of the nats, which need not be finite.
+    pub nats_bits: u64,
+    pub target_count: f64,
+    pub byte_count: u64,
+    pub patch_count: u64,
+}
+
+impl Interval {
+    /// Counts a batch whose nats are still to come.
+    pub fn add(&mut self, batch: &Batch) {
+        self.target_count += batch.target_count;
+        self.byte_count += batch.counts.get(Axis::Bytes) as u64;
+        self.patch_count += patch_count(batch);
+    }
+
+    /// What a checkpoint keeps.
+    pub fn saved(&self) -> SavedInterval {
+        SavedInterval {
+            nats_bits: self.nats.to_bits(),
+            target_count: self.target_count,
+            byte_count: self.byte_count,
+            patch_count: self.patch_count,
+        }
+    }
+
+    /// What a checkpoint kept, with clocks at 0.
+    pub fn restored(saved: &SavedInterval) -> Self {
+        Self {
+            nats: f64::from_bits(saved.nats_bits),
+            target_count: saved.target_count,
+            byte_count: saved.byte_count,
+            patch_count: saved.patch_count,
+            ..Self::default()
+        }
+    }
+}
+
+/// Patches of a batch, or bytes where there are none.
+pub fn patch_count(batch: &Batch) -> u64 {
+    match batch.counts.get(Axis::Patches) {
+        0 => batch.counts.get(Axis::Bytes) as u64,
+        count => count as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_come_back_from_json_even_when_they_are_no_numbers() {
+        for nats in [1.25, f64::NAN, f64::INFINITY] {
+            let interval =
+                Interval { nats, target_count: 3.0, step_count: 2, ..Default::default() };
+            let text = serde_json::to_string(&interval.saved()).unwrap();
+            let back = Interval::restored(&serde_json::from_str(&text).unwrap());
+            assert_eq!(back.nats.to_bits(), nats.to_bits());
+            assert_eq!((back.target_count, back.step_count), (3.0, 0));
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The run itself: what comes next, and doing it.
+
+use std::path::PathBuf;
+
+use super::evaluation::HeldOut;
+use super::figures::MAX_SKIPPED_IN_A_ROW;
+use super::interval::{Interval, patch_count};
+use super::metrics_file::MetricsFile;
+use crate::blt::{Batch, TRAIN_STATE};
+use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::eval::bits_per_byte::BitsPerByte;
+use crate::kernels::Counts;
+use crate::oracle::optim::TrainState;
+use crate::platform::Platform;
+use crate::train::config::RunConfig;
+use crate::train::data::{BatchStream, DataState, EntropyScorer};
+use crate::train::metrics::Metrics;
+use crate::train::schedule::Schedule;
+use crate::train::{AdamW, Trainer};
+
+/// What a step of a run was.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// An update; figures every `logging.freq` updates and where more is measured.
+    Step { step: u64, learning_rate: f64, metrics: Option<Box<Metrics>> },
+    /// Held-out text was scored.
+    Evaluated { step: u64, score: BitsPerByte, seconds: f64 },
+    /// A checkpoint stands there.
+    Saved { step: u64, path: PathBuf },
+    /// The run was asked to stop; it can be resumed from there.
+    Stopped { step: u64, path: PathBuf },
+    /// The last update is done and saved there.
+    Finished { step: u64, path: PathBuf },
+}
+
+/// A training run.
+pub struct Run<'e, E: Engine, P: Platform> {
+    pub(super) engine: &'e E,
+    pub(super) platform: P,
+    pub(super) config: RunConfig,
+    pub(super) schedule: Schedule,
+    pub(super) trainer: Trainer<'e, E>,
+    pub(super) batches: BatchStream<Option<EntropyScorer<'e, E>>>,
+    pub(super) held_out: Option<HeldOut<E>>,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) metrics_file: MetricsFile,
+    pub(super) adamw: AdamW,
+    pub(super) warnings: Vec<String>,
+    /// Updates done.
+    pub(super) step: u64,
+    /// The place in the texts from which update `step` reads: before `prepared`.
+    pub(super) data_state: DataState,
+    /// The micro-batches of update `step`, or why there are none.
+    pub(super) prepared: Option<Result<Vec<Batch>>>,
+    /// What the micro-batches so far needed, rounded up as plans are.
+    pub(super) capacity: Counts,
+    pub(super) interval: Interval,
+    /// A line that waits for the evaluation of its step.
+    pub(super) waiting_line: Option<Metrics>,
+    pub(super) patch_count: u64,
+    pub(super) applied_count: f32,
+    pub(super) skipped_count: f32,
+    pub(super) skipped_in_a_row: u64,
+    pub(super) evaluated_step: Option<u64>,
+    pub(super) saved: Option<Checkpoint>,
+    /// The newest checkpoint that an applied update is known to have followed.
+    pub(super) good: Option<PathBuf>,
+}
+
+/// What a run is made of when it begins.
+pub(super) struct Parts<'e, E: Engine, P> {
+    pub engine: &'e E,
+    pub platform: P,
+    pub config: RunConfig,
+    pub trainer: Trainer<'e, E>,
+    pub batches: BatchStream<Option<EntropyScorer<'e, E>>>,
+    pub held_out: Option<HeldOut<E>>,
+    pub checkpoints: Checkpoints,
+    pub metrics_file: MetricsFile,
+    pub adamw: AdamW,
+}
+
+impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
+    /// Does the next thing and says what it was. After `Stopped` and `Finished` there is nothing
+    /// to do and the same is said again.
+    ///
+    /// # Errors
+    /// A text that cannot be read, a disk that refuses, a lost device, or too many updates skipped
+    /// in a row. The last checkpoint stays.
+    pub async fn step(&mut self) -> Result<Event> {
+        let step = self.step;
+        let is_last = step >= self.last_step();
+        let is_saved = self.saved.as_ref().is_some_and(|saved| saved.step == step);
+        if self.platform.is_stop_requested() && !(is_last && is_saved) {
+            let path = if is_saved { self.saved_path() } else { self.save().await? };
+            return Ok(Event::Stopped { step, path });
+        }
+        if self.evaluation_is_due(step) && self.evaluated_step != Some(step) {
+            return self.evaluate().await;
+        }
+        if !is_saved && self.save_is_due(step) {
+            let path = self.save().await?;
+            return Ok(Event::Saved { step, path });
+        }
+        if is_last {
+            return Ok(Event::Finished { step, path: self.saved_path() });
+        }
+        self.update().await
+    }
+
+    /// Updates done.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
+    /// Updates after which the run is finished.
+    pub fn last_step(&self) -> u64 {
+        self.config.last_step()
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// The trainer, for its model.
+    pub fn trainer(&self) -> &Trainer<'e, E> {
+        &self.trainer
+    }
+
+    /// Sentences that the person who runs it should see once.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    pub(super) fn assemble(parts: Parts<'e, E, P>) -> Self {
+        let Parts { engine, platform, config, trainer, batches, .. } = parts;
+        Self {
+            engine,
+            platform,
+            schedule: config.schedule(),
+            config,
+            trainer,
+            data_state: batches.rows.state(),
+            batches,
+            held_out: parts.held_out,
+            checkpoints: parts.checkpoints,
+            metrics_file: parts.metrics_file,
+            adamw: parts.adamw,
+            warnings: Vec::new(),
+            step: 0,
+            prepared: None,
+            capacity: Counts::default(),
+            interval: Interval::default(),
+            waiting_line: None,
+            patch_count: 0,
+            applied_count: 0.0,
+            skipped_count: 0.0,
+            skipped_in_a_row: 0,
+            evaluated_step: None,
+            saved: None,
+            good: None,
+        }
+    }
+
+    /// Reads the micro-batches of the next update, while the device may still be busy with this
+    /// one. What goes wrong is said when it is that update's turn.
+    pub(super) async fn prepare_ahead(&mut self) {
+        if self.step < self.last_step() && self.prepared.is_none() {
+            let started = self.platform.monotonic_seconds();
+            self.data_state = self.batches.rows.state();
+            self.prepared = Some(self.prepare().await);
+            self.interval.data_seconds += self.platform.monotonic_seconds() - started;
+        }
+    }
+
+    async fn prepare(&mut self) -> Result<Vec<Batch>> {
+        let mut batches = Vec::new();
+        for _ in 0..self.config.grad_acc_steps {
+            let batch = self.batches.next_batch().await?;
+            batches.push(batch.expect("a stream that is read over and over does not end"));
+        }
+        Ok(batches)
+    }
+
+    async fn update(&mut self) -> Result<Event> {
+        let started = self.platform.monotonic_seconds();
+        self.prepare_ahead().await;
+        let batches = self.prepared.take().expect("it was prepared in the line above")?;
+        let step = self.step + 1;
+        let has_line = self.line_is_due(step);
+        let target_count: f64 = batches.iter().map(|batch| batch.target_count).sum();
+        let loss_weight = if target_count > 0.0 { (1.0 / target_count) as f32 } else { 0.0 };
+        for (index, batch) in batches.iter().enumerate() {
+            if has_line && index + 1 == batches.len() {
+                // The sum before the last micro-batch, so that its own loss can be told.
+                self.interval.nats += self.trainer.take_nats().await?;
+            }
+            self.trainer.micro(batch, loss_weight).await?;
+            self.interval.add(batch);
+            self.patch_count += patch_count(batch);
+            if !batch.counts.fit(&self.capacity) {
+                self.capacity = batch.counts.bucketed().max(&self.capacity);
+            }
+        }
+        let learning_rate = self.config.optim.lr * self.schedule.multiplier(self.step);
+        self.trainer.update(learning_rate as f32)?;
+        self.step = step;
+        self.data_state = self.batches.rows.state();
+        self.interval.step_count += 1;
+        self.prepare_ahead().await;
+
+        let mut metrics = None;
+        if has_line || step.is_multiple_of(MAX_SKIPPED_IN_A_ROW) {
+            let words = self.trainer.model.read(self.engine, TRAIN_STATE).await?;
+            let state = TrainState::read(&words);
+            self.count_skipped(&state);
+            if has_line {
+                let last = batches.last().expect("an update has at least one micro-batch");
+                let nats = self.trainer.take_nats().await?;
+                self.interval.nats += nats;
+                self.interval.seconds += self.platform.monotonic_seconds() - started;
+                let line = self.line(&state, learning_rate, nats / last.target_count);
+                self.write_line(line.clone())?;
+                metrics = Some(Box::new(line));
+            }
+            self.check_skipped()?;
+        }
+        if !has_line {
+            self.interval.seconds += self.platform.monotonic_seconds() - started;
+        }
+        Ok(Event::Step { step, learning_rate, metrics })
+    }
+
+    async fn evaluate(&mut self) -> Result<Event> {
+        let started = self.platform.monotonic_seconds();
+        let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
+        let score = held_out.bits_per_byte(self.engine, &self.trainer.model).await?;
+        let seconds = self.platform.monotonic_seconds() - started;
+        self.evaluated_step = Some(self.step);
+        if let Some(mut line) = self.waiting_line.take() {
+            line.eval_bits_per_byte = Some(score.bits_per_byte());
+            line.eval_target_count = Some(score.target_count);
+            self.metrics_file.append(&line)?;
+        }
+        Ok(Event::Evaluated { step: self.step, score, seconds })
+    }
+
+    async fn save(&mut self) -> Result<PathBuf> {
+        if let Some(line) = self.waiting_line.take() {
+            self.metrics_file.append(&line)?;
+        }
+        let checkpoint = self.write_checkpoint().await.map_err(|error| match error {
+            // A weight that is not finite.
+            Error::Model { .. } => error.with_hint(self.way_back()),
+            other => other,
+        })?;
+        let path = checkpoint.path.clone();
+        self.saved = Some(checkpoint);
+        Ok(path)
+    }
+
+    fn saved_path(&self) -> PathBuf {
+        let saved = self.saved.as_ref();
+        saved.expect("this is asked for behind a checkpoint only").path.clone()
+    }
+
+    fn line_is_due(&self, step: u64) -> bool {
+        step.is_multiple_of(self.config.logging.freq)
+            || step >= self.last_step()
+            || self.evaluation_is_due(step)
+    }
+
+    pub(super) fn evaluation_is_due(&self, step: u64) -> bool {
+        let every = self.config.eval_every();
+        self.held_out.is_some()
+            && step > 0
+            && (step.is_multiple_of(every) || step >= self.last_step())
+    }
+
+    fn save_is_due(&self, step: u64) -> bool {
+        // While updates are skipped the weights stay, and older checkpoints are worth more.
+        let is_good = self.skipped_in_a_row == 0;
+        is_good && self.config.checkpoint.dump.is_due(step) || step >= self.last_step()
+    }
+}

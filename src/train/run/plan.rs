@@ -1,0 +1,112 @@
+//! `plan.json`: what a run was compiled to. Same plan, same device, same bits.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::blt::config::ModelConfig;
+use crate::blt::training_graph;
+use crate::error::{Error, Result};
+use crate::graph::{Recording, StoreLayout, compile};
+use crate::kernels::{AXIS_COUNT, Counts};
+use crate::train::{AdamW, update_recording};
+
+/// The programs of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedPlan {
+    /// Device they were compiled for.
+    pub engine: String,
+    pub programs: BTreeMap<String, SavedProgram>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedProgram {
+    /// Most elements of every axis.
+    pub capacity: [u32; AXIS_COUNT],
+    pub dispatch_count: usize,
+    /// `kernel.variant`, each once.
+    pub kernels: Vec<String>,
+}
+
+/// The programs for a model at a capacity.
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn saved_plan(
+    engine: String,
+    config: &ModelConfig,
+    layout: &StoreLayout,
+    capacity: Counts,
+    adamw: &AdamW,
+) -> Result<SavedPlan> {
+    let micro = compile(training_graph(config)?, "micro", layout, capacity)?;
+    let update = update_recording(layout, adamw);
+    let programs = [micro, update].map(|recording| (recording.name.clone(), saved(&recording)));
+    Ok(SavedPlan { engine, programs: programs.into() })
+}
+
+fn saved(recording: &Recording) -> SavedProgram {
+    let name = |dispatch: &crate::graph::Dispatch| {
+        let variant = dispatch.kernel.variants[dispatch.variant].name;
+        format!("{}.{variant}", dispatch.kernel.name)
+    };
+    let mut kernels: Vec<_> = recording.dispatches.iter().map(name).collect();
+    kernels.sort();
+    kernels.dedup();
+    let capacity = recording.capacity.0;
+    SavedProgram { capacity, dispatch_count: recording.dispatches.len(), kernels }
+}
+
+impl SavedPlan {
+    /// The capacity that the micro-batches of the run had needed.
+    pub fn capacity(&self) -> Counts {
+        self.programs.get("micro").map_or_else(Counts::default, |it| Counts(it.capacity))
+    }
+
+    /// Whether `now`, the same programs compiled here, would give the same bits.
+    ///
+    /// # Errors
+    /// The first program that uses other kernels, with what differs.
+    pub fn check(&self, now: &Self) -> Result<()> {
+        for (name, saved) in &self.programs {
+            let Some(here) = now.programs.get(name) else { continue };
+            let missing = saved.kernels.iter().find(|kernel| !here.kernels.contains(kernel));
+            let added = here.kernels.iter().find(|kernel| !saved.kernels.contains(kernel));
+            let problem = match (missing, added) {
+                (Some(kernel), _) => format!("the run used {kernel}, which is not used here"),
+                (None, Some(kernel)) => format!("{kernel} is used here and was not by the run"),
+                (None, None) => continue,
+            };
+            return Err(Error::model(format!("plan.json: {name}"), problem).with_hint(
+                "resume with the version of the program and the device that the run began with",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(kernels: &[&str]) -> SavedPlan {
+        let kernels = kernels.iter().map(|&name| name.to_owned()).collect();
+        let program = SavedProgram { capacity: [1; AXIS_COUNT], dispatch_count: 3, kernels };
+        SavedPlan { engine: "cpu".into(), programs: [("micro".to_owned(), program)].into() }
+    }
+
+    #[test]
+    fn other_kernels_are_refused_by_name() {
+        let saved = plan(&["matmul.base", "rms_norm.base"]);
+        saved.check(&saved).unwrap();
+        let message = |now: &[&str]| saved.check(&plan(now)).unwrap_err().to_string();
+        assert!(message(&["matmul.base"]).contains("used rms_norm.base, which is not"));
+        let more = message(&["matmul.base", "matmul.f16", "rms_norm.base"]);
+        assert!(more.contains("matmul.f16 is used here"), "{more}");
+        let text = serde_json::to_string(&saved).unwrap();
+        assert_eq!(serde_json::from_str::<SavedPlan>(&text).unwrap(), saved);
+    }
+}

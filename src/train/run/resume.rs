@@ -1,0 +1,165 @@
+//! Taking a run up from a checkpoint.
+
+use toml::Table;
+
+use super::plan::{SavedPlan, saved_plan};
+use super::state::{CONFIG_FILE, OPTIMIZER_FILE, PLAN_FILE, STATE_FILE, SavedState};
+use crate::blt::{LoadedModel, MOMENT1, MOMENT2, TRAIN_STATE, TRAIN_STATE_LENGTH};
+use crate::checkpoint::Checkpoint;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::train::AdamW;
+use crate::train::config::RunConfig;
+
+/// What a checkpoint says besides weights and moments.
+pub struct Resumed {
+    pub state: SavedState,
+    pub plan: SavedPlan,
+}
+
+/// That the configuration asks for the run that the checkpoint is of.
+///
+/// How long it goes on, what is said, saved and evaluated on the way, and the optimiser may change;
+/// model, data and seeds may not.
+///
+/// # Errors
+/// `Config` with the first key that differs; `Model` or `Io` where the checkpoint cannot be read.
+pub fn check_config(checkpoint: &Checkpoint, config: &RunConfig) -> Result<()> {
+    let path = checkpoint.path.join(CONFIG_FILE);
+    let text =
+        std::fs::read_to_string(&path).map_err(|problem| Error::io("read", &path, problem))?;
+    let saved: RunConfig = toml::from_str(&text).map_err(|problem| {
+        Error::model(path.display().to_string(), format!("not a configuration: {problem}"))
+    })?;
+    let (saved, now) = (fixed_keys(&saved)?, fixed_keys(config)?);
+    match difference("", &saved, &now) {
+        None => Ok(()),
+        Some((key, saved, now)) => {
+            let problem = format!("the run to resume has {saved}, the configuration {now}");
+            Err(Error::config(key, problem)
+                .with_hint("put it back, or begin a new run in another `dump_dir`"))
+        }
+    }
+}
+
+/// The configuration without the keys that may change.
+fn fixed_keys(config: &RunConfig) -> Result<Table> {
+    let text = config.to_toml()?;
+    let mut table: Table =
+        toml::from_str(&text).map_err(|problem| Error::config("TOML", problem.to_string()))?;
+    for key in [
+        "name",
+        "dump_dir",
+        "steps",
+        "max_steps",
+        "device",
+        "optim",
+        "checkpoint",
+        "logging",
+        "eval",
+    ] {
+        table.remove(key);
+    }
+    if let Some(toml::Value::Table(data)) = table.get_mut("data") {
+        data.remove("valid");
+        // A run that goes on has its entropy model in the checkpoint.
+        if let Some(toml::Value::Table(patcher)) = data.get_mut("patcher_args") {
+            patcher.remove("entropy_model_checkpoint_dir");
+        }
+    }
+    Ok(table)
+}
+
+/// The first key of which the values differ, and both values.
+fn difference(prefix: &str, saved: &Table, now: &Table) -> Option<(String, String, String)> {
+    let keys = saved.keys().chain(now.keys().filter(|key| !saved.contains_key(*key)));
+    for key in keys {
+        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        let shown = |value: Option<&toml::Value>| {
+            value.map_or_else(|| "nothing".to_owned(), ToString::to_string)
+        };
+        match (saved.get(key), now.get(key)) {
+            (Some(toml::Value::Table(saved)), Some(toml::Value::Table(now))) => {
+                if let Some(found) = difference(&name, saved, now) {
+                    return Some(found);
+                }
+            }
+            (saved, now) if saved == now => {}
+            (saved, now) => return Some((name, shown(saved), shown(now))),
+        }
+    }
+    None
+}
+
+/// Writes weights, moments and the device's state of a checkpoint into a model.
+///
+/// # Errors
+/// A file that is missing or damaged, another model, a tensor that is missing, of another shape or
+/// not finite, or kernels other than the run's.
+pub fn restore<E: Engine>(
+    engine: &E,
+    model: &LoadedModel<E>,
+    adamw: &AdamW,
+    checkpoint: &Checkpoint,
+) -> Result<Resumed> {
+    let files = checkpoint.model()?;
+    let place = |name: &str| checkpoint.path.join(name).display().to_string();
+    if *files.config() != model.config {
+        let problem = "this is another model than the one that config.toml beside it describes";
+        return Err(Error::model(place("config.json"), problem));
+    }
+    let state: SavedState = checkpoint.read_json(STATE_FILE)?;
+    if state.device_words.len() != TRAIN_STATE_LENGTH {
+        let got = state.device_words.len();
+        let problem = format!("device_words: expected {TRAIN_STATE_LENGTH}, got {got}");
+        return Err(Error::model(place(STATE_FILE), problem));
+    }
+    let plan: SavedPlan = checkpoint.read_json(PLAN_FILE)?;
+    let here = saved_plan(engine.name(), &model.config, &model.layout, plan.capacity(), adamw)?;
+    if plan.engine == here.engine {
+        plan.check(&here)?;
+    }
+
+    for spec in &model.parameters {
+        model.write(engine, &spec.name, &files.read(&spec.name)?)?;
+    }
+    let moments = checkpoint.tensors(OPTIMIZER_FILE)?;
+    for spec in &model.parameters {
+        for class in [MOMENT1, MOMENT2] {
+            let name = format!("{}.{class}", spec.name);
+            let subject = || format!("{}: {name}", place(OPTIMIZER_FILE));
+            let shape = &moments.entry(&name)?.shape;
+            if *shape != spec.shape() {
+                let problem = format!("expected shape {:?}, got {shape:?}", spec.shape());
+                return Err(Error::model(subject(), problem));
+            }
+            let values = moments.read(&name)?;
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                let problem = format!("expected finite numbers, got {} at {at}", values[at]);
+                return Err(Error::model(subject(), problem));
+            }
+            model.write(engine, &name, &values)?;
+        }
+    }
+    let words: Vec<_> = state.device_words.iter().map(|&bits| f32::from_bits(bits)).collect();
+    model.write(engine, TRAIN_STATE, &words)?;
+    Ok(Resumed { state, plan })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_named_in_full() {
+        let table = |text: &str| toml::from_str::<Table>(text).unwrap();
+        let saved = table("a = 1\n[data]\nseed = 4\nvalid = []\n");
+        assert_eq!(difference("", &saved, &saved), None);
+        let now = table("a = 1\n[data]\nseed = 5\nvalid = []\n");
+        let found = difference("", &saved, &now).unwrap();
+        assert_eq!(found, ("data.seed".into(), "4".into(), "5".into()));
+        let more = table("a = 1\nb = true\n[data]\nseed = 4\nvalid = []\n");
+        let found = difference("", &saved, &more).unwrap();
+        assert_eq!(found, ("b".into(), "nothing".into(), "true".into()));
+    }
+}

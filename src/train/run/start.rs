@@ -1,0 +1,250 @@
+//! Setting a run up: checks first, then texts, models, and the state of a checkpoint.
+
+use std::rc::Rc;
+
+use super::evaluation::{HeldOut, HeldOutOptions};
+use super::interval::Interval;
+use super::job::{Parts, Run};
+use super::metrics_file::MetricsFile;
+use super::models::{load_entropy_model, run_model};
+use super::resume::{Resumed, check_config, restore};
+use crate::blt::LoadedModel;
+use crate::blt::config::ModelConfig;
+use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::kernels::Counts;
+use crate::oracle::optim::TrainState;
+use crate::platform::Platform;
+use crate::text::Files;
+use crate::train::config::{Precision, RunConfig};
+use crate::train::data::{
+    BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream, RowUnit,
+    patching_of, source_texts, text_files,
+};
+use crate::train::packing::PackerOptions;
+use crate::train::{AdamW, Trainer};
+
+/// Whether a run begins or goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// From fresh weights, in a directory without checkpoints.
+    Fresh,
+    /// From the newest checkpoint of the directory.
+    Resume,
+}
+
+impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
+    /// A run in front of its first update, with its first micro-batches ready.
+    ///
+    /// # Errors
+    /// `Config` where keys contradict each other; `Input` where a text cannot be read, where the
+    /// directory has checkpoints and the run is to begin, or has none and the run is to go on;
+    /// `Model` where a checkpoint is damaged or another run's; or if the device has not the memory.
+    pub async fn new(engine: &'e E, platform: P, config: RunConfig, start: Start) -> Result<Self> {
+        config.check()?;
+        if config.precision != Precision::F32 {
+            let problem = "expected \"f32\", got \"mixed\": training in f16 is not there yet";
+            return Err(Error::config("precision", problem));
+        }
+        let mut model = run_model(&config)?;
+        let open: OpenTexts = Rc::new(|| Box::new(Files));
+        let sources = source_texts(&config.data)?;
+        let reader = DocumentReader::new(sources, OpenTexts::clone(&open), config.data.seed, None)?;
+        let keep_count = config.checkpoint.dump.kept_count();
+        let keep_count = keep_count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        let checkpoints = Checkpoints::new(config.checkpoint_dir(), keep_count);
+        let checkpoint = find_checkpoint(&checkpoints, &config, start)?;
+        if let Some(checkpoint) = &checkpoint {
+            check_config(checkpoint, &config)?;
+        }
+
+        let entropy_scorer =
+            entropy_scorer(engine, &config, &mut model.config, &checkpoint).await?;
+        let loaded = LoadedModel::create(engine, model.config.clone(), true).await?;
+        let adamw = adamw(&config);
+        let resumed = match &checkpoint {
+            None => {
+                model.initialise(engine, &loaded)?;
+                None
+            }
+            Some(checkpoint) => Some(restore(engine, &loaded, &adamw, checkpoint)?),
+        };
+        let trainer = Trainer::new(engine, loaded, &adamw).await?;
+
+        let mut rows = RowStream::new(reader, row_options(&config), entropy_scorer)?;
+        if let Some(resumed) = &resumed {
+            rows.resume(&resumed.state.data).await?;
+        }
+        let held_out = held_out(&config, &open, &mut rows.entropies).await?;
+        let reference_row_bytes = (config.data.reference_packing && !config.train_entropy_model)
+            .then_some(config.data.max_encoder_seq_length);
+        let batches =
+            BatchStream::new(rows, model.config, config.data.batch_size, reference_row_bytes);
+
+        let fail = |problem| Error::io("create", &config.dump_dir, problem);
+        std::fs::create_dir_all(&config.dump_dir).map_err(fail)?;
+        let step = resumed.as_ref().map_or(0, |resumed| resumed.state.step);
+        // A run that was stopped before the evaluation of its last update does it now; the line of
+        // that update then gets its figures.
+        let was_evaluated = |resumed: &Resumed| resumed.state.evaluated_step == Some(step);
+        let waits = held_out.is_some() && resumed.as_ref().is_some_and(|it| !was_evaluated(it));
+        let (metrics_file, waiting_line) = match start {
+            Start::Fresh => (MetricsFile::create(&config.dump_dir)?, None),
+            Start::Resume => MetricsFile::resume(&config.dump_dir, step, waits)?,
+        };
+        let mut warnings = model.warnings;
+        let mut run = Self::assemble(Parts {
+            engine,
+            platform,
+            config,
+            trainer,
+            batches,
+            held_out,
+            checkpoints,
+            metrics_file,
+            adamw,
+        });
+        if let (Some(resumed), Some(checkpoint)) = (resumed, checkpoint) {
+            let state = resumed.state;
+            if state.engine != engine.name() {
+                warnings.push(format!(
+                    "the run began on {} and goes on on {}: its numbers will differ in the last \
+                     bits",
+                    state.engine,
+                    engine.name()
+                ));
+            }
+            let words: Vec<_> = state.device_words.iter().map(|&it| f32::from_bits(it)).collect();
+            let counts = TrainState::read(&words);
+            (run.applied_count, run.skipped_count) = (counts.applied_steps, counts.skipped_steps);
+            run.step = state.step;
+            run.capacity = Counts::default().max(&resumed.plan.capacity());
+            run.patch_count = state.patch_count;
+            run.skipped_in_a_row = state.skipped_in_a_row;
+            run.evaluated_step = state.evaluated_step;
+            run.interval = Interval::restored(&state.interval);
+            run.saved = Some(checkpoint);
+        }
+        if let Some(line) = waiting_line {
+            run.write_line(line)?;
+        }
+        run.warnings = warnings;
+        run.prepare_ahead().await;
+        // What is wrong with the first rows should be said before anything is trained.
+        match run.prepared.take() {
+            Some(Err(error)) => return Err(error),
+            prepared => run.prepared = prepared,
+        }
+        Ok(run)
+    }
+}
+
+/// The checkpoint to go on from, if the run does.
+fn find_checkpoint(
+    checkpoints: &Checkpoints,
+    config: &RunConfig,
+    start: Start,
+) -> Result<Option<Checkpoint>> {
+    let subject = config.checkpoint_dir().display().to_string();
+    match start {
+        Start::Resume => match checkpoints.latest()? {
+            Some(checkpoint) => Ok(Some(checkpoint)),
+            None => Err(Error::input(subject, "there is no checkpoint to resume from")
+                .with_hint("without `--resume` the run begins here")),
+        },
+        Start::Fresh => match checkpoints.list()?.last() {
+            None => Ok(None),
+            Some(last) => {
+                let problem =
+                    format!("a run has checkpoints here, the last after {} updates", last.step);
+                Err(Error::input(subject, problem).with_hint(
+                    "`--resume` goes on with it; another `dump_dir` or `--out` begins a new run",
+                ))
+            }
+        },
+    }
+}
+
+/// The entropy model of the run, if patching needs one; it becomes the patcher of `model`. A run
+/// that goes on uses the one in its checkpoint, whatever has become of the original.
+async fn entropy_scorer<'e, E: Engine>(
+    engine: &'e E,
+    config: &RunConfig,
+    model: &mut ModelConfig,
+    checkpoint: &Option<Checkpoint>,
+) -> Result<Option<EntropyScorer<'e, E>>> {
+    let ModelConfig::Blt(blt) = model else { return Ok(None) };
+    if !patching_of(&config.data.patcher_args).mode.needs_entropies() {
+        return Ok(None);
+    }
+    let configured = config.data.patcher_args.entropy_model_checkpoint_dir.as_deref();
+    let directory = match checkpoint {
+        Some(checkpoint) => &checkpoint.path,
+        None => configured.expect("the configuration was checked for it"),
+    };
+    let entropy = load_entropy_model(engine, directory, Some(blt.semantics)).await?;
+    let ModelConfig::Entropy(patcher) = &entropy.config else {
+        unreachable!("an entropy model was loaded")
+    };
+    blt.attach_patcher(patcher.clone());
+    Ok(Some(EntropyScorer::new(engine, entropy)))
+}
+
+fn adamw(config: &RunConfig) -> AdamW {
+    let optim = &config.optim;
+    AdamW {
+        beta1: optim.beta1 as f32,
+        beta2: optim.beta2 as f32,
+        eps: optim.epsilon as f32,
+        weight_decay: optim.weight_decay as f32,
+        clip: optim.clip as f32,
+    }
+}
+
+fn row_options(config: &RunConfig) -> RowOptions {
+    let data = &config.data;
+    let unit = if config.train_entropy_model {
+        RowUnit::Bytes { row_bytes: data.seq_len }
+    } else {
+        let packing = PackerOptions {
+            row_patch_count: data.seq_len,
+            max_row_bytes: data.max_encoder_seq_length,
+            reference: data.reference_packing,
+        };
+        RowUnit::Patches { patching: patching_of(&data.patcher_args), packing }
+    };
+    RowOptions {
+        unit,
+        add_bos: data.add_bos,
+        add_eos: data.add_eos,
+        block_rows: data.shuffle_buffer,
+        seed: data.seed,
+    }
+}
+
+async fn held_out<E: Engine>(
+    config: &RunConfig,
+    open: &OpenTexts,
+    entropies: &mut Option<EntropyScorer<'_, E>>,
+) -> Result<Option<HeldOut<E>>> {
+    let data = &config.data;
+    if data.valid.is_empty() || config.eval_every() == 0 {
+        return Ok(None);
+    }
+    let mut paths = Vec::new();
+    for path in &data.valid {
+        paths.extend(text_files(&data.resolve(path))?);
+    }
+    let context = data.max_encoder_seq_length;
+    let options = HeldOutOptions {
+        patching: (!config.train_entropy_model).then(|| patching_of(&data.patcher_args)),
+        add_bos: data.add_bos,
+        add_eos: data.add_eos,
+        context,
+        context_patches: data.seq_len,
+        batch_bytes: data.batch_size.saturating_mul(context),
+        max_bytes: config.eval.max_bytes,
+    };
+    HeldOut::read(&paths, open, options, entropies).await.map(Some)
+}
