@@ -1,7 +1,7 @@
 //! What an engine does: keep Stores, compile Recordings, replay them.
 //!
-//! Two engines implement it, `gpu/` and `cpu/`; jobs are written against the trait. Futures need not
-//! be `Send`: an engine may live in a browser.
+//! Two engines implement it, `gpu/` and `cpu/`; jobs are written against the trait. Futures need
+//! not be `Send`: an engine may live in a browser.
 
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, Placement, Recording, StoreLayout};

@@ -100,7 +100,8 @@ mod tests {
         let platform = NativePlatform::new(flag.clone());
         assert!(!platform.is_stop_requested());
         flag.request();
-        assert!(platform.is_stop_requested() && (&platform).is_stop_requested());
+        let is_requested = |platform: &dyn Platform| platform.is_stop_requested();
+        assert!(is_requested(&platform) && is_requested(&&platform));
     }
 
     #[test]

@@ -25,7 +25,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> q: array<f32>;                  // [queries, query_stride]
 @group(0) @binding(3) var<storage, read> kv: array<f32>;                 // [keys, kv_stride]
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;          // [entries, 2]
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;          // [queries, heads * head_dim]
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;          // [queries, cols]
 @group(0) @binding(6) var<storage, read_write> log_sum_exp: array<f32>;  // [queries, heads]
 
 const WIDTH: u32 = 64u;

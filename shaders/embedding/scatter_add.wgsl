@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> rows: array<u32>;         // [touched], each once
 @group(0) @binding(3) var<storage, read> ranges: array<u32>;       // [touched, 2]
-@group(0) @binding(4) var<storage, read> entries: array<u32>;      // row numbers of dout
+@group(0) @binding(4) var<storage, read> entries: array<u32>;      // [entries], row numbers of dout
 @group(0) @binding(5) var<storage, read> dout: array<f32>;         // [_, cols]
 @group(0) @binding(6) var<storage, read_write> table: array<f32>;  // [row_count, cols]
 

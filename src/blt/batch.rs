@@ -101,4 +101,3 @@ pub fn hash_config(config: &HashEmbeddingConfig) -> HashConfig {
         rows_per_table: config.rows_per_table as u32,
     }
 }
-

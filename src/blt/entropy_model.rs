@@ -15,11 +15,7 @@ const VOCABULARY_SIZE: usize = 260;
 ///
 /// # Errors
 /// If the shapes of the configuration contradict each other.
-pub fn entropy_logits(
-    graph: &mut Graph,
-    config: &EntropyConfig,
-    prefix: &str,
-) -> Result<TensorId> {
+pub fn entropy_logits(graph: &mut Graph, config: &EntropyConfig, prefix: &str) -> Result<TensorId> {
     let transformer = &config.transformer;
     let hidden = transformer.hidden_size;
     let ids = inputs::ids(graph);

@@ -46,12 +46,7 @@ pub(super) fn ranges(graph: &mut Graph, name: &str, queries: Axis, keys: Axis) -
 
 /// Touched rows of a table, the range of entries of each, and the entries: what a scatter-add
 /// reads. `entries` for every byte, or for every byte and table.
-pub(super) fn lists(
-    graph: &mut Graph,
-    name: &str,
-    rows: Axis,
-    entries: Extent,
-) -> [TensorId; 3] {
+pub(super) fn lists(graph: &mut Graph, name: &str, rows: Axis, entries: Extent) -> [TensorId; 3] {
     [
         integers(graph, &format!("{name}.rows"), rows, 1),
         integers(graph, &format!("{name}.ranges"), rows, 2),

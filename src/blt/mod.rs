@@ -26,6 +26,6 @@ pub use loaded::{GRADIENTS, LoadedModel, MOMENT1, MOMENT2, PlanSlot, WEIGHTS};
 pub use model::blt_logits;
 pub use model_patching::{configured_patching, model_patching};
 pub use programs::{
-    ENTROPY_PREFIX, TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, entropies_graph, evaluation_graph, forward_graph,
-    logits, training_graph,
+    ENTROPY_PREFIX, TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, entropies_graph, evaluation_graph,
+    forward_graph, logits, training_graph,
 };

@@ -24,7 +24,8 @@ pub fn logits(graph: &mut Graph, config: &ModelConfig) -> Result<TensorId> {
     }
 }
 
-/// What the names of a lone entropy model's tensors begin with: nothing, unlike a patcher's in a BLT.
+/// What the names of a lone entropy model's tensors begin with: nothing, unlike a patcher's in a
+/// BLT.
 pub const ENTROPY_PREFIX: &str = "";
 
 fn nats(graph: &mut Graph, logits: TensorId) -> TensorId {

@@ -180,9 +180,7 @@ impl<'e, E: Engine> Demo<'e, E> {
                 self.phase = Phase::Entropy(training);
                 Ok(event)
             }
-            Phase::Blt { entropy, training, cut }
-                if training.step_index >= training.step_count =>
-            {
+            Phase::Blt { entropy, training, cut } if training.step_index >= training.step_count => {
                 self.score(entropy, *training, &cut).await
             }
             Phase::Blt { entropy, mut training, cut } => {
@@ -287,11 +285,7 @@ impl<'e, E: Engine> Demo<'e, E> {
     }
 
     /// As many steps as fit the time this training has, by the speed of those done so far.
-    async fn fix_step_count(
-        &mut self,
-        training: &mut Training<'e, E>,
-        which: Which,
-    ) -> Result<()> {
+    async fn fix_step_count(&mut self, training: &mut Training<'e, E>, which: Which) -> Result<()> {
         training.wait().await?;
         let now = (self.clock)();
         let step_seconds = ((now - self.phase_started) / MEASURED_STEPS as f64).max(1e-6);

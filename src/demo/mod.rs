@@ -10,11 +10,10 @@ mod record;
 mod report;
 mod rows;
 mod shape;
+mod text;
 mod training;
 
 pub use job::{Demo, DemoEvent, DemoOptions, DemoOutcome, Excerpt, Which};
 pub use record::Record;
 pub use shape::Shape;
-
-/// The text that the demo trains on: a selection from the plays of Shakespeare.
-pub static SHAKESPEARE: &[u8] = include_bytes!("../../data/tinyshakespeare.txt");
+pub use text::SHAKESPEARE;

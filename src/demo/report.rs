@@ -142,12 +142,10 @@ pub(super) fn add_strip(
     entropies: &[f32],
     patch_lengths: &[u32],
 ) {
-    report.strip =
-        EntropyStrip::from_row(ids, entropies, patch_lengths, EXCERPT_START, STRIP_IDS).map(
-            |mut strip| {
-                strip.threshold_nats = report.patching.threshold_nats.map(|t| t as f32);
-                strip.source = "the beginning of the held-out text".into();
-                strip
-            },
-        );
+    report.strip = EntropyStrip::from_row(ids, entropies, patch_lengths, EXCERPT_START, STRIP_IDS)
+        .map(|mut strip| {
+            strip.threshold_nats = report.patching.threshold_nats.map(|t| t as f32);
+            strip.source = "the beginning of the held-out text".into();
+            strip
+        });
 }

@@ -109,10 +109,7 @@ impl Shape {
     }
 
     fn local(&self, layer_count: usize) -> TransformerConfig {
-        TransformerConfig {
-            window: Some(self.window),
-            ..transformer(self.local_size, layer_count)
-        }
+        TransformerConfig { window: Some(self.window), ..transformer(self.local_size, layer_count) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Scoring of documents of any length: entropies of every position, nats of every target.
 //!
-//! Documents longer than the context are scored in windows whose first half is context only. Windows
-//! of several documents share a replay; each is a row of its own.
+//! Documents longer than the context are scored in windows whose first half is context only.
+//! Windows of several documents share a replay; each is a row of its own.
 
 use super::bits_per_byte::{BitsPerByte, Window, windows};
 use crate::blt::tables::Row;

@@ -34,6 +34,7 @@ pub fn differentiate(
     for &(tensor, gradient) in seeds {
         backward.contribute(tensor, gradient, 1.0);
     }
+    check_parameters(graph)?;
     for index in (0..forward_count).rev() {
         let node = graph.nodes[index].clone();
         let douts = node
@@ -63,6 +64,26 @@ impl Graph {
         let seed = self.scoped(label, |graph| graph.node(Op::CrossEntropyGrad, &inputs, &[shape]));
         (inputs[0], seed[0])
     }
+}
+
+/// That parameters are read only by ops whose lowering adds to a gradient in the Store.
+fn check_parameters(graph: &Graph) -> Result<()> {
+    for node in &graph.nodes {
+        for (index, &input) in node.inputs.iter().enumerate() {
+            let trainable = Source::trainable(&graph.tensor(input).source);
+            let adds = match node.op {
+                Op::Matmul { .. } => index < 2,
+                Op::RmsNorm { .. } | Op::ByteEmbedding => index == 1,
+                Op::HashEmbedding { .. } => index == 2,
+                Op::GatherRows => index == 0,
+                _ => false,
+            };
+            if trainable && !adds {
+                return Err(no_gradient(&node.op, "cannot read a trainable parameter there"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gradients on their way: for every tensor the contributions that have arrived.
@@ -96,7 +117,8 @@ impl Backward {
         self.needed.get(tensor.0).copied().unwrap_or(false)
     }
 
-    /// Adds `scale * gradient` to the gradient of `tensor`.
+    /// Adds `scale * gradient` to the gradient of `tensor`, which is no parameter: those are read
+    /// by ops that add to their gradient themselves.
     fn contribute(&mut self, tensor: TensorId, gradient: TensorId, scale: f32) {
         if self.needs(tensor) {
             self.contributions.entry(tensor).or_default().push((gradient, scale));

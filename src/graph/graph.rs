@@ -24,6 +24,13 @@ pub enum Source {
     Computed,
 }
 
+impl Source {
+    /// Whether training changes it.
+    pub fn trainable(&self) -> bool {
+        matches!(self, Self::Stored { trainable: true, .. })
+    }
+}
+
 /// Shape, type and source of a tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
@@ -178,6 +185,9 @@ impl Graph {
         let rows = rows.ok_or_else(|| {
             Error::input("reshape", format!("{tensor} does not divide into rows of {cols}"))
         })?;
+        if tensor.source != Source::Computed {
+            return Err(Error::input("reshape", format!("{tensor} is not computed by the graph")));
+        }
         Ok(self.node(Op::Reshape, &[x], &[(rows, cols, tensor.element)])[0])
     }
 
@@ -207,7 +217,8 @@ impl Graph {
         let head_dim = self.tensor(table).cols;
         let whole = rotated_cols.is_multiple_of(head_dim) && head_dim.is_multiple_of(2);
         if !whole || rotated_cols > self.tensor(x).cols {
-            let problem = format!("{rotated_cols} columns of {} in pairs of {head_dim}", self.tensor(x));
+            let problem =
+                format!("{rotated_cols} columns of {} in pairs of {head_dim}", self.tensor(x));
             return Err(Error::input("rope", problem));
         }
         let op = Op::Rope { rotated_cols, head_dim, sign: 1.0 };
@@ -236,8 +247,7 @@ impl Graph {
             let problem = format!("{shape:?} over q {}, kv {}", self.tensor(q), self.tensor(kv));
             return Err(Error::input("attention", problem));
         }
-        let outputs =
-            [(queries, width, Element::F32), (queries, shape.head_count, Element::F32)];
+        let outputs = [(queries, width, Element::F32), (queries, shape.head_count, Element::F32)];
         let inputs = [q, kv, key_range, query_range];
         Ok(self.node(Op::Attention(shape), &inputs, &outputs)[0])
     }

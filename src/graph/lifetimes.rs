@@ -1,7 +1,7 @@
 //! Lifetimes: tensors that do not live at the same time share a transient buffer.
 //!
-//! wgpu tracks whole buffers, so a slot is a whole buffer and holds one tensor at a time. Tensors of
-//! different element types never share.
+//! wgpu tracks whole buffers, so a slot is a whole buffer and holds one tensor at a time. Tensors
+//! of different element types never share.
 
 use super::graph::{Graph, Source, TensorId};
 use super::op::Op;

@@ -7,7 +7,9 @@ use super::op::{AttentionShape, Op, PoolKind};
 use super::recording::{BufferId, Dispatch, Input, Output, Recording, Region};
 use super::store::{Placement, StoreLayout};
 use crate::error::Result;
-use crate::kernels::{Counts, Extent, Kernel, attention, dense, embedding, loss, norm, patch, reduce};
+use crate::kernels::{
+    Counts, Extent, Kernel, attention, dense, embedding, loss, norm, patch, reduce,
+};
 use bytemuck::NoUninit;
 
 /// Compiles a graph: dead code, fusion, lifetimes, dispatches.
@@ -28,7 +30,8 @@ pub fn compile(
     let mut lower = Lower { graph: &graph, layout, slots, recording, label: String::new() };
     lower.declare_inputs();
     for node in &graph.nodes {
-        lower.label = if node.label.is_empty() { node.op.name().into() } else { node.label.clone() };
+        lower.label =
+            if node.label.is_empty() { node.op.name().into() } else { node.label.clone() };
         lower.node(node)?;
     }
     for (name, tensor) in &graph.outputs {
@@ -265,8 +268,7 @@ impl Lower<'_> {
         let (cols, capacity) = (self.cols(out), rows.length(&self.recording.capacity));
         let rows_per_chunk = capacity.div_ceil(GAIN_CHUNK_COUNT).max(1) as u32;
         let chunk_count = GAIN_CHUNK_COUNT as u32;
-        let params =
-            norm::rms_norm_gain_grad::Params::new(rows, cols, rows_per_chunk, chunk_count);
+        let params = norm::rms_norm_gain_grad::Params::new(rows, cols, rows_per_chunk, chunk_count);
         let tensors = [inputs[0], inputs[1], inputs[2], partial];
         self.dispatch(&norm::rms_norm_gain_grad::KERNEL, &params, &tensors)?;
         let params = reduce::sum_rows::Params::new(Extent::fixed(GAIN_CHUNK_COUNT), cols, true);
@@ -388,8 +390,7 @@ impl Lower<'_> {
         };
         for (first_row, row_count, region) in shards {
             let (first_row, row_count) = (first_row as u32, row_count as u32);
-            let params =
-                embedding::scatter_add::Params::new(touched, cols, first_row, row_count);
+            let params = embedding::scatter_add::Params::new(touched, cols, first_row, row_count);
             let mut regions = inputs.clone();
             regions.push(region);
             self.dispatch_regions(&embedding::scatter_add::KERNEL, &params, regions);

@@ -59,7 +59,8 @@ fn residual_of(graph: &Graph, index: usize) -> Option<(usize, TensorId, f32)> {
         if scale != 1.0 || other_scale == 0.0 || used(graph, side) != 1 {
             return None;
         }
-        let plain = |op: &Op| matches!(op, Op::Matmul { residual_scale, .. } if *residual_scale == 0.0);
+        let plain =
+            |op: &Op| matches!(op, Op::Matmul { residual_scale, .. } if *residual_scale == 0.0);
         let matmul = graph.nodes[..index].iter().position(|node| node.outputs.contains(&side))?;
         plain(&graph.nodes[matmul].op).then_some((matmul, other, other_scale))
     })

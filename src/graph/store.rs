@@ -64,8 +64,8 @@ pub struct StoreLayout {
 pub type NewTensor = (String, usize, usize);
 
 impl StoreLayout {
-    /// Places `groups` of tensors in arenas named `class.0`, `class.1`, .. of at most `max_elements`
-    /// each. A group of one tensor too large for an arena is cut between rows.
+    /// Places `groups` of tensors in arenas named `class.0`, `class.1`, .. of at most
+    /// `max_elements` each. A group of one tensor too large for an arena is cut between rows.
     ///
     /// The group itself is a tensor too if it is given a name: all its rows, one below the other.
     ///

@@ -19,8 +19,8 @@ pub struct CrossAttention {
 
 /// `2 x + Wo attention(RMSNorm_q(x), RMSNorm_kv(kv))`: x [queries, hidden], kv [keys, hidden].
 ///
-/// The residual counts twice: the block adds its input and so does every place that calls it, in the
-/// reference implementation and so in the released weights.
+/// The residual counts twice: the block adds its input and so does every place that calls it, in
+/// the reference implementation and so in the released weights.
 ///
 /// # Errors
 /// If the shapes of the configuration contradict each other.

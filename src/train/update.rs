@@ -1,7 +1,8 @@
 //! The `update` Recording: finite check, unscale, norm, clip, AdamW, clear.
 //!
-//! It runs once after the micro-batches of an optimiser step. Whether the step is applied at all, and
-//! with which multiplier, is decided on the device; the host sends a learning rate and reads nothing.
+//! It runs once after the micro-batches of an optimiser step. Whether the step is applied at all,
+//! and with which multiplier, is decided on the device; the host sends a learning rate and reads
+//! nothing.
 
 use crate::blt::{GRADIENTS, MOMENT1, MOMENT2, TRAIN_STATE, WEIGHTS};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, Region, StoreLayout};

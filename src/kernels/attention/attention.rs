@@ -172,8 +172,10 @@ fn cpu(mut call: Call<'_, f32>) {
         if ranges.are_dense(rows.clone(), &keys) {
             dense_tile(&input, &ranges, rows, keys, scores, out, log_sum_exp);
         } else {
-            let loops = || sparse_tile(&input, &ranges, rows, scores, out, log_sum_exp);
-            with_wide_vectors(loops);
+            #[rustfmt::skip] // it would drop the attribute of the closure
+            with_wide_vectors(#[inline(always)] || {
+                sparse_tile(&input, &ranges, rows, scores, out, log_sum_exp);
+            });
         }
     });
 }
@@ -202,7 +204,10 @@ fn dense_tile(
             input.k.transposed(keys.start, kv_head),
             Threads::One,
         );
-        let (shifts, sums) = with_wide_vectors(|| score_tile::weigh(scores, &seen, input.scale));
+        #[rustfmt::skip] // it would drop the attribute of the closure
+        let (shifts, sums) = with_wide_vectors(#[inline(always)] || {
+            score_tile::weigh(scores, &seen, input.scale)
+        });
         let place = Layout { offset: head * head_dim, row_stride: width, col_stride: 1 };
         gemm(
             [row_count, head_dim, key_count],

@@ -81,7 +81,8 @@ fn cpu(mut call: Call<'_, f32>) {
         .zip(out[..sums * head_dim].par_chunks(SUMS_PER_TASK * head_dim))
         .zip(dout[..sums * head_dim].par_chunks(SUMS_PER_TASK * head_dim));
     tasks.for_each(|((delta, out), dout)| {
-        with_wide_vectors(|| {
+        #[rustfmt::skip] // it would drop the attribute of the closure
+        with_wide_vectors(#[inline(always)] || {
             let heads = out.chunks_exact(head_dim).zip(dout.chunks_exact(head_dim));
             for (delta, (out, dout)) in delta.iter_mut().zip(heads) {
                 *delta = dot(out, dout);

@@ -77,8 +77,10 @@ fn cpu(mut call: Call<'_, f32>) {
         if ranges.are_dense(rows.clone(), &queries) {
             dense_tile(&input, &upstream, &ranges, rows, queries, scratch, dkv);
         } else {
-            let loops = || sparse_tile(&input, &upstream, &ranges, rows, dkv);
-            with_wide_vectors(loops);
+            #[rustfmt::skip] // it would drop the attribute of the closure
+            with_wide_vectors(#[inline(always)] || {
+                sparse_tile(&input, &upstream, &ranges, rows, dkv);
+            });
         }
     });
 }
@@ -129,7 +131,8 @@ fn dense_tile(
             upstream.dout.transposed(queries.start, head),
             Threads::One,
         );
-        with_wide_vectors(|| {
+        #[rustfmt::skip] // it would drop the attribute of the closure
+        with_wide_vectors(#[inline(always)] || {
             score_tile::differentiate_keys(weights, dscores, &seen, saved, input.scale);
         });
         // The first query head of a group overwrites, the others add.

@@ -90,8 +90,10 @@ fn cpu(mut call: Call<'_, f32>) {
         if ranges.are_dense(rows.clone(), &keys) {
             dense_tile(&input, &upstream, &ranges, rows, keys, scratch, dq);
         } else {
-            let loops = || sparse_tile(&input, &upstream, &ranges, rows, dq);
-            with_wide_vectors(loops);
+            #[rustfmt::skip] // it would drop the attribute of the closure
+            with_wide_vectors(#[inline(always)] || {
+                sparse_tile(&input, &upstream, &ranges, rows, dq);
+            });
         }
     });
 }
@@ -140,7 +142,8 @@ fn dense_tile(
             shift[lane] = upstream.log_sum_exp[row * input.head_count + head];
             delta[lane] = upstream.delta[row * input.head_count + head];
         }
-        with_wide_vectors(|| {
+        #[rustfmt::skip] // it would drop the attribute of the closure
+        with_wide_vectors(#[inline(always)] || {
             let saved = (&shift, &delta);
             score_tile::differentiate_queries(scores, dweights, &seen, saved, input.scale);
         });

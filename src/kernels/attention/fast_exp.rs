@@ -25,8 +25,11 @@ pub fn exp(x: f32) -> f32 {
     sum * f32::from_bits(exponent << 23)
 }
 
-/// Runs `work` compiled for the widest vectors of this machine; what it calls must be inlined
-/// (`#[inline(always)]`) to profit. Sums must have lanes of their own: nothing is reordered.
+/// Runs `work` compiled for the widest vectors of this machine.
+///
+/// Only what is inlined profits: `work` must be written `#[inline(always)] || ..` (under
+/// `#[rustfmt::skip]`, since rustfmt drops that attribute), and so must be what it calls. Sums need
+/// lanes of their own, since nothing is reordered.
 #[inline(always)]
 pub fn with_wide_vectors<T>(work: impl FnOnce() -> T) -> T {
     pulp::Arch::new().dispatch(work)

@@ -1,16 +1,14 @@
 //! The CPU variants' tile of scores: up to 64 rows against a run of columns, column by column.
 //!
 //! Element (row, column) lies at `column * TILE_ROWS + row`. So a product writes it as fast as it
-//! can, and softmax runs over 16 rows at a time without sums across a vector. What a row does not
-//! see becomes zero.
+//! can, and softmax runs down the rows without sums across a vector. What a row does not see
+//! becomes zero. Loops run over all rows of a tile: longer than compilers unroll, so that they
+//! vectorise.
 
 use super::fast_exp::exp;
 use super::ranges::{Ranges, TILE_ROWS};
 use crate::kernels::dense::gemm::Layout;
 use std::ops::Range;
-
-/// Rows that are treated in one go: one 512-bit vector, two or four smaller ones.
-const LANES: usize = 16;
 
 /// One number for each row of a tile.
 pub(super) type RowValues = [f32; TILE_ROWS];
@@ -45,26 +43,6 @@ impl Seen {
     }
 
     #[inline(always)]
-    fn block(&self, block: usize) -> SeenBlock {
-        let low = part(&self.low, block);
-        let length = part(&self.length, block);
-        let seeing = || (0..LANES).filter(|&lane| length[lane] > 0);
-        let first = seeing().map(|lane| low[lane]).min().unwrap_or(0) as usize;
-        let last = seeing().map(|lane| low[lane] + length[lane]).max().unwrap_or(0) as usize;
-        SeenBlock { low, length, columns: first..last }
-    }
-}
-
-/// The same for 16 rows.
-struct SeenBlock {
-    low: [u32; LANES],
-    length: [u32; LANES],
-    /// From the first to the last column that one of them sees.
-    columns: Range<usize>,
-}
-
-impl SeenBlock {
-    #[inline(always)]
     fn sees(&self, lane: usize, column: usize) -> bool {
         (column as u32).wrapping_sub(self.low[lane]) < self.length[lane]
     }
@@ -74,33 +52,24 @@ impl SeenBlock {
 /// from `scale * score`, and the sums of the weights; -1e30 times `scale` and 0 for an empty row.
 #[inline(always)]
 pub(super) fn weigh(scores: &mut [f32], seen: &Seen, scale: f32) -> (RowValues, RowValues) {
-    let (mut shifts, mut sums) = ([0.0; TILE_ROWS], [0.0; TILE_ROWS]);
-    for block in 0..TILE_ROWS / LANES {
-        let rows = seen.block(block);
-        let mut shift = [-1e30_f32; LANES];
-        for column in rows.columns.clone() {
-            let line = *line(scores, column, block);
-            for lane in 0..LANES {
-                let score = if rows.sees(lane, column) { line[lane] } else { -1e30 };
-                shift[lane] = if score > shift[lane] { score } else { shift[lane] };
-            }
+    let mut shift = [-1e30; TILE_ROWS];
+    for (column, line) in lines(scores).iter().enumerate() {
+        for lane in 0..TILE_ROWS {
+            let score = if seen.sees(lane, column) { line[lane] } else { -1e30 };
+            shift[lane] = if score > shift[lane] { score } else { shift[lane] };
         }
-        shift.iter_mut().for_each(|shift| *shift *= scale);
-        let mut sum = [0.0_f32; LANES];
-        clear_outside(scores, block, &rows.columns);
-        for column in rows.columns.clone() {
-            let line = line(scores, column, block);
-            for lane in 0..LANES {
-                let weight = exp(scale * line[lane] - shift[lane]);
-                let weight = if rows.sees(lane, column) { weight } else { 0.0 };
-                line[lane] = weight;
-                sum[lane] += weight;
-            }
-        }
-        shifts[block * LANES..][..LANES].copy_from_slice(&shift);
-        sums[block * LANES..][..LANES].copy_from_slice(&sum);
     }
-    (shifts, sums)
+    shift.iter_mut().for_each(|shift| *shift *= scale);
+    let mut sum = [0.0; TILE_ROWS];
+    for (column, line) in lines(scores).iter_mut().enumerate() {
+        for lane in 0..TILE_ROWS {
+            let weight = exp(scale * line[lane] - shift[lane]);
+            let weight = if seen.sees(lane, column) { weight } else { 0.0 };
+            line[lane] = weight;
+            sum[lane] += weight;
+        }
+    }
+    (shift, sum)
 }
 
 /// Turns scores into `scale * weight * (dweight - delta)`; rows are queries.
@@ -112,17 +81,12 @@ pub(super) fn differentiate_queries(
     (log_sum_exp, delta): (&RowValues, &RowValues),
     scale: f32,
 ) {
-    for block in 0..TILE_ROWS / LANES {
-        let rows = seen.block(block);
-        let (shift, delta) = (part(log_sum_exp, block), part(delta, block));
-        clear_outside(scores, block, &rows.columns);
-        for column in rows.columns.clone() {
-            let (score, dweight) = (line(scores, column, block), line(dweights, column, block));
-            for lane in 0..LANES {
-                let weight = exp(scale * score[lane] - shift[lane]);
-                let dscore = scale * weight * (dweight[lane] - delta[lane]);
-                score[lane] = if rows.sees(lane, column) { dscore } else { 0.0 };
-            }
+    let both = lines(scores).iter_mut().zip(lines(dweights));
+    for (column, (score, dweight)) in both.enumerate() {
+        for lane in 0..TILE_ROWS {
+            let weight = exp(scale * score[lane] - log_sum_exp[lane]);
+            let dscore = scale * weight * (dweight[lane] - delta[lane]);
+            score[lane] = if seen.sees(lane, column) { dscore } else { 0.0 };
         }
     }
 }
@@ -137,41 +101,23 @@ pub(super) fn differentiate_keys(
     saved: &[[f32; 2]],
     scale: f32,
 ) {
-    for block in 0..TILE_ROWS / LANES {
-        let rows = seen.block(block);
-        clear_outside(scores, block, &rows.columns);
-        clear_outside(dweights, block, &rows.columns);
-        for column in rows.columns.clone() {
-            let [shift, delta] = saved[column];
-            let (score, dweight) = (line(scores, column, block), line(dweights, column, block));
-            for lane in 0..LANES {
-                let weight = exp(scale * score[lane] - shift);
-                let weight = if rows.sees(lane, column) { weight } else { 0.0 };
-                let dscore = scale * weight * (dweight[lane] - delta);
-                score[lane] = weight;
-                dweight[lane] = if rows.sees(lane, column) { dscore } else { 0.0 };
-            }
+    let both = lines(scores).iter_mut().zip(lines(dweights)).zip(saved);
+    for (column, ((score, dweight), [shift, delta])) in both.enumerate() {
+        for lane in 0..TILE_ROWS {
+            let weight = exp(scale * score[lane] - shift);
+            let weight = if seen.sees(lane, column) { weight } else { 0.0 };
+            score[lane] = weight;
+            dweight[lane] = scale * weight * (dweight[lane] - delta);
         }
     }
 }
 
+/// The columns of a tile.
 #[inline(always)]
-fn line(scores: &mut [f32], column: usize, block: usize) -> &mut [f32; LANES] {
-    let line = &mut scores[column * TILE_ROWS + block * LANES..][..LANES];
-    line.try_into().expect("a line has this length")
-}
-
-#[inline(always)]
-fn part<T: Copy>(values: &[T; TILE_ROWS], block: usize) -> [T; LANES] {
-    values[block * LANES..][..LANES].try_into().expect("a part has this length")
-}
-
-/// Zeros where no row of the block sees anything.
-#[inline(always)]
-fn clear_outside(scores: &mut [f32], block: usize, columns: &Range<usize>) {
-    for column in (0..columns.start).chain(columns.end..scores.len() / TILE_ROWS) {
-        *line(scores, column, block) = [0.0; LANES];
-    }
+fn lines(scores: &mut [f32]) -> &mut [RowValues] {
+    let (lines, rest) = scores.as_chunks_mut();
+    assert!(rest.is_empty(), "a tile has whole columns");
+    lines
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The CPU engine's matrix product: a safe face of the `gemm` crate.
 
-/// A matrix inside a slice: element (row, col) is at `offset + row * row_stride + col * col_stride`.
+/// A matrix inside a slice: element (row, col) is at `offset + row * row_stride + col *
+/// col_stride`.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
     pub offset: usize,

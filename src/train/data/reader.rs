@@ -83,7 +83,7 @@ impl DocumentReader {
     ///
     /// # Errors
     /// A file that cannot be read, a line that holds no document, or a source without a byte.
-    pub fn next(&mut self) -> Result<Option<ReadDocument>> {
+    pub fn next_document(&mut self) -> Result<Option<ReadDocument>> {
         while let Some(index) = self.choose() {
             if let Some(document) = self.next_of(index)? {
                 return Ok(Some(document));
@@ -95,7 +95,7 @@ impl DocumentReader {
     /// The next document of one source, whatever the weights; `None` when its passes are finished.
     ///
     /// # Errors
-    /// As [`Self::next`].
+    /// As [`Self::next_document`].
     pub fn next_of(&mut self, source_index: usize) -> Result<Option<ReadDocument>> {
         let pass_count = self.pass_count;
         let source = &mut self.sources[source_index];

@@ -207,7 +207,7 @@ impl<S: EntropySource> RowStream<S> {
             match row {
                 Some(row) => rows.push(row),
                 None if is_ended => break,
-                None => match self.reader.next()? {
+                None => match self.reader.next_document()? {
                     Some(document) => self.push(&document, 0).await?,
                     None => is_ended = true,
                 },

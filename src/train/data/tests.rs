@@ -176,8 +176,9 @@ fn sources_are_drawn_by_weight() {
     let sources = [(vec!["a".to_owned()], 3.0), (vec!["b".to_owned()], 1.0)];
     let mut reader = reader(&sources, None);
     let count = 4000;
-    let first =
-        (0..count).filter(|_| reader.next().unwrap().unwrap().source_index == 0).count() as f64;
+    let first = (0..count)
+        .filter(|_| reader.next_document().unwrap().unwrap().source_index == 0)
+        .count() as f64;
     // The standard error is 27: five of them.
     assert!((first - 3000.0).abs() < 137.0, "{first}");
 }
@@ -199,10 +200,10 @@ fn what_cannot_be_read_is_named() {
     assert!(message(none).starts_with("sources of text"));
 
     let mut empty = new(files.clone(), "e.txt", 1.0).unwrap();
-    assert_eq!(empty.next().unwrap_err().to_string(), "e.txt: there is no text in it");
+    assert_eq!(empty.next_document().unwrap_err().to_string(), "e.txt: there is no text in it");
     let mut bad = new(files, "bad.jsonl", 1.0).unwrap();
-    assert_eq!(bad.next().unwrap().unwrap().text, b"a");
-    let problem = bad.next().unwrap_err().to_string();
+    assert_eq!(bad.next_document().unwrap().unwrap().text, b"a");
+    let problem = bad.next_document().unwrap_err().to_string();
     assert!(problem.contains("bad.jsonl") && problem.contains('2'), "{problem}");
 }
 

@@ -4,12 +4,13 @@ use toml::Table;
 
 use super::plan::{SavedPlan, saved_plan};
 use super::state::{CONFIG_FILE, OPTIMIZER_FILE, PLAN_FILE, STATE_FILE, SavedState};
+use crate::blt::config::{ReferenceEntropyKeys, ReferenceModelKeys};
 use crate::blt::{LoadedModel, MOMENT1, MOMENT2, TRAIN_STATE, TRAIN_STATE_LENGTH};
 use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::train::AdamW;
-use crate::train::config::RunConfig;
+use crate::train::config::{ModelKeys, RunConfig};
 
 /// What a checkpoint says besides weights and moments.
 pub struct Resumed {
@@ -28,7 +29,12 @@ pub fn check_config(checkpoint: &Checkpoint, config: &RunConfig) -> Result<()> {
     let path = checkpoint.path.join(CONFIG_FILE);
     let text =
         std::fs::read_to_string(&path).map_err(|problem| Error::io("read", &path, problem))?;
-    let saved: RunConfig = toml::from_str(&text).map_err(|problem| {
+    // Read like any configuration: keys that are newer than the checkpoint have their defaults.
+    let keys = ModelKeys {
+        model: ReferenceModelKeys::known_keys(),
+        entropy_model: ReferenceEntropyKeys::known_keys(),
+    };
+    let (saved, _) = RunConfig::from_toml(&text, &[""; 0], keys).map_err(|problem| {
         Error::model(path.display().to_string(), format!("not a configuration: {problem}"))
     })?;
     let (saved, now) = (fixed_keys(&saved)?, fixed_keys(config)?);

@@ -1,0 +1,133 @@
+//! `blt init`, `blt info`, and configurations that contradict themselves.
+
+use std::path::{Path, PathBuf};
+
+use crate::program::{blt, blt_cpu, numbers, text_of};
+
+/// A configuration of some thousand parameters.
+pub const TINY: &str = "
+seed = 3
+[data]
+seq_len = 64
+max_encoder_seq_length = 128
+[model]
+dim_token = 16
+dim_global = 32
+dim_local_encoder = 16
+dim_local_decoder = 16
+n_layers_global = 2
+n_layers_local_encoder = 1
+n_layers_local_decoder = 2
+n_heads_global = 2
+n_heads_local_encoder = 2
+n_heads_local_decoder = 2
+cross_attn_encoder = true
+cross_attn_decoder = true
+cross_attn_k = 2
+cross_attn_nheads = 2
+patching_mode = \"space\"
+encoder_hash_byte_group_size = [3, 4]
+encoder_hash_byte_group_vocab = 53
+encoder_hash_byte_group_nb_functions = 1
+multiple_of = 8
+local_attention_window_len = 8
+";
+
+/// A fresh model of that configuration, cut by spaces.
+pub fn tiny(place: &Path) -> PathBuf {
+    let (config, out) = (place.join("tiny.toml"), place.join("tiny"));
+    std::fs::write(&config, TINY).unwrap();
+    blt(&["init", text_of(&config), "--out", text_of(&out), "--seed", "1"]).ok();
+    out
+}
+
+#[test]
+fn init_makes_a_model_that_every_command_opens() {
+    let place = tempfile::tempdir().unwrap();
+    let config = place.path().join("tiny.toml");
+    std::fs::write(&config, TINY).unwrap();
+    let make = |name: &str, seed: &str| {
+        let out = place.path().join(name);
+        blt(&["init", text_of(&config), "--out", text_of(&out), "--seed", seed]).ok();
+        out
+    };
+    let (one, same, other) = (make("one", "1"), make("same", "1"), make("other", "2"));
+    let weights = |path: &Path| std::fs::read(path.join("model.safetensors")).unwrap();
+    assert_eq!(weights(&one), weights(&same));
+    assert_ne!(weights(&one), weights(&other));
+    let card = blt_cpu(&["info", text_of(&one), "--json"]).json();
+    let model = &card["model"];
+    assert_eq!(model["model_type"], "blt_wgpu", "transformers knows no space patching");
+    assert_eq!(model["semantics"], "transformers");
+    assert!(model["transformers_difference"].as_str().unwrap().contains("space"));
+    let shapes = model["tensors"].as_array().unwrap().iter().map(|it| numbers(&it["shape"]));
+    let count: u64 = shapes.map(|shape| shape.iter().product::<u64>()).sum();
+    assert_eq!(model["parameter_count"].as_u64(), Some(count));
+    let parts = model["parameters_by_part"].as_object().unwrap();
+    assert_eq!(parts.values().map(|it| it.as_u64().unwrap()).sum::<u64>(), count);
+    assert!(card["kernels"].as_array().unwrap().iter().any(|it| it["calls"].as_u64() > Some(0)));
+    let text = blt_cpu(&["info", text_of(&one)]).ok();
+    assert!(String::from_utf8(text.stdout).unwrap().contains("latent transformer"));
+    blt_cpu(&["generate", "--model", text_of(&one), "--prompt", "a b", "-n", "3"]).ok();
+    let refused = blt(&["init", text_of(&config), "--out", text_of(&one), "--seed", "9"]);
+    refused.fails(1, &["not empty", "hint: "]);
+    assert_eq!(weights(&one), weights(&same));
+}
+
+#[test]
+fn configurations_that_contradict_are_refused_by_key() {
+    let place = tempfile::tempdir().unwrap();
+    let (config, out) = (place.path().join("bad.toml"), place.path().join("out"));
+    let init = |text: &str, flags: &[&str]| {
+        std::fs::write(&config, text).unwrap();
+        let start = ["init", text_of(&config), "--out", text_of(&out), "--seed", "1"];
+        let done = blt(&[&start, flags].concat());
+        assert!(!out.exists(), "nothing is written");
+        done
+    };
+    init("[model]\ndim_globl = 32", &[]).fails(1, &["dim_globl", "dim_global"]);
+    init("[modle]\n", &[]).fails(1, &["modle", "model"]);
+    init(TINY, &["--set", "model.dropout=0.1"]).fails(1, &["dropout"]);
+    init(TINY, &["--set", "model.n_heads_global=3"]).fails(1, &["3"]);
+    init(TINY, &["--set", "model.patching_mode=\"\""]).fails(1, &["patching_mode"]);
+    init(TINY, &["--set", "model.share_encoder_decoder_emb=true"]).fails(1, &["share_encoder"]);
+    init("not toml", &[]).fails(1, &["bad.toml"]);
+    let arguments = ["init", "no.toml", "--out", text_of(&out), "--seed", "1"];
+    blt(&arguments).fails(1, &["no.toml"]);
+    let train = |flags: &[&str]| blt_cpu(&[&["train", text_of(&config)], flags].concat());
+    std::fs::write(&config, "[optim]\nlearning_rate = 1.0\n").unwrap();
+    train(&[]).fails(1, &["optim.learning_rate"]);
+    std::fs::write(&config, TINY).unwrap();
+    train(&[]).fails(1, &["data.sources", "hint: "]);
+}
+
+#[test]
+fn an_entropy_model_can_be_made_alone_or_inside() {
+    let place = tempfile::tempdir().unwrap();
+    let config = place.path().join("config.toml");
+    let entropy = "[entropy_model]\ndim = 16\nn_layers = 1\nn_heads = 2\nmax_seqlen = 64\n\
+                   sliding_window = 16\nmultiple_of = 8\n";
+    let make = |name: &str, text: &str| {
+        std::fs::write(&config, text).unwrap();
+        let out = place.path().join(name);
+        blt(&["init", text_of(&config), "--out", text_of(&out), "--seed", "1"]).ok();
+        out
+    };
+    let alone = make("alone", entropy);
+    let card = blt_cpu(&["info", text_of(&alone), "--json"]).json();
+    assert_eq!(card["model"]["model_type"], "blt_patcher");
+    let scored = |model: &Path| {
+        let start = ["patch", "--mode", "entropy", "--json", "--text", "Hello"];
+        blt_cpu(&[&start[..], &["--model", text_of(model)]].concat()).json()
+    };
+    assert_eq!(scored(&alone)["entropies"].as_array().unwrap().len(), 7);
+    let inside = make("inside", &format!("{TINY}\n{entropy}"));
+    assert_eq!(scored(&inside)["entropies"].as_array().unwrap().len(), 7);
+    // A lone entropy model is evaluated and generates too.
+    let file = place.path().join("text.txt");
+    std::fs::write(&file, "some text").unwrap();
+    let found =
+        blt_cpu(&["eval", "--model", text_of(&alone), "--data", text_of(&file), "--json"]).json();
+    assert_eq!((found["bytes"].as_u64(), found["bytes_per_patch"].as_f64()), (Some(10), Some(1.0)));
+    blt_cpu(&["generate", "--model", text_of(&alone), "--prompt", "a", "-n", "2"]).ok();
+}

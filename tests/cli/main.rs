@@ -1,0 +1,11 @@
+//! The program as scripts see it: arguments in, exit codes, stdout and files out. Everything runs
+//! on the CPU engine.
+
+mod eval;
+mod generate;
+mod init;
+mod logits;
+mod manners;
+mod patch;
+mod program;
+mod train;

@@ -1,0 +1,130 @@
+//! Running the program and reading what it leaves.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+
+/// What a run of the program gave.
+pub struct Run {
+    pub code: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Run {
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{}", self.stderr);
+        self
+    }
+
+    /// The one line of JSON.
+    #[track_caller]
+    pub fn json(self) -> Value {
+        let run = self.ok();
+        let text = String::from_utf8(run.stdout).unwrap();
+        assert_eq!((text.matches('\n').count(), text.ends_with('\n')), (1, true), "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// That it failed with this code, said `error:` first and all of `parts`, and no result.
+    #[track_caller]
+    pub fn fails(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, code, "{}", self.stderr);
+        assert!(self.stderr.contains("error: "), "{}", self.stderr);
+        for part in parts {
+            assert!(self.stderr.contains(part), "{part:?} is not in: {}", self.stderr);
+        }
+        assert!(self.stdout.is_empty(), "{}", String::from_utf8_lossy(&self.stdout));
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+    }
+}
+
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blt"));
+    command.args(arguments).env_remove("WGPU_BACKEND").env_remove("WGPU_ADAPTER_NAME");
+    command.stdin(Stdio::null());
+    command
+}
+
+pub fn run(mut command: Command) -> Run {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    Run { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
+}
+
+pub fn blt(arguments: &[&str]) -> Run {
+    run(command(arguments))
+}
+
+/// The same on the CPU engine.
+pub fn blt_cpu(arguments: &[&str]) -> Run {
+    blt(&[arguments, &["--device", "cpu"]].concat())
+}
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+pub fn text_of(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+pub fn numbers(value: &Value) -> Vec<u64> {
+    value.as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect()
+}
+
+pub fn joined(values: &[u64]) -> String {
+    values.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Some tensors of a file as f64.
+pub struct Tensors(Vec<u8>);
+
+impl Tensors {
+    pub fn open(path: &Path) -> Self {
+        Self(std::fs::read(path).unwrap())
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let mut names: Vec<_> = file.names().into_iter().map(|it| it.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    #[track_caller]
+    pub fn get(&self, name: &str) -> (Vec<usize>, Vec<f64>) {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let tensor = file.tensor(name).unwrap_or_else(|_| panic!("no tensor {name}"));
+        let data = tensor.data();
+        let values = match tensor.dtype() {
+            Dtype::F32 => data.as_chunks().0.iter().map(|it| f32::from_le_bytes(*it).into()),
+            Dtype::I64 => {
+                let longs = data.as_chunks().0.iter().map(|it| i64::from_le_bytes(*it) as f64);
+                return (tensor.shape().to_vec(), longs.collect());
+            }
+            other => panic!("{name} has elements of type {other}"),
+        };
+        (tensor.shape().to_vec(), values.collect())
+    }
+
+    pub fn ids(&self) -> Vec<u64> {
+        self.get("ids").1.into_iter().map(|id| id as u64).collect()
+    }
+}
+
+#[track_caller]
+pub fn assert_close(
+    name: &str,
+    got: &(Vec<usize>, Vec<f64>),
+    expected: &(Vec<usize>, Vec<f64>),
+    by: f64,
+) {
+    assert_eq!(got.0, expected.0, "{name}");
+    for (index, (a, b)) in got.1.iter().zip(&expected.1).enumerate() {
+        assert!((a - b).abs() <= by, "{name}[{index}]: expected {b}, got {a}");
+    }
+}

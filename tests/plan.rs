@@ -1,0 +1,290 @@
+//! What plans are made of, in numbers, and that how a plan is run changes no bit.
+
+mod support;
+
+use blt_wgpu::blt::config::{
+    BltConfig, CrossAttentionConfig, HashEmbeddingConfig, ModelConfig, PatchingConfig, Pooling,
+    Semantics, TransformerConfig,
+};
+use blt_wgpu::blt::patching::{Patching, PatchingMode};
+use blt_wgpu::blt::tables::Row;
+use blt_wgpu::blt::{Batch, TRAIN_NATS, forward_graph, training_graph};
+use blt_wgpu::cpu::HostEngine;
+use blt_wgpu::engine::Engine;
+use blt_wgpu::graph::{Graph, Op, Recording, Source, compile, fuse_residuals, remove_dead_code};
+use blt_wgpu::kernels::{Axis, Counts, Element, Extent, Step};
+use blt_wgpu::train::{AdamW, update_recording};
+use pollster::block_on;
+use support::Session;
+
+/// What a plan of [`small_blt`] costs. A change to the graph, to fusion or to lifetimes that is
+/// meant changes these numbers; one that is not meant is found here.
+struct Expected {
+    plan: &'static str,
+    dispatches: usize,
+    pipelines: usize,
+    slots: usize,
+    transient_kib: usize,
+}
+
+const EXPECTED: [Expected; 3] = [
+    // 4 to embed, 9 in each of 5 blocks, 6 in each of 3 cross-attentions, 2 to pool and project
+    // patches, 1 to project them back, 2 for the logits, 1 for entropies. A tensor dies young.
+    Expected { plan: "forward", dispatches: 73, pipelines: 11, slots: 7, transient_kib: 7_472 },
+    // The same without entropies, 2 for the nats, 1 for their gradient; then backwards 21 a block,
+    // 17 a cross-attention, 5 for the head, 5 for pooling and projections, 2 for the embeddings.
+    // What the backward pass reads lives through the forward pass.
+    Expected { plan: "micro", dispatches: 243, pipelines: 25, slots: 91, transient_kib: 54_156 },
+    // One arena of each class: its norm, the decision, AdamW.
+    Expected { plan: "update", dispatches: 3, pipelines: 3, slots: 1, transient_kib: 1 },
+];
+
+/// Most pipelines that a model may need in all its plans.
+const MAX_PIPELINES: usize = 80;
+
+/// The size of model that a laptop trains in a minute: 64 wide at the bytes, 128 at the patches.
+fn small_blt() -> ModelConfig {
+    let stack = |hidden_size: usize, layer_count, window| TransformerConfig {
+        hidden_size,
+        layer_count,
+        head_count: hidden_size / 32,
+        kv_head_count: hidden_size / 32,
+        head_dim: 32,
+        intermediate_size: hidden_size * 3,
+        rms_norm_eps: 1e-5,
+        rope_theta: 500_000.0,
+        max_positions: 4096,
+        window,
+    };
+    let cross = |all_layers| CrossAttentionConfig {
+        head_count: 2,
+        kv_head_count: 2,
+        head_dim: 32,
+        all_layers,
+        window: None,
+    };
+    ModelConfig::Blt(BltConfig {
+        semantics: Semantics::Transformers,
+        encoder: stack(64, 1, Some(128)),
+        encoder_cross_attention: Some(cross(false)),
+        global: stack(128, 2, None),
+        decoder: stack(64, 2, Some(128)),
+        decoder_cross_attention: Some(cross(true)),
+        cross_attention_k: 2,
+        pooling: vec![Pooling::Max],
+        hash: HashEmbeddingConfig {
+            group_sizes: vec![3, 4, 5, 6],
+            function_count: 1,
+            rows_per_table: 1024,
+        },
+        patching: PatchingConfig::default(),
+        patcher: None,
+    })
+}
+
+/// A batch of 2048 bytes in 512 patches, in full.
+fn capacity() -> Counts {
+    Counts::default()
+        .with(Axis::Bytes, 2048)
+        .with(Axis::Patches, 512)
+        .with(Axis::ByteRows, 256)
+        .with(Axis::HashRows, 4096)
+        .with(Axis::SeenPatches, 512)
+}
+
+/// Two rows of text in patches of words.
+fn batch() -> Batch {
+    let row = |text: &str| {
+        let tokens = blt_wgpu::text::encode(text.as_bytes(), true, true);
+        let ids = &tokens[..tokens.len() - 1];
+        let lengths = Patching::new(PatchingMode::Space).patch_lengths(ids, &[]).unwrap();
+        Row::from_tokens(tokens, lengths)
+    };
+    let line = "It is a truth universally acknowledged, that a byte in want of a patch ";
+    let rows = [row(&line.repeat(2)), row("must be in possession of a good entropy. ")];
+    Batch::new(&small_blt(), &rows).unwrap()
+}
+
+/// The model with fresh weights.
+fn session<E: Engine>(engine: &E) -> Session<'_, E> {
+    let session = Session::new(engine, small_blt());
+    session.model.initialise(engine, 11).unwrap();
+    session
+}
+
+fn recording(name: &str, graph: fn(&ModelConfig) -> blt_wgpu::Result<Graph>) -> Recording {
+    let engine = HostEngine::<f32>::default();
+    let layout = Session::new(&engine, small_blt()).model.layout;
+    compile(graph(&small_blt()).unwrap(), name, &layout, capacity()).unwrap()
+}
+
+fn recordings() -> Vec<Recording> {
+    let engine = HostEngine::<f32>::default();
+    let layout = Session::new(&engine, small_blt()).model.layout;
+    vec![
+        recording("forward", forward_graph),
+        recording("micro", training_graph),
+        update_recording(&layout, &AdamW::default()),
+    ]
+}
+
+fn count(recording: &Recording, kernel: &str) -> usize {
+    recording.dispatches.iter().filter(|dispatch| dispatch.kernel.name == kernel).count()
+}
+
+#[test]
+fn plans_have_their_size() {
+    let recordings = recordings();
+    let measured: Vec<_> = recordings
+        .iter()
+        .map(|it| {
+            let kib = it.transient_bytes().div_ceil(1024);
+            let sizes = (it.dispatches.len(), it.pipeline_count(), it.transients.len(), kib);
+            (it.name.as_str(), sizes)
+        })
+        .collect();
+    let expected =
+        EXPECTED.map(|it| (it.plan, (it.dispatches, it.pipelines, it.slots, it.transient_kib)));
+    assert_eq!(measured, expected);
+    let pipelines: usize = recordings.iter().map(Recording::pipeline_count).sum();
+    assert!(pipelines <= MAX_PIPELINES, "{pipelines} pipelines");
+}
+
+#[test]
+fn tensors_share_buffers() {
+    let mut graph = training_graph(&small_blt()).unwrap();
+    remove_dead_code(&mut graph);
+    fuse_residuals(&mut graph);
+    let outputs = graph.nodes().iter().filter(|node| node.op != Op::Reshape);
+    let outputs = outputs.flat_map(|node| &node.outputs);
+    let computed: Vec<_> =
+        outputs.map(|&id| graph.tensor(id)).filter(|it| it.source == Source::Computed).collect();
+    let apart: usize = computed.iter().map(|it| it.rows.length(&capacity()) * it.cols * 4).sum();
+    let recording = recording("micro", training_graph);
+    assert!(recording.transients.len() * 2 < computed.len(), "{} slots", computed.len());
+    assert!(recording.transient_bytes() * 3 < apart * 2, "of {apart} bytes little is shared");
+}
+
+#[test]
+fn residuals_are_added_where_they_are_made() {
+    let graph = forward_graph(&small_blt()).unwrap();
+    let adds = graph.nodes().iter().filter(|node| node.op.name() == "add").count();
+    assert!(adds >= 12, "two a block and one a cross-attention, not {adds}");
+    let forward = recording("forward", forward_graph);
+    assert_eq!(count(&forward, "add"), 0, "every sum is the epilogue of a matmul");
+
+    let graph = training_graph(&small_blt()).unwrap();
+    let all = graph.nodes().iter().filter(|node| node.op.name() == "add").count();
+    let left = count(&recording("micro", training_graph), "add");
+    assert!(left + adds <= all, "{left} of {all} are left, {adds} of them in the forward pass");
+}
+
+#[test]
+fn what_nobody_reads_does_not_run() {
+    let plain = forward_graph(&small_blt()).unwrap();
+    let mut graph = forward_graph(&small_blt()).unwrap();
+    let x = graph.input("nobody's", Extent::of(Axis::Bytes), 64, Element::F32);
+    let sum = graph.add(x, 1.0, x, 2.0).unwrap();
+    graph.swiglu(sum).unwrap();
+    assert_eq!(graph.nodes().len(), plain.nodes().len() + 2);
+    remove_dead_code(&mut graph);
+    let mut kept = plain.clone();
+    remove_dead_code(&mut kept);
+    assert_eq!(graph.nodes(), kept.nodes());
+    let engine = HostEngine::<f32>::default();
+    let layout = Session::new(&engine, small_blt()).model.layout;
+    let recording = compile(graph, "forward", &layout, capacity()).unwrap();
+    assert!(recording.inputs.iter().all(|input| input.name != "nobody's"), "nothing to upload");
+}
+
+#[test]
+fn cut_marks_limit_the_work_between_them() {
+    let engine = HostEngine::<f32>::default();
+    let layout = Session::new(&engine, small_blt()).model.layout;
+    let large = capacity().with(Axis::Bytes, 65_536).with(Axis::Patches, 16_384);
+    let graph = training_graph(&small_blt()).unwrap();
+    let recording = compile(graph, "micro", &layout, large).unwrap();
+    let cuts = &recording.cuts;
+    assert!(cuts.len() > 5, "{} cuts in {}", cuts.len(), recording.cost(&large).flops);
+    assert!(cuts.windows(2).all(|pair| pair[0] < pair[1]), "{cuts:?}");
+    let mut ends = cuts.clone();
+    ends.push(recording.dispatches.len());
+    for pair in ends.windows(2) {
+        let dispatches = &recording.dispatches[pair[0]..pair[1]];
+        let flops: u64 = dispatches.iter().map(|dispatch| dispatch.cost(&large).flops).sum();
+        assert!(flops <= 10_000_000_000 || dispatches.len() == 1, "{flops} between two cuts");
+    }
+}
+
+/// Nats and all gradients of one micro-batch, to the bit.
+fn train<E: Engine>(session: &Session<'_, E>, batch: &Batch) -> Vec<Vec<f32>> {
+    for spec in &session.model.parameters {
+        let name = blt_wgpu::graph::gradient_name(&spec.name);
+        session.write(&name, &vec![0.0; spec.rows * spec.cols]);
+    }
+    session.train_once(batch);
+    let parameters = session.model.parameters.iter();
+    let mut all: Vec<_> = parameters.map(|spec| session.gradient(&spec.name)).collect();
+    all.push(session.read(TRAIN_NATS));
+    all
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let engine = HostEngine::<f32>::default();
+    let (session, batch) = (session(&engine), batch());
+    let with = |count: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
+        pool.install(|| train(&session, &batch))
+    };
+    let one = with(1);
+    assert!(one.iter().all(|values| values.iter().any(|&value| value != 0.0)));
+    for count in [2, 3, 7] {
+        assert!(with(count) == one, "{count} threads make other bits");
+    }
+}
+
+#[test]
+fn a_larger_plan_and_what_ran_before_change_no_bit_of_the_logits() {
+    let engine = HostEngine::<f32>::default();
+    let (session, batch) = (session(&engine), batch());
+    let graph = || forward_graph(&small_blt()).unwrap();
+    let step = Step::of(batch.counts);
+    let exact = compile(graph(), "exact", &session.model.layout, batch.counts).unwrap();
+    let exact = block_on(engine.compile(&session.model.store, exact)).unwrap();
+    session.run(&exact, &batch, 1.0);
+    let expected = block_on(engine.output(&exact, "logits", &step)).unwrap();
+    let large = compile(graph(), "large", &session.model.layout, capacity()).unwrap();
+    let large = block_on(engine.compile(&session.model.store, large)).unwrap();
+    for weight in [1.0, 2.0] {
+        session.run(&large, &batch, weight);
+        let got = block_on(engine.output(&large, "logits", &step)).unwrap();
+        assert!(got == expected, "other bits");
+    }
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn cuts_change_no_bit_on_the_gpu() {
+    let batch = batch();
+    let run = |every_cut: bool| {
+        let engine = support::gpu_engine("cuts_change_no_bit_on_the_gpu")?;
+        let engine = if every_cut { engine.with_submit_flops(0) } else { engine };
+        let session = session(&engine);
+        let graph = training_graph(&small_blt()).unwrap();
+        let layout = &session.model.layout;
+        let mut recording = compile(graph, "micro", layout, batch.counts).unwrap();
+        recording.cuts = if every_cut { (1..recording.dispatches.len()).collect() } else { vec![] };
+        let count = recording.dispatches.len();
+        let plan = block_on(engine.compile(&session.model.store, recording)).unwrap();
+        assert_eq!(plan.submission_count(), if every_cut { count } else { 1 });
+        session.run(&plan, &batch, 0.01);
+        let parameters = session.model.parameters.iter();
+        let mut all: Vec<_> = parameters.map(|spec| session.gradient(&spec.name)).collect();
+        all.push(session.read(TRAIN_NATS));
+        Some(all)
+    };
+    let Some(whole) = run(false) else { return };
+    assert!(whole.iter().all(|values| values.iter().any(|&value| value != 0.0)));
+    assert!(run(true) == Some(whole), "a cut changes bits");
+}
