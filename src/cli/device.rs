@@ -1,5 +1,6 @@
 //! `--device`: which device a command runs on.
 
+#[cfg(feature = "gpu")]
 use super::failure::Unusable;
 use super::terminal::Terminal;
 use blt_wgpu::Error;

@@ -11,7 +11,6 @@ use crate::blt::config::{BltConfig, ModelConfig};
 use crate::blt::patching::{Patching, PatchingMode, calibrate_threshold};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::eval::bits_per_byte::BitsPerByte;
 use crate::eval::{ScoreOptions, ScoredDocument, Scorer};
 use crate::random::Random;
 use crate::report::RunReport;
@@ -64,6 +63,7 @@ pub struct DemoOutcome<E: Engine> {
     pub record: Record,
     pub entropy: LoadedModel<E>,
     pub blt: LoadedModel<E>,
+    /// Of the BLT with its entropy model, as a model directory says it.
     pub config: BltConfig,
 }
 
@@ -104,13 +104,15 @@ const ENTROPY_TIME: f64 = 0.27;
 const RESERVED_TIME: f64 = 0.08;
 /// Steps that are measured before the step count is fixed.
 const MEASURED_STEPS: u64 = 10;
-/// Evaluations and points of the curve of one training.
+/// Points of the curve of one training, and how many of them pass between two evaluations.
 const POINT_COUNT: u64 = 60;
-const EVALUATION_COUNT: u64 = 6;
-/// Held-out ids that are scored while training.
-const QUICK_IDS: usize = 16_384;
-/// Positions of a window when scoring the entropy model, and the BLT.
-const SCORE_CONTEXT: usize = 512;
+const POINTS_PER_EVALUATION: u64 = 10;
+/// Windows of the held-out text of which one is scored while training.
+const QUICK_EVERY: usize = 8;
+/// Positions of a window when scoring. The entropy model sees no further back than its window in
+/// each layer, so long windows cost it nothing.
+const ENTROPY_CONTEXT: usize = 2048;
+const BLT_CONTEXT: usize = 512;
 /// Positions that are scored in one replay.
 const SCORE_BATCH_BYTES: usize = 8192;
 /// Random streams of the order of the rows.
@@ -253,11 +255,12 @@ impl<'e, E: Engine> Demo<'e, E> {
             self.fix_step_count(training, which).await?;
         }
         let (index, count) = (training.step_index, training.step_count);
-        let due = |times: u64| index == count || index.is_multiple_of((count / times).max(1));
+        let every = (count / POINT_COUNT).max(1);
         let mut point = None;
-        if due(POINT_COUNT) {
+        if index == count || index.is_multiple_of(every) {
             let figures = training.figures((self.clock)()).await?;
-            let held_out_bpb = match due(EVALUATION_COUNT) && index < count {
+            let evaluates = (index / every).is_multiple_of(POINTS_PER_EVALUATION) && index < count;
+            let held_out_bpb = match evaluates {
                 true => Some(self.quick_bpb(training, held_out_lengths).await?),
                 false => None,
             };
@@ -303,32 +306,30 @@ impl<'e, E: Engine> Demo<'e, E> {
         Ok(())
     }
 
-    /// Bits per byte of the beginning of the held-out text.
-    async fn quick_bpb(&self, training: &Training<'e, E>, lengths: &[u32]) -> Result<f64> {
-        let ids = &self.held_out_ids[..self.held_out_ids.len().min(QUICK_IDS)];
-        let lengths = first_lengths(lengths, ids.len());
-        let score = self.bits_per_byte(&training.trainer.model, ids, &lengths).await?;
+    /// Bits per byte of some windows of the held-out text.
+    async fn quick_bpb(&self, training: &Training<'e, E>, patch_lengths: &[u32]) -> Result<f64> {
+        let model = &training.trainer.model;
+        let document = ScoredDocument { ids: &self.held_out_ids, patch_lengths };
+        let mut scorer = scorer(&model.config);
+        let score = scorer.sample(self.engine, model, document, QUICK_EVERY).await?;
         Ok(score.bits_per_byte())
     }
 
-    async fn bits_per_byte(
-        &self,
-        model: &LoadedModel<E>,
-        ids: &[u32],
-        patch_lengths: &[u32],
-    ) -> Result<BitsPerByte> {
-        let document = ScoredDocument { ids, patch_lengths };
-        scorer().bits_per_byte(self.engine, model, document).await
+    /// Bits per byte of the whole held-out text.
+    async fn held_out(&self, model: &LoadedModel<E>, patch_lengths: &[u32]) -> Result<f64> {
+        let document = ScoredDocument { ids: &self.held_out_ids, patch_lengths };
+        let score = scorer(&model.config).bits_per_byte(self.engine, model, document).await?;
+        Ok(score.bits_per_byte())
     }
 
     async fn calibrate(&mut self, training: Training<'e, E>) -> Result<DemoEvent> {
         self.end_phase("entropy model", self.phase_started, "training");
         let before = (self.clock)();
         let entropy = training.trainer.model;
-        let score = self.bits_per_byte(&entropy, &self.held_out_ids, &[]).await?;
-        self.report.result.entropy_bpb = score.bits_per_byte();
-        let train_entropies = scorer().entropies(self.engine, &entropy, &self.train_ids).await?;
-        let entropies = scorer().entropies(self.engine, &entropy, &self.held_out_ids).await?;
+        self.report.result.entropy_bpb = self.held_out(&entropy, &[]).await?;
+        let mut scorer = scorer(&entropy.config);
+        let train_entropies = scorer.entropies(self.engine, &entropy, &self.train_ids).await?;
+        let entropies = scorer.entropies(self.engine, &entropy, &self.held_out_ids).await?;
         let mut patching = Patching::new(PatchingMode::Entropy { threshold: 0.0 });
         patching.include_next_token = false;
         let calibration = calibrate_threshold(&patching, &[&train_entropies], BYTES_PER_PATCH)?;
@@ -371,8 +372,7 @@ impl<'e, E: Engine> Demo<'e, E> {
         self.end_phase("BLT", self.phase_started, "training");
         let before = (self.clock)();
         let blt = training.trainer.model;
-        let score = self.bits_per_byte(&blt, &self.held_out_ids, &cut.patch_lengths).await?;
-        let bpb = score.bits_per_byte();
+        let bpb = self.held_out(&blt, &cut.patch_lengths).await?;
         let bytes_per_patch = self.held_out_ids.len() as f64 / cut.patch_lengths.len() as f64;
         self.report.result.bpb = bpb;
         self.report.result.bytes_per_patch = bytes_per_patch;
@@ -387,7 +387,8 @@ impl<'e, E: Engine> Demo<'e, E> {
         let ModelConfig::Blt(config) = blt.config.clone() else {
             unreachable!("the demo's second model is a BLT")
         };
-        let config = Box::new(config);
+        let mut config = Box::new(config);
+        config.attach_patcher(self.record.shape.entropy_config());
         self.phase = Phase::Done { entropy, blt: Box::new(blt), config };
         Ok(DemoEvent::Trained { bpb, bytes_per_patch })
     }
@@ -399,20 +400,10 @@ impl<'e, E: Engine> Demo<'e, E> {
     }
 }
 
-fn scorer<E: Engine>() -> Scorer<E> {
-    Scorer::new(ScoreOptions { context: SCORE_CONTEXT, batch_bytes: SCORE_BATCH_BYTES })
-}
-
-/// The first lengths of a row that sum to `id_count`; the last is shortened.
-fn first_lengths(lengths: &[u32], id_count: usize) -> Vec<u32> {
-    let mut left = id_count as u32;
-    let mut first = Vec::new();
-    for &length in lengths {
-        if left == 0 {
-            break;
-        }
-        first.push(length.min(left));
-        left -= length.min(left);
-    }
-    first
+fn scorer<E: Engine>(config: &ModelConfig) -> Scorer<E> {
+    let context = match config {
+        ModelConfig::Entropy(_) => ENTROPY_CONTEXT,
+        ModelConfig::Blt(_) => BLT_CONTEXT,
+    };
+    Scorer::new(ScoreOptions { context, batch_bytes: SCORE_BATCH_BYTES })
 }

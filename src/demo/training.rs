@@ -18,7 +18,9 @@ pub(super) struct Training<'e, E: Engine> {
     next: usize,
     batch_row_count: usize,
     random: Random,
-    learning_rate: f32,
+    max_learning_rate: f32,
+    /// Of the last step.
+    learning_rate: f64,
     /// Optimiser steps done.
     pub step_index: u64,
     /// Optimiser steps to do; the warmup does not depend on it.
@@ -52,7 +54,7 @@ impl<'e, E: Engine> Training<'e, E> {
         model: LoadedModel<E>,
         rows: Vec<Row>,
         batch_bytes: usize,
-        learning_rate: f32,
+        max_learning_rate: f32,
         random: Random,
         now: f64,
     ) -> Result<Self> {
@@ -71,7 +73,8 @@ impl<'e, E: Engine> Training<'e, E> {
             next,
             batch_row_count,
             random,
-            learning_rate,
+            max_learning_rate,
+            learning_rate: 0.0,
             step_index: 0,
             step_count: u64::MAX,
             byte_count: 0,
@@ -81,10 +84,11 @@ impl<'e, E: Engine> Training<'e, E> {
 
     /// One optimiser step on the next rows.
     pub async fn step(&mut self) -> Result<()> {
+        self.learning_rate = self.next_learning_rate();
         let rows = self.next_rows();
         let batch = Batch::new(&self.trainer.model.config, &rows)?;
         self.trainer.micro(&batch, (1.0 / batch.target_count) as f32).await?;
-        self.trainer.update(self.learning_rate_now() as f32)?;
+        self.trainer.update(self.learning_rate as f32)?;
         self.byte_count += batch.target_count as u64;
         self.step_index += 1;
         Ok(())
@@ -99,7 +103,7 @@ impl<'e, E: Engine> Training<'e, E> {
         Ok(StepFigures {
             loss_nats: nats / byte_count.max(1) as f64,
             gradient_norm: f64::from(state[train_state::GRAD_NORM]),
-            learning_rate: self.learning_rate_now(),
+            learning_rate: self.learning_rate,
             bytes_per_second: byte_count as f64 / seconds.max(1e-9),
         })
     }
@@ -114,12 +118,14 @@ impl<'e, E: Engine> Training<'e, E> {
         self.rows.len().div_ceil(self.batch_row_count) as u64
     }
 
-    fn learning_rate_now(&self) -> f64 {
-        let step_count = self.step_count.max(WARMUP_STEPS + 1);
+    fn next_learning_rate(&self) -> f64 {
+        // Two more: one for the step that is not given away, one because the cosine jumps to 1 at
+        // its very last index (spec §16.2).
+        let step_count = self.step_count.max(WARMUP_STEPS).saturating_add(2);
         let mut schedule = Schedule::new(ScheduleKind::Cosine, step_count, WARMUP_STEPS);
         schedule.min_ratio = MIN_RATIO;
         // The multiplier of step 0 is zero; the demo has no step to give away.
-        f64::from(self.learning_rate) * schedule.multiplier(self.step_index + 1)
+        f64::from(self.max_learning_rate) * schedule.multiplier(self.step_index + 1)
     }
 
     fn next_rows(&mut self) -> Vec<Row> {

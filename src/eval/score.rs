@@ -88,6 +88,23 @@ impl<E: Engine> Scorer<E> {
         model: &LoadedModel<E>,
         document: ScoredDocument<'_>,
     ) -> Result<BitsPerByte> {
+        self.sample(engine, model, document, 1).await
+    }
+
+    /// Nats of the targets of one window in `every`, for an estimate while training.
+    ///
+    /// # Errors
+    /// As [`Self::bits_per_byte`].
+    ///
+    /// # Panics
+    /// If `every` is 0.
+    pub async fn sample(
+        &mut self,
+        engine: &E,
+        model: &LoadedModel<E>,
+        document: ScoredDocument<'_>,
+        every: usize,
+    ) -> Result<BitsPerByte> {
         let ScoredDocument { ids, patch_lengths } = document;
         if ids.len() < 2 {
             let problem = format!("expected at least 2 ids, got {}", ids.len());
@@ -96,6 +113,7 @@ impl<E: Engine> Scorer<E> {
         let starts = patch_starts(ids.len(), patch_lengths)?;
         let mut sum = BitsPerByte::default();
         let windows = windows(ids.len() - 1, self.options.context);
+        let windows = windows.into_iter().step_by(every).collect();
         for group in grouped(windows, self.options.batch_bytes) {
             let rows: Vec<_> = group.iter().map(|window| row(ids, &starts, *window)).collect();
             let batch = Batch::new(&model.config, &rows)?;

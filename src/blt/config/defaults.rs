@@ -34,6 +34,9 @@ pub const MAX_ROWS_PER_TABLE: usize = (1 << 24) - 1;
 /// The widest hidden size, FFN width or concatenated patch vector.
 pub const MAX_WIDTH: usize = 1 << 20;
 
+/// The widest attention head: a query and its sum stay in one workgroup's memory.
+pub const MAX_HEAD_DIM: usize = 128;
+
 /// The most layers in one of the transformers.
 pub const MAX_LAYER_COUNT: usize = 1 << 12;
 

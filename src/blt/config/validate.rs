@@ -1,7 +1,7 @@
 //! What makes a configuration one that can be built. Every error names the part and the numbers.
 
 use super::defaults::{
-    MAX_HASH_FUNCTION_COUNT, MAX_HASH_GROUP_SIZE, MAX_LAYER_COUNT, MAX_POSITIONS,
+    MAX_HASH_FUNCTION_COUNT, MAX_HASH_GROUP_SIZE, MAX_HEAD_DIM, MAX_LAYER_COUNT, MAX_POSITIONS,
     MAX_ROWS_PER_TABLE, MAX_WIDTH, MIN_HASH_GROUP_SIZE,
 };
 use super::model::{
@@ -136,7 +136,7 @@ fn check_transformer(part: &str, config: &TransformerConfig) -> Result<()> {
     check_size(part, "FFN width", config.intermediate_size, MAX_WIDTH)?;
     check_size(part, "layer count", config.layer_count, MAX_LAYER_COUNT)?;
     check_size(part, "position limit", config.max_positions, MAX_POSITIONS)?;
-    check_size(part, "head width", config.head_dim, MAX_WIDTH)?;
+    check_size(part, "head width", config.head_dim, MAX_HEAD_DIM)?;
     check_heads(part, config.head_count, config.kv_head_count)?;
     if !config.head_dim.is_multiple_of(2) {
         return Err(Error::config(
@@ -165,7 +165,7 @@ fn check_transformer(part: &str, config: &TransformerConfig) -> Result<()> {
 
 fn check_cross(part: &str, config: &CrossAttentionConfig, hidden_size: usize) -> Result<()> {
     check_heads(part, config.head_count, config.kv_head_count)?;
-    check_size(part, "head width", config.head_dim, MAX_WIDTH)?;
+    check_size(part, "head width", config.head_dim, MAX_HEAD_DIM)?;
     let expected = hidden_size / config.head_count;
     if config.head_dim != expected {
         return Err(Error::config(
