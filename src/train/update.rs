@@ -78,8 +78,9 @@ pub fn update_recording(layout: &StoreLayout, adamw: &AdamW) -> Recording {
     };
     push(&mut recording, &optim::update_decision::KERNEL, &params, vec![partial, state]);
     let classes = [WEIGHTS, GRADIENTS, MOMENT1, MOMENT2].map(|class| layout.arenas_of(class));
-    for index in 0..gradients.len() {
-        let [weight, gradient, moment1, moment2] = [0, 1, 2, 3].map(|c: usize| classes[c][index]);
+    let [weights, gradients, moments1, moments2] = &classes;
+    let arenas = weights.iter().zip(gradients).zip(moments1).zip(moments2);
+    for (((&weight, &gradient), &moment1), &moment2) in arenas {
         let params = optim::adamw::Params {
             length: arena(weight).length as u32,
             beta1: adamw.beta1,

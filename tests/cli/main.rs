@@ -1,5 +1,6 @@
 //! The program as scripts see it: arguments in, exit codes, stdout and files out. Everything runs
 //! on the CPU engine.
+#![cfg(feature = "cli")]
 
 mod eval;
 mod generate;

@@ -61,10 +61,10 @@ pub struct RunConfig {
     pub logging: LoggingConfig,
     pub eval: EvalConfig,
     /// `[model]`, without the keys that do nothing; parsed by the model's own configuration.
-    #[serde(skip_serializing_if = "Table::is_empty")]
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
     pub model: Table,
     /// `[entropy_model]`, likewise.
-    #[serde(skip_serializing_if = "Table::is_empty")]
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
     pub entropy_model: Table,
 }
 
