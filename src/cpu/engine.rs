@@ -147,25 +147,7 @@ impl<R: HostNumber> Engine for HostEngine<R> {
     }
 
     fn run(&self, plan: &HostPlan<R>, step: &Step, inputs: &Inputs) -> Result<()> {
-        let recording = &plan.recording;
-        check_counts(recording, &step.counts)?;
-        let mut buffers = lock(&plan.buffers);
-        for (index, input) in recording.inputs.iter().enumerate() {
-            let length = step.length(input.rows) * input.cols;
-            buffers.inputs[index] = match inputs.require(&input.name, length)? {
-                InputValues::F(values) => {
-                    HostBuffer::F(values.iter().map(|&value| R::from_f32(value)).collect())
-                }
-                InputValues::U(values) => HostBuffer::U(values.clone()),
-            };
-        }
-        let mut arenas = lock(&plan.arenas);
-        for dispatch in &recording.dispatches {
-            let mut all = AllBuffers { plan: &mut buffers, arenas: &mut arenas };
-            let function = R::function(dispatch.kernel);
-            all.call(dispatch.kernel, &dispatch.params, step, &dispatch.regions, function);
-        }
-        Ok(())
+        self.replay(plan, step, inputs, |_| {})
     }
 
     async fn output(&self, plan: &HostPlan<R>, name: &str, step: &Step) -> Result<Vec<f32>> {
@@ -179,6 +161,48 @@ impl<R: HostNumber> Engine for HostEngine<R> {
                 to_f32(&lock(&plan.buffers).transients[slot], offset, length)
             }
         })
+    }
+}
+
+impl<R: HostNumber> HostEngine<R> {
+    /// Replays a plan and calls `after` behind every dispatch, by its index: for timing.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub fn replay(
+        &self,
+        plan: &HostPlan<R>,
+        step: &Step,
+        inputs: &Inputs,
+        mut after: impl FnMut(usize),
+    ) -> Result<()> {
+        let recording = &plan.recording;
+        check_counts(recording, &step.counts)?;
+        let mut buffers = lock(&plan.buffers);
+        for (index, input) in recording.inputs.iter().enumerate() {
+            let length = step.length(input.rows) * input.cols;
+            buffers.inputs[index] = match inputs.require(&input.name, length)? {
+                InputValues::F(values) => {
+                    HostBuffer::F(values.iter().map(|&value| R::from_f32(value)).collect())
+                }
+                InputValues::U(values) => HostBuffer::U(values.clone()),
+            };
+        }
+        let mut arenas = lock(&plan.arenas);
+        for (index, dispatch) in recording.dispatches.iter().enumerate() {
+            let mut all = AllBuffers { plan: &mut buffers, arenas: &mut arenas };
+            let function = R::function(dispatch.kernel);
+            all.call(dispatch.kernel, &dispatch.params, step, &dispatch.regions, function);
+            after(index);
+        }
+        Ok(())
+    }
+}
+
+impl<R> HostPlan<R> {
+    /// What the plan runs.
+    pub fn recording(&self) -> &Recording {
+        &self.recording
     }
 }
 

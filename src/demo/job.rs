@@ -118,8 +118,8 @@ const SCORE_BATCH_BYTES: usize = 8192;
 /// Random streams of the order of the rows.
 const ENTROPY_STREAM: u64 = 1;
 const BLT_STREAM: u64 = 2;
-/// Times that the text is read at most: beyond, a small model learns it by heart.
-const MAX_EPOCHS: u64 = 8;
+/// Times that the entropy model reads the text at most.
+const ENTROPY_MAX_EPOCHS: u64 = 8;
 
 impl<'e, E: Engine> Demo<'e, E> {
     /// A demo that has not begun. `clock` gives seconds since any moment.
@@ -298,7 +298,11 @@ impl<'e, E: Engine> Demo<'e, E> {
             Which::Blt => self.started + seconds * (1.0 - RESERVED_TIME),
         };
         let by_time = MEASURED_STEPS + ((end - now).max(0.0) / step_seconds) as u64;
-        training.step_count = by_time.min(MAX_EPOCHS * training.epoch_step_count());
+        let max_epoch_count = match which {
+            Which::Entropy => ENTROPY_MAX_EPOCHS,
+            Which::Blt => self.record.shape.max_epoch_count,
+        };
+        training.step_count = by_time.min(max_epoch_count * training.epoch_step_count());
         match which {
             Which::Entropy => self.record.entropy_step_count = training.step_count,
             Which::Blt => self.record.blt_step_count = training.step_count,

@@ -27,6 +27,8 @@ pub struct Shape {
     pub row_patch_count: usize,
     /// Bytes that one optimiser step reads, about.
     pub batch_bytes: usize,
+    /// Times that the text is read at most: beyond, the hash tables learn it by heart.
+    pub max_epoch_count: u64,
     pub entropy_learning_rate: f32,
     pub blt_learning_rate: f32,
 }
@@ -41,7 +43,7 @@ const MAX_POSITIONS: usize = 4096;
 impl Shape {
     /// All shapes, from the one for a slow CPU to the one for a fast GPU.
     pub fn all() -> Vec<Self> {
-        let shape = |name: &str, local, latent, latent_layers, rows, batch| Self {
+        let shape = |name: &str, local, latent, latent_layers, rows, batch, epochs| Self {
             name: name.to_owned(),
             local_size: local,
             entropy_layer_count: 2,
@@ -54,13 +56,14 @@ impl Shape {
             entropy_row_bytes: 256,
             row_patch_count: 64,
             batch_bytes: batch,
+            max_epoch_count: epochs,
             entropy_learning_rate: 4e-3,
             blt_learning_rate: 3e-3,
         };
         vec![
-            shape("small", 64, 128, 2, 4096, 2048),
-            shape("medium", 96, 192, 3, 8192, 4096),
-            shape("large", 192, 384, 6, 16_384, 8192),
+            shape("small", 64, 128, 2, 4096, 2048, 4),
+            shape("medium", 128, 256, 4, 4096, 4096, 3),
+            shape("large", 192, 384, 6, 4096, 4096, 2),
         ]
     }
 

@@ -260,7 +260,10 @@ fn head_counts_of_cross_attention_are_its_own() {
         .replace("= 32", "= 1280")
         .replace("cross_attn_nheads = 2", "cross_attn_nheads = 10")
         .replace("n_heads_global = 2", "n_heads_global = 10")
-        .replace("coder = 2\n    n_heads_local_decoder = 2", "coder = 12\n    n_heads_local_decoder = 12");
+        .replace(
+            "coder = 2\n    n_heads_local_decoder = 2",
+            "coder = 12\n    n_heads_local_decoder = 12",
+        );
     let config = from_toml(&text).unwrap().config;
     let cross = config.encoder_cross_attention.as_ref().unwrap();
     assert_eq!((cross.head_dim, cross.query_size()), (76, 760));

@@ -10,6 +10,7 @@ use crate::kernels::{
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
 
 /// The `Params` uniform of `dense/matmul.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
@@ -98,33 +99,88 @@ fn cost(params: &[u8], counts: &Counts) -> Cost {
 
 fn cpu(mut call: Call<'_, f32>) {
     let params: Params = call.params();
-    let [m, n, k] = [params.m, params.n, params.k].map(|extent| call.length(extent));
+    let shape = [params.m, params.n, params.k].map(|extent| call.length(extent));
+    let [m, n, k] = shape;
     let (a, b, residual, out) = (call.f(0), call.f(1), call.f(2), call.f_mut(3));
+    if m * n == 0 {
+        return;
+    }
     let a_layout =
         if params.transpose_a == 1 { Layout::transposed(m) } else { Layout::row_major(k) };
     let b_layout =
         if params.transpose_b == 1 { Layout::transposed(k) } else { Layout::row_major(n) };
     for batch in 0..params.batch_count as usize {
-        let out = &mut out[batch * m * n..(batch + 1) * m * n];
-        let mut out_scale = params.accumulate as f32;
-        if params.residual_scale != 0.0 {
-            let residual = &residual[batch * m * n..(batch + 1) * m * n];
-            for (out, residual) in out.iter_mut().zip(residual) {
-                let kept = if params.accumulate == 1 { *out } else { 0.0 };
-                *out = kept + params.residual_scale * residual;
-            }
-            out_scale = 1.0;
-        }
-        gemm(
-            [m, n, k],
-            (out, Layout::row_major(n)),
-            out_scale,
-            (a, a_layout.at(batch * m * k)),
-            (b, b_layout.at(batch * k * n)),
-            Threads::All,
-        );
+        let range = batch * m * n..(batch + 1) * m * n;
+        let residual = (params.residual_scale != 0.0)
+            .then(|| (&residual[range.clone()], params.residual_scale));
+        let a = (a, a_layout.at(batch * m * k));
+        let b = (b, b_layout.at(batch * k * n));
+        product(shape, &mut out[range], params.accumulate == 1, residual, a, b);
     }
 }
+
+/// `out = a b (+ out) (+ scale * residual)` on all cores, cut into pieces that depend on the shape
+/// alone, so that the bits do not depend on the number of threads.
+fn product(
+    [m, n, k]: [usize; 3],
+    out: &mut [f32],
+    accumulate: bool,
+    residual: Option<(&[f32], f32)>,
+    a: (&[f32], Layout),
+    b: (&[f32], Layout),
+) {
+    if k > 2 * DEPTH_PER_PIECE && m * n <= LARGEST_SPLIT {
+        let piece_count = k.div_ceil(DEPTH_PER_PIECE);
+        let mut sums = vec![0.0; piece_count * m * n];
+        sums.par_chunks_mut(m * n).enumerate().for_each(|(index, sum)| {
+            let first = index * DEPTH_PER_PIECE;
+            let depth = DEPTH_PER_PIECE.min(k - first);
+            let a = (a.0, a.1.at(first * a.1.col_stride));
+            let b = (b.0, b.1.at(first * b.1.row_stride));
+            gemm([m, n, depth], (sum, Layout::row_major(n)), 0.0, a, b, Threads::One);
+        });
+        let scale = prepare(out, accumulate, residual);
+        let (first, rest) = sums.split_at(m * n);
+        for (out, sum) in out.iter_mut().zip(first) {
+            *out = if scale == 0.0 { *sum } else { *out + sum };
+        }
+        for sum in rest.chunks(m * n) {
+            out.iter_mut().zip(sum).for_each(|(out, sum)| *out += sum);
+        }
+        return;
+    }
+    let rows = if m > 2 * ROWS_PER_PIECE { ROWS_PER_PIECE } else { m };
+    let threads = if rows == m { Threads::All } else { Threads::One };
+    out.par_chunks_mut(rows * n).enumerate().for_each(|(index, out)| {
+        let first = index * rows;
+        let residual = residual.map(|(values, scale)| (&values[first * n..], scale));
+        let scale = prepare(out, accumulate, residual);
+        let a = (a.0, a.1.at(first * a.1.row_stride));
+        let shape = [out.len() / n, n, k];
+        gemm(shape, (out, Layout::row_major(n)), scale, a, b, threads);
+    });
+}
+
+/// Puts into `out` what the product is added to; returns whether, as the factor of `out`.
+fn prepare(out: &mut [f32], accumulate: bool, residual: Option<(&[f32], f32)>) -> f32 {
+    match residual {
+        None => f32::from(u8::from(accumulate)),
+        Some((values, scale)) => {
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = if accumulate { *out } else { 0.0 } + scale * value;
+            }
+            1.0
+        }
+    }
+}
+
+/// Rows of the result that one thread computes at a time.
+const ROWS_PER_PIECE: usize = 256;
+/// Products that one thread adds up where the result is small and the sums are long: a weight
+/// gradient.
+const DEPTH_PER_PIECE: usize = 512;
+/// Elements of a result that is split along its sums.
+const LARGEST_SPLIT: usize = 1 << 16;
 
 fn oracle(mut call: Call<'_, f64>) {
     let params: Params = call.params();
