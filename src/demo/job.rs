@@ -112,7 +112,7 @@ const QUICK_EVERY: usize = 8;
 /// Positions of a window when scoring. The entropy model sees no further back than its window in
 /// each layer, so long windows cost it nothing.
 const ENTROPY_CONTEXT: usize = 2048;
-const BLT_CONTEXT: usize = 512;
+const BLT_CONTEXT: usize = 1024;
 /// Positions that are scored in one replay.
 const SCORE_BATCH_BYTES: usize = 8192;
 /// Random streams of the order of the rows.

@@ -14,7 +14,7 @@ use crate::random::Random;
 /// Steps that are measured.
 const MEASURED_STEPS: usize = 10;
 /// A shape is chosen only if it can read the text this often.
-const MIN_EPOCHS: f64 = 2.0;
+const MIN_EPOCHS: f64 = 3.5;
 /// Ids of the text that are read for it.
 const MEASURED_IDS: usize = 1 << 16;
 

@@ -41,9 +41,10 @@ const K: usize = 2;
 const MAX_POSITIONS: usize = 4096;
 
 impl Shape {
-    /// All shapes, from the one for a slow CPU to the one for a fast GPU.
+    /// All shapes, small to large. Larger ones learn a megabyte of text by heart: 192 and 384 wide
+    /// over 6 layers ended at 2.26 bits per byte at best, the medium one at 2.22.
     pub fn all() -> Vec<Self> {
-        let shape = |name: &str, local, latent, latent_layers, rows, batch, epochs| Self {
+        let shape = |name: &str, local, latent, latent_layers| Self {
             name: name.to_owned(),
             local_size: local,
             entropy_layer_count: 2,
@@ -51,20 +52,16 @@ impl Shape {
             latent_size: latent,
             latent_layer_count: latent_layers,
             window: 128,
-            hash_group_sizes: vec![3, 4, 5, 6],
-            hash_rows_per_table: rows,
+            hash_group_sizes: vec![3, 4],
+            hash_rows_per_table: 4096,
             entropy_row_bytes: 256,
-            row_patch_count: 64,
-            batch_bytes: batch,
-            max_epoch_count: epochs,
+            row_patch_count: 192,
+            batch_bytes: 2048,
+            max_epoch_count: 4,
             entropy_learning_rate: 4e-3,
             blt_learning_rate: 3e-3,
         };
-        vec![
-            shape("small", 64, 128, 2, 4096, 2048, 4),
-            shape("medium", 128, 256, 4, 4096, 4096, 3),
-            shape("large", 192, 384, 6, 4096, 4096, 2),
-        ]
+        vec![shape("small", 64, 128, 2), shape("medium", 128, 256, 4)]
     }
 
     /// The entropy model of this shape.
