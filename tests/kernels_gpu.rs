@@ -2,8 +2,8 @@
 //! whatever adapter is there.
 //!
 //! Shaders run without checks and with them, with the workgroups of their own size and of a larger
-//! capacity, and with NaN behind every buffer. `BLT_TEST_DEVICE` is part of `backend/name` of the
-//! device, `BLT_TEST_KERNEL` part of the names of the kernels. Without an adapter the tests fail,
+//! capacity, and with NaN behind every buffer. `BLT_TEST_DEVICE`, or `WGPU_ADAPTER_NAME`, is part
+//! of `backend/name` of the device, `WGPU_BACKEND` its backend, `BLT_TEST_KERNEL` part of the names of the kernels. Without an adapter the tests fail,
 //! or, with `BLT_ALLOW_NO_GPU=1`, are skipped and say so in the file `BLT_SKIP_LOG`.
 #![cfg(feature = "gpu")]
 
@@ -334,8 +334,10 @@ static REFUSED: Kernel = twice("refused", &[variant(source!("out[i] = 2u * x[i];
 
 /// An engine on the device for tests, or `None` if there is none and that is allowed.
 fn engine(test: &str, checked: bool) -> Option<GpuEngine> {
-    let device = env::var("BLT_TEST_DEVICE").ok();
-    let options = ContextOptions { device, checked, ..ContextOptions::default() };
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let device = variable("BLT_TEST_DEVICE").or_else(|| variable("WGPU_ADAPTER_NAME"));
+    let backends = variable("WGPU_BACKEND");
+    let options = ContextOptions { backends, device, checked, ..ContextOptions::default() };
     match block_on(Context::new(&options)) {
         Ok(context) => Some(GpuEngine::new(context)),
         Err(error @ Error::NoDevice { .. }) => {

@@ -5,11 +5,7 @@
 struct Params {
     rows: vec2<u32>,
     cols: u32,
-    rows_per_chunk: u32,
     chunk_count: u32,
-    reserved_0: u32,
-    reserved_1: u32,
-    reserved_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -33,8 +29,11 @@ fn main(
     if (chunk >= params.chunk_count || col >= params.cols) {
         return;
     }
-    let first = chunk * params.rows_per_chunk;
-    let end = min(first + params.rows_per_chunk, length_of(params.rows));
+    // Chunks follow from the rows that are there: a larger plan sums in the same order.
+    let rows = length_of(params.rows);
+    let rows_per_chunk = (rows + params.chunk_count - 1u) / params.chunk_count;
+    let first = chunk * rows_per_chunk;
+    let end = min(first + rows_per_chunk, rows);
     var sum = 0.0;
     for (var row = first; row < end; row++) {
         let at = row * params.cols + col;

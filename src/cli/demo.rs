@@ -80,12 +80,24 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     }
     let replay = arguments.replay.as_deref().map(read_record).transpose()?;
     refuse_foreign(&arguments.out)?;
+    // Where nothing can be written it is said now, not when everything is trained.
+    let partial = beside(&arguments.out, "partial");
+    remove(&partial)?;
+    std::fs::create_dir_all(&partial).map_err(|error| Error::io("create", &partial, error))?;
+    std::fs::remove_dir(&partial).map_err(|error| Error::io("remove", &partial, error))?;
     let seed = replay.as_ref().map_or(SEED, |record| record.seed);
     let device = arguments.device.open(terminal)?;
     if let Some(record) = &replay
         && record.device != device.name()
     {
         let text = format!("the record is of {}; other devices give other bits", record.device);
+        terminal.warn(&text);
+    }
+    if let Some(record) = &replay
+        && record.version != env!("CARGO_PKG_VERSION")
+    {
+        let text =
+            format!("the record is of version {}; others may give other bits", record.version);
         terminal.warn(&text);
     }
     terminal.note(&format!("device: {}", device.name()));

@@ -125,12 +125,16 @@ impl<'e, E: Engine> Demo<'e, E> {
     /// A demo that has not begun. `clock` gives seconds since any moment.
     ///
     /// # Errors
-    /// If the text is too short to hold a tenth out.
+    /// If the text is too short to hold a tenth out, or the record is of another text or makes no
+    /// model.
     pub fn new(
         engine: &'e E,
         clock: &'e dyn Fn() -> f64,
         options: DemoOptions<'e>,
     ) -> Result<Self> {
+        if let Some(record) = &options.replay {
+            record.check(options.text.len())?;
+        }
         let train = Part::ALL_BUT_LAST_TENTH.range_in(options.text.len())?;
         let held_out = Part::LAST_TENTH.range_in(options.text.len())?;
         let ids = |range: std::ops::Range<usize>| encode(&options.text[range], true, true);

@@ -1,6 +1,8 @@
 //! The record of a demo: everything that decides its bits on a device.
 
 use super::shape::Shape;
+use crate::blt::config::ModelConfig;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// What `--replay` needs to run a demo again with the same bits on the same device.
@@ -17,4 +19,30 @@ pub struct Record {
     pub shape: Shape,
     pub entropy_step_count: u64,
     pub blt_step_count: u64,
+}
+
+impl Record {
+    /// That a record from outside describes a demo of this text.
+    ///
+    /// # Errors
+    /// Another text, no steps, or a shape that makes no model.
+    pub fn check(&self, text_bytes: usize) -> Result<()> {
+        let wrong = |problem: String| Err(Error::input("record", problem));
+        if self.text_bytes != text_bytes as u64 {
+            return wrong(format!("it is of {} bytes of text, got {text_bytes}", self.text_bytes));
+        }
+        if self.entropy_step_count == 0 || self.blt_step_count == 0 {
+            return wrong("expected at least one step of each model, got none".into());
+        }
+        let Shape { entropy_row_bytes, row_patch_count, batch_bytes, .. } = self.shape;
+        if entropy_row_bytes < 2 || row_patch_count < 3 || batch_bytes == 0 {
+            return wrong("a row holds 2 bytes or 3 patches at least, and a batch 1 byte".into());
+        }
+        let rates = [self.shape.entropy_learning_rate, self.shape.blt_learning_rate];
+        if !rates.iter().all(|rate| rate.is_finite() && *rate > 0.0) {
+            return wrong(format!("expected learning rates above 0, got {rates:?}"));
+        }
+        ModelConfig::Entropy(self.shape.entropy_config()).validate()?;
+        ModelConfig::Blt(self.shape.blt_config()).validate()
+    }
 }

@@ -264,11 +264,8 @@ impl Lower<'_> {
 
     fn rms_norm_gain_grad(&mut self, node: &Node) -> Result<()> {
         let (inputs, [out, partial]) = (&node.inputs, [node.outputs[0], node.outputs[1]]);
-        let rows = self.rows(inputs[0]);
-        let (cols, capacity) = (self.cols(out), rows.length(&self.recording.capacity));
-        let rows_per_chunk = capacity.div_ceil(GAIN_CHUNK_COUNT).max(1) as u32;
-        let chunk_count = GAIN_CHUNK_COUNT as u32;
-        let params = norm::rms_norm_gain_grad::Params::new(rows, cols, rows_per_chunk, chunk_count);
+        let (rows, cols) = (self.rows(inputs[0]), self.cols(out));
+        let params = norm::rms_norm_gain_grad::Params::new(rows, cols, GAIN_CHUNK_COUNT as u32);
         let tensors = [inputs[0], inputs[1], inputs[2], partial];
         self.dispatch(&norm::rms_norm_gain_grad::KERNEL, &params, &tensors)?;
         let params = reduce::sum_rows::Params::new(Extent::fixed(GAIN_CHUNK_COUNT), cols, true);

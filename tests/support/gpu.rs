@@ -5,11 +5,14 @@ use blt_wgpu::gpu::{Context, ContextOptions, GpuEngine};
 use std::env;
 use std::io::Write;
 
-/// An engine on the device whose `backend/name` contains `BLT_TEST_DEVICE`, or on the first one.
+/// An engine on the device whose `backend/name` contains `BLT_TEST_DEVICE` or
+/// `WGPU_ADAPTER_NAME`, of the backends in `WGPU_BACKEND`, or on the first one.
 /// `None`, and a line in the file `BLT_SKIP_LOG`, if there is none and `BLT_ALLOW_NO_GPU=1`.
 pub fn gpu_engine(test: &str) -> Option<GpuEngine> {
-    let device = env::var("BLT_TEST_DEVICE").ok();
-    let options = ContextOptions { device, ..ContextOptions::default() };
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let device = variable("BLT_TEST_DEVICE").or_else(|| variable("WGPU_ADAPTER_NAME"));
+    let backends = variable("WGPU_BACKEND");
+    let options = ContextOptions { backends, device, ..ContextOptions::default() };
     match pollster::block_on(Context::new(&options)) {
         Ok(context) => Some(GpuEngine::new(context)),
         Err(error @ Error::NoDevice { .. }) => {

@@ -1,0 +1,88 @@
+//! The demo on a few kilobytes: it learns, replays to the bit, and leaves models that belong together.
+
+use blt_wgpu::cpu::HostEngine;
+use blt_wgpu::demo::{Demo, DemoEvent, DemoOptions, DemoOutcome, Record, SHAKESPEARE, Shape};
+use pollster::block_on;
+
+const TEXT_BYTES: usize = 40_000;
+
+fn record() -> Record {
+    let mut shape = Shape::all().remove(0);
+    shape.local_size = 32;
+    shape.latent_size = 64;
+    shape.hash_rows_per_table = 512;
+    Record {
+        version: "0.1.0".into(),
+        device: "cpu".into(),
+        seed: 7,
+        text_bytes: TEXT_BYTES as u64,
+        shape,
+        entropy_step_count: 40,
+        blt_step_count: 30,
+    }
+}
+
+fn run(record: Record) -> (DemoOutcome<HostEngine<f32>>, Vec<DemoEvent>) {
+    let engine = HostEngine::default();
+    let seconds = std::cell::Cell::new(0.0);
+    let clock = move || {
+        seconds.set(seconds.get() + 1e-3);
+        seconds.get()
+    };
+    let options = DemoOptions {
+        text: &SHAKESPEARE[..TEXT_BYTES],
+        text_name: "a little Shakespeare",
+        seconds: 1.0,
+        seed: record.seed,
+        replay: Some(record),
+    };
+    let mut demo = Demo::new(&engine, &clock, options).unwrap();
+    let mut events = Vec::new();
+    while !demo.is_done() {
+        events.push(block_on(demo.step()).unwrap());
+    }
+    (demo.finish(), events)
+}
+
+fn weights(outcome: &DemoOutcome<HostEngine<f32>>) -> Vec<Vec<f32>> {
+    let engine = HostEngine::default();
+    let mut weights = Vec::new();
+    for model in [&outcome.entropy, &outcome.blt] {
+        for parameter in &model.parameters {
+            weights.push(block_on(model.read(&engine, &parameter.name)).unwrap());
+        }
+    }
+    weights
+}
+
+#[test]
+fn a_demo_learns_and_replays_to_the_bit() {
+    let (first, events) = run(record());
+    let result = &first.report.result;
+    assert!(result.entropy_bpb < 5.5, "the entropy model learns: {result:?}");
+    assert!(result.bpb < 6.0, "the BLT learns: {result:?}");
+    assert!((3.0..7.0).contains(&result.bytes_per_patch), "calibrated to 4.5: {result:?}");
+    let steps = events.iter().filter(|event| matches!(event, DemoEvent::Stepped { .. })).count();
+    assert_eq!(steps, 70);
+    assert_eq!(first.record, record());
+    assert!(first.config.patcher.is_some(), "the model directory carries its entropy model");
+    assert!(first.report.strip.is_some() && first.report.baselines.len() == 2);
+    let (second, _) = run(record());
+    assert_eq!(weights(&first), weights(&second));
+}
+
+#[test]
+fn a_record_from_outside_is_checked() {
+    let refused = |change: fn(&mut Record)| {
+        let mut record = record();
+        change(&mut record);
+        record.check(TEXT_BYTES).unwrap_err().to_string()
+    };
+    assert!(record().check(TEXT_BYTES).is_ok());
+    assert!(refused(|record| record.text_bytes = 5).contains("5 bytes of text"));
+    assert!(refused(|record| record.blt_step_count = 0).contains("at least one step"));
+    refused(|record| record.shape.local_size = 0);
+    refused(|record| record.shape.local_size = 50);
+    refused(|record| record.shape.row_patch_count = 1);
+    refused(|record| record.shape.blt_learning_rate = f32::NAN);
+}
