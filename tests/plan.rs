@@ -263,6 +263,24 @@ fn a_larger_plan_and_what_ran_before_change_no_bit_of_the_logits() {
     }
 }
 
+#[test]
+fn a_larger_plan_changes_no_bit_of_the_gradients() {
+    let batch = batch();
+    let run = |capacity: Counts| {
+        let engine = HostEngine::<f32>::default();
+        let session = session(&engine);
+        let graph = training_graph(&small_blt()).unwrap();
+        let recording = compile(graph, "micro", &session.model.layout, capacity).unwrap();
+        let plan = block_on(engine.compile(&session.model.store, recording)).unwrap();
+        session.run(&plan, &batch, 0.01);
+        let parameters = session.model.parameters.iter();
+        parameters.map(|spec| session.gradient(&spec.name)).collect::<Vec<_>>()
+    };
+    let exact = run(batch.counts);
+    assert!(exact.iter().any(|values| values.iter().any(|&value| value != 0.0)));
+    assert!(run(capacity()) == exact, "other bits");
+}
+
 #[cfg(feature = "gpu")]
 #[test]
 fn cuts_change_no_bit_on_the_gpu() {
