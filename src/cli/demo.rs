@@ -3,7 +3,7 @@
 use super::device::DeviceArgument;
 use super::interrupt;
 use super::progress::{Figures, Watch};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, visible};
 use anyhow::Context;
 use blt_wgpu::Error;
 use blt_wgpu::blt::config::ModelConfig;
@@ -215,7 +215,7 @@ fn keep(
     })
 }
 
-/// A text of the model, shown while it is written.
+/// A text of the model, shown when it is written.
 fn sample(
     device: &Device,
     loaded: &LoadedDirectory<Device>,
@@ -237,7 +237,7 @@ fn sample(
     }
     text.push_str(&characters.finish());
     let seconds = begin.elapsed().as_secs_f64();
-    terminal.note(&format!("\n{text}\n"));
+    terminal.note(&format!("\n{}\n", visible(&text)));
     let ids = generator.generated().to_vec();
     let mut patch_lengths = Vec::new();
     if let Some(mut patcher) = Patcher::of(device, loaded)? {

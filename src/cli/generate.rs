@@ -98,7 +98,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     while generator.generated().len() < arguments.n && !interrupt::is_requested() {
         let Some(id) = pollster::block_on(generator.step())? else { break };
         if !arguments.json {
-            terminal.print(&characters.push_id(id))?;
+            terminal.print_text(&characters.push_id(id))?;
         }
     }
     let decode_seconds = begin.elapsed().as_secs_f64();
@@ -110,7 +110,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         let prefill_ms = prefill.as_secs_f64() * 1e3;
         terminal.print_json(&Output { text, ids, bytes_per_s, prefill_ms })?;
     } else {
-        terminal.print(&format!("{}\n", characters.finish()))?;
+        terminal.print_text(&format!("{}\n", characters.finish()))?;
         let end = if generator.has_ended() { ", the end of the text" } else { "" };
         terminal.note(&format!("{} ids{end}, {bytes_per_s:.1} bytes/s", ids.len()));
     }

@@ -52,6 +52,14 @@ impl Terminal {
         }
     }
 
+    /// Text that a model wrote: a terminal is shown its control characters, never sent them.
+    ///
+    /// # Errors
+    /// As [`Self::print`].
+    pub fn print_text(&self, text: &str) -> anyhow::Result<()> {
+        if io::stdout().is_terminal() { self.print(&visible(text)) } else { self.print(text) }
+    }
+
     /// One result as one line of JSON.
     ///
     /// # Errors
@@ -77,5 +85,30 @@ impl Terminal {
             true => self.note(&format!("{style}{label}:\x1b[0m {text}")),
             false => self.note(&format!("{label}: {text}")),
         }
+    }
+}
+
+/// The text with control pictures (U+2400 and on) in the place of control characters; line breaks
+/// and tabs stay.
+pub fn visible(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '\n' | '\t' => character,
+            '\x7f' => '\u{2421}',
+            '\0'..='\x1f' => char::from_u32(0x2400 + character as u32).unwrap_or('\u{fffd}'),
+            '\u{80}'..='\u{9f}' => '\u{fffd}',
+            _ => character,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown() {
+        assert_eq!(visible("a\nb\tc é 日"), "a\nb\tc é 日");
+        assert_eq!(visible("\x1b[2J\x07\x7f\u{9b}x"), "␛[2J␇␡\u{fffd}x");
     }
 }
