@@ -139,14 +139,16 @@ fn product(
             let b = (b.0, b.1.at(first * b.1.row_stride));
             gemm([m, n, depth], (sum, Layout::row_major(n)), 0.0, a, b, Threads::One);
         });
-        let scale = prepare(out, accumulate, residual);
-        let (first, rest) = sums.split_at(m * n);
-        for (out, sum) in out.iter_mut().zip(first) {
-            *out = if scale == 0.0 { *sum } else { *out + sum };
-        }
-        for sum in rest.chunks(m * n) {
-            out.iter_mut().zip(sum).for_each(|(out, sum)| *out += sum);
-        }
+        out.par_chunks_mut(CHUNK).enumerate().for_each(|(index, out)| {
+            let place = index * CHUNK..index * CHUNK + out.len();
+            let residual = residual.map(|(values, scale)| (&values[place.clone()], scale));
+            if prepare(out, accumulate, residual) == 0.0 {
+                out.fill(0.0);
+            }
+            for sum in sums.chunks_exact(m * n) {
+                out.iter_mut().zip(&sum[place.clone()]).for_each(|(out, sum)| *out += sum);
+            }
+        });
         return;
     }
     let rows = if m > 2 * ROWS_PER_PIECE { ROWS_PER_PIECE } else { m };
@@ -181,6 +183,8 @@ const ROWS_PER_PIECE: usize = 256;
 const DEPTH_PER_PIECE: usize = 512;
 /// Elements of a result that is split along its sums.
 const LARGEST_SPLIT: usize = 1 << 16;
+/// Elements of such a result whose pieces one thread adds up at a time.
+const CHUNK: usize = 2048;
 
 fn oracle(mut call: Call<'_, f64>) {
     let params: Params = call.params();
@@ -229,4 +233,34 @@ fn cases() -> Vec<Case> {
         }
     }
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small integers, so that every order of adding them gives the same bits.
+    fn whole(seed: usize, length: usize) -> Vec<f32> {
+        (0..length).map(|index| ((index * 7 + seed) % 11) as f32 - 5.0).collect()
+    }
+
+    #[test]
+    fn long_sums_split_over_threads_are_complete() {
+        let [m, n, k] = [30, 80, 2 * DEPTH_PER_PIECE + 76];
+        assert!(m * n > CHUNK && !(m * n).is_multiple_of(CHUNK), "more than one chunk");
+        let (a, b, residual) = (whole(1, m * k), whole(2, k * n), whole(3, m * n));
+        for (accumulate, scale) in [(false, 0.0), (true, 0.0), (false, 2.0), (true, 2.0)] {
+            let before = whole(4, m * n);
+            let mut out = before.clone();
+            let a = (&a[..], Layout::transposed(m));
+            let b = (&b[..], Layout::row_major(n));
+            let added = (scale != 0.0).then_some((&residual[..], scale));
+            product([m, n, k], &mut out, accumulate, added, a, b);
+            for (at, out) in out.iter().enumerate() {
+                let terms = (0..k).map(|i| a.0[i * m + at / n] * b.0[i * n + at % n]);
+                let kept = if accumulate { before[at] } else { 0.0 };
+                assert_eq!(*out, terms.sum::<f32>() + scale * residual[at] + kept, "at {at}");
+            }
+        }
+    }
 }
