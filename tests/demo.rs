@@ -1,4 +1,5 @@
-//! The demo on a few kilobytes: it learns, replays to the bit, and leaves models that belong together.
+//! The demo on a few kilobytes: it learns, replays to the bit, and leaves models that belong
+//! together.
 
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::demo::{Demo, DemoEvent, DemoOptions, DemoOutcome, Record, SHAKESPEARE, Shape};

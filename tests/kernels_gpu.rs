@@ -3,8 +3,9 @@
 //!
 //! Shaders run without checks and with them, with the workgroups of their own size and of a larger
 //! capacity, and with NaN behind every buffer. `BLT_TEST_DEVICE`, or `WGPU_ADAPTER_NAME`, is part
-//! of `backend/name` of the device, `WGPU_BACKEND` its backend, `BLT_TEST_KERNEL` part of the names of the kernels. Without an adapter the tests fail,
-//! or, with `BLT_ALLOW_NO_GPU=1`, are skipped and say so in the file `BLT_SKIP_LOG`.
+//! of `backend/name` of the device, `WGPU_BACKEND` its backend, `BLT_TEST_KERNEL` part of the names
+//! of the kernels. Without an adapter the tests fail, or, with `BLT_ALLOW_NO_GPU=1`, are skipped
+//! and say so in the file `BLT_SKIP_LOG`.
 #![cfg(feature = "gpu")]
 
 use blt_wgpu::cpu::HostEngine;

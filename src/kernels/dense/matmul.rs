@@ -204,7 +204,17 @@ fn oracle(mut call: Call<'_, f64>) {
 }
 
 fn cases() -> Vec<Case> {
-    let shapes = [[1, 1, 1], [5, 7, 3], [64, 64, 64], [67, 130, 33], [128, 65, 17], [200, 3, 130]];
+    // The last two are cut into pieces on the CPU: by rows, and along the sums.
+    let shapes = [
+        [1, 1, 1],
+        [5, 7, 3],
+        [64, 64, 64],
+        [67, 130, 33],
+        [128, 65, 17],
+        [200, 3, 130],
+        [700, 41, 30],
+        [24, 37, 1500],
+    ];
     let mut cases = Vec::new();
     for (index, [m, n, k]) in shapes.into_iter().enumerate() {
         for transposes in 0..4 {
