@@ -23,6 +23,8 @@ const EXCERPT_START: usize = 1;
 pub(super) fn begin<E: Engine>(engine: &E, options: &DemoOptions<'_>) -> RunReport {
     let name = engine.name();
     let backend = name.split('/').next().unwrap_or_default().to_owned();
+    let thread_count = rayon::current_num_threads();
+    let name = if name == "cpu" { format!("{thread_count} CPU threads") } else { name };
     let held_out = options.text.len() as u64 / 10;
     RunReport {
         title: "A Byte Latent Transformer, from scratch".into(),
@@ -34,7 +36,7 @@ pub(super) fn begin<E: Engine>(engine: &E, options: &DemoOptions<'_>) -> RunRepo
         device: Device {
             name,
             backend,
-            thread_count: Some(rayon::current_num_threads() as u32),
+            thread_count: Some(thread_count as u32),
             ..Device::default()
         },
         corpus: Corpus {
