@@ -18,8 +18,8 @@ use blt_wgpu::graph::{
 use blt_wgpu::kernels::dense::matmul;
 use blt_wgpu::kernels::norm::rms_norm;
 use blt_wgpu::kernels::{
-    Axis, Binding, Case, Cost, Counts, Element, Extent, Kernel, Needs, REGISTRY, Step, Variant,
-    no_constants, values,
+    Axis, Binding, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, REGISTRY, Step,
+    Variant, no_constants, values,
 };
 use pollster::block_on;
 use std::env;
@@ -229,6 +229,7 @@ fn recording() -> Recording {
     let dispatch = |kernel, params: &[u8], regions| Dispatch {
         kernel,
         variant: 0,
+        halves: Halves::NONE,
         params: params.to_vec(),
         regions,
         label: "test".into(),

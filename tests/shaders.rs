@@ -3,7 +3,7 @@
 //!
 //! A shader is a kernel, a variant and one set of injected constants that its cases produce.
 
-use blt_wgpu::kernels::{Access, Element, Kernel, Needs, REGISTRY, Step, Variant};
+use blt_wgpu::kernels::{Access, Element, Halves, Kernel, Needs, REGISTRY, Step};
 use blt_wgpu::shader::{Target, assemble};
 use naga::valid::{Capabilities, ModuleInfo, ShaderStages, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, Scalar, ShaderStage, StorageAccess, TypeInner};
@@ -17,25 +17,30 @@ const MAX_WORKGROUP_INVOCATIONS: u32 = 256;
 /// The first binding that is a storage buffer; 0 and 1 are the uniforms.
 const FIRST_STORAGE_BINDING: u32 = 2;
 
-/// A kernel's variant under one set of constants.
+/// A kernel's variant under one set of constants and types of its bindings.
 #[derive(Clone, Copy)]
 struct Shader {
     kernel: &'static Kernel,
     variant: usize,
+    halves: Halves,
 }
 
 impl Shader {
-    fn variant(&self) -> &'static Variant {
-        &self.kernel.variants[self.variant]
+    fn is_base(&self) -> bool {
+        self.variant == 0 && self.halves == Halves::NONE
     }
 
-    fn is_base(&self) -> bool {
-        self.variant == 0
+    fn needs(&self) -> Needs {
+        self.kernel.needs(self.variant, self.halves)
+    }
+
+    fn text(&self, params: &[u8]) -> String {
+        assemble(self.kernel, self.variant, params, self.halves, Target::Native)
     }
 
     /// The capabilities that the variant says it needs, and no more.
     fn capabilities(&self) -> Capabilities {
-        let Needs { subgroups, f16, cooperative_matrix, .. } = self.variant().needs;
+        let Needs { subgroups, f16, cooperative_matrix, .. } = self.needs();
         let mut capabilities = Capabilities::empty();
         capabilities.set(Capabilities::SUBGROUP, subgroups);
         capabilities.set(Capabilities::SHADER_FLOAT16, f16);
@@ -55,7 +60,11 @@ fn shaders() -> BTreeMap<String, (Shader, Vec<u8>)> {
                 for (constant, value) in (kernel.constants)(&case.params) {
                     write!(name, ".{constant}_{value}").unwrap();
                 }
-                let shader = Shader { kernel, variant: index };
+                let halves = (0..kernel.bindings.len()).filter(|&i| case.halves.contains(i));
+                for binding in halves.map(|index| kernel.bindings[index].name) {
+                    write!(name, ".{binding}_f16").unwrap();
+                }
+                let shader = Shader { kernel, variant: index, halves: case.halves };
                 all.entry(name).or_insert_with(|| (shader, case.params.clone()));
             }
         }
@@ -85,7 +94,7 @@ fn check_all(check: impl Fn(Shader, &[u8], &str) -> Result<(), String>) {
     let shaders = shaders();
     let mut problems = Vec::new();
     for (name, (shader, params)) in &shaders {
-        let text = assemble(shader.kernel, shader.variant, params, Target::Native);
+        let text = shader.text(params);
         if let Err(problem) = check(*shader, params, &text) {
             problems.push(format!("{name}: {problem}"));
         }
@@ -103,7 +112,7 @@ fn every_shader_is_valid_within_what_it_says_it_needs() {
 #[test]
 fn bindings_equal_the_rust_side() {
     check_all(|shader, _, text| {
-        check_bindings(shader.kernel, &parse(shader, text)?.module)?;
+        check_bindings(shader, &parse(shader, text)?.module)?;
         check_shape_comments(text)
     });
 }
@@ -139,7 +148,7 @@ fn every_shader_translates_to_msl() {
 #[test]
 fn every_shader_without_matrices_translates_to_hlsl() {
     check_all(|shader, _, text| {
-        if shader.variant().needs.cooperative_matrix {
+        if shader.needs().cooperative_matrix {
             return Ok(());
         }
         let Parsed { module, info } = parse(shader, text)?;
@@ -179,7 +188,8 @@ fn browser_wgsl_needs_no_directive_and_is_written_on_demand() {
         if !shader.is_base() {
             continue;
         }
-        let text = assemble(shader.kernel, shader.variant, &params, Target::Browser);
+        let Shader { kernel, variant, halves } = shader;
+        let text = assemble(kernel, variant, &params, halves, Target::Browser);
         let asks = text.lines().any(|line| {
             line.starts_with("enable ") || line.starts_with("requires ") || line.starts_with('#')
         });
@@ -193,7 +203,8 @@ fn browser_wgsl_needs_no_directive_and_is_written_on_demand() {
 }
 
 /// Names, numbers, access and element types of all bindings, and sizes of the uniforms.
-fn check_bindings(kernel: &Kernel, module: &Module) -> Result<(), String> {
+fn check_bindings(shader: Shader, module: &Module) -> Result<(), String> {
+    let Shader { kernel, halves, .. } = shader;
     let mut found = 0;
     for (_, variable) in module.global_variables.iter() {
         let Some(binding) = &variable.binding else { continue };
@@ -221,7 +232,8 @@ fn check_bindings(kernel: &Kernel, module: &Module) -> Result<(), String> {
                 let allowed = access.contains(StorageAccess::STORE);
                 expect(&format!("write access to {name}"), writes, allowed)?;
                 let element = element(module, variable.ty);
-                expect(&format!("element of {name}"), Some(expected.element), element)?;
+                let expected = Some(kernel.element(index, halves));
+                expect(&format!("element of {name}"), expected, element)?;
             }
             (space, number) => return Err(format!("{name}: binding {number} in {space:?}")),
         }
@@ -246,6 +258,7 @@ fn element(module: &Module, ty: naga::Handle<naga::Type>) -> Option<Element> {
     };
     match scalar {
         Scalar::F32 => Some(Element::F32),
+        Scalar::F16 => Some(Element::F16),
         Scalar::U32 => Some(Element::U32),
         _ => None,
     }
@@ -264,7 +277,7 @@ fn check_workgroup(shader: Shader, module: &Module) -> Result<(), String> {
     };
     expect("entry point", "main", entry.name.as_str())?;
     expect("stage", ShaderStage::Compute, entry.stage)?;
-    let needs = shader.variant().needs;
+    let needs = shader.needs();
     let invocations: u32 = entry.workgroup_size.iter().product();
     let most = MAX_WORKGROUP_INVOCATIONS.max(needs.workgroup_invocations);
     if invocations > most {
@@ -295,14 +308,14 @@ fn expect<T: PartialEq + std::fmt::Debug>(what: &str, rust: T, wgsl: T) -> Resul
 #[test]
 fn a_shader_that_differs_is_refused() {
     let kernel = blt_wgpu::kernels::find("rms_norm").expect("a kernel of this name");
-    let shader = Shader { kernel, variant: 0 };
+    let shader = Shader { kernel, variant: 0, halves: Halves::NONE };
     let params = (kernel.cases)()[0].params.clone();
-    let text = assemble(kernel, 0, &params, Target::Native);
+    let text = shader.text(&params);
     let refused = |from: &str, to: &str, words: &str| {
         let changed = text.replacen(from, to, 1);
         assert_ne!(text, changed, "`{from}` is not in the shader");
         let checked = parse(shader, &changed).and_then(|parsed| {
-            check_bindings(kernel, &parsed.module)?;
+            check_bindings(shader, &parsed.module)?;
             check_workgroup(shader, &parsed.module)?;
             check_shape_comments(&changed)
         });
@@ -313,7 +326,7 @@ fn a_shader_that_differs_is_refused() {
     refused("@binding(3)", "@binding(9)", "no binding 9");
     refused("    eps: f32,", "    eps: f32,\n    more: vec4<f32>,", "size of the params");
     refused("fn main", "fn first", "entry point");
-    refused("gain: array<f32>", "gain: array<i32>", "");
+    refused("inverse_rms: array<f32>", "inverse_rms: array<i32>", "");
     refused("// [", "// rows [", "no shape");
     refused("@compute", "var<workgroup> m: array<u32, 5000>;\n@compute", "bytes of workgroup");
     refused("// out", "enable f16;\n// out", "f16");

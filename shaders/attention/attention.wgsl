@@ -22,10 +22,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> q: array<f32>;                  // [queries, query_stride]
-@group(0) @binding(3) var<storage, read> kv: array<f32>;                 // [keys, kv_stride]
+@group(0) @binding(2) var<storage, read> q: array<q_type>;               // [queries, query_stride]
+@group(0) @binding(3) var<storage, read> kv: array<kv_type>;             // [keys, kv_stride]
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;          // [entries, 2]
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;          // [queries, cols]
+@group(0) @binding(5) var<storage, read_write> out: array<out_type>;     // [queries, cols]
 @group(0) @binding(6) var<storage, read_write> log_sum_exp: array<f32>;  // [queries, heads]
 
 const WIDTH: u32 = 64u;
@@ -47,29 +47,29 @@ var<workgroup> row_sum: array<f32, ROWS>;
 var<workgroup> correction: array<f32, ROWS>;
 
 fn load_q(at: u32, col: u32) -> vec4<f32> {
-    var value = vec4<f32>(q[at + col], 0.0, 0.0, 0.0);
+    var value = vec4<f32>(f32(q[at + col]), 0.0, 0.0, 0.0);
     if (col + 1u < HEAD_DIM) {
-        value.y = q[at + col + 1u];
+        value.y = f32(q[at + col + 1u]);
     }
     if (col + 2u < HEAD_DIM) {
-        value.z = q[at + col + 2u];
+        value.z = f32(q[at + col + 2u]);
     }
     if (col + 3u < HEAD_DIM) {
-        value.w = q[at + col + 3u];
+        value.w = f32(q[at + col + 3u]);
     }
     return value;
 }
 
 fn load_kv(at: u32, col: u32) -> vec4<f32> {
-    var value = vec4<f32>(kv[at + col], 0.0, 0.0, 0.0);
+    var value = vec4<f32>(f32(kv[at + col]), 0.0, 0.0, 0.0);
     if (col + 1u < HEAD_DIM) {
-        value.y = kv[at + col + 1u];
+        value.y = f32(kv[at + col + 1u]);
     }
     if (col + 2u < HEAD_DIM) {
-        value.z = kv[at + col + 2u];
+        value.z = f32(kv[at + col + 2u]);
     }
     if (col + 3u < HEAD_DIM) {
-        value.w = kv[at + col + 3u];
+        value.w = f32(kv[at + col + 3u]);
     }
     return value;
 }
@@ -140,15 +140,15 @@ fn store(row: u32, count: u32, head: u32, vec: u32, value: vec4<f32>) {
     }
     let at = (row * params.head_count + head) * HEAD_DIM;
     let col = vec * 4u;
-    out[at + col] = value.x;
+    out[at + col] = out_type(value.x);
     if (col + 1u < HEAD_DIM) {
-        out[at + col + 1u] = value.y;
+        out[at + col + 1u] = out_type(value.y);
     }
     if (col + 2u < HEAD_DIM) {
-        out[at + col + 2u] = value.z;
+        out[at + col + 2u] = out_type(value.z);
     }
     if (col + 3u < HEAD_DIM) {
-        out[at + col + 3u] = value.w;
+        out[at + col + 3u] = out_type(value.w);
     }
 }
 

@@ -8,8 +8,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> out: array<f32>;          // [queries, heads, head_dim]
-@group(0) @binding(3) var<storage, read> dout: array<f32>;         // [queries, heads, head_dim]
+@group(0) @binding(2) var<storage, read> out: array<out_type>;     // [queries, heads, head_dim]
+@group(0) @binding(3) var<storage, read> dout: array<dout_type>;   // [queries, heads, head_dim]
 @group(0) @binding(4) var<storage, read_write> delta: array<f32>;  // [queries, heads]
 
 const LANES: u32 = 8u;
@@ -29,7 +29,7 @@ fn main(
     if (head < head_total) {
         let base = head * params.head_dim;
         for (var i = lane % LANES; i < params.head_dim; i += LANES) {
-            sum += out[base + i] * dout[base + i];
+            sum += f32(out[base + i]) * f32(dout[base + i]);
         }
     }
     partial[lane] = sum;

@@ -23,13 +23,13 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> q: array<f32>;            // [queries, query_stride]
-@group(0) @binding(3) var<storage, read> kv: array<f32>;           // [keys, kv_stride]
-@group(0) @binding(4) var<storage, read> query_range: array<u32>;  // [keys / key_factor, 2]
-@group(0) @binding(5) var<storage, read> dout: array<f32>;         // [queries, heads, head_dim]
-@group(0) @binding(6) var<storage, read> log_sum_exp: array<f32>;  // [queries, heads]
-@group(0) @binding(7) var<storage, read> delta: array<f32>;        // [queries, heads]
-@group(0) @binding(8) var<storage, read_write> dkv: array<f32>;    // [keys, kv_stride]
+@group(0) @binding(2) var<storage, read> q: array<q_type>;            // [queries, query_stride]
+@group(0) @binding(3) var<storage, read> kv: array<kv_type>;          // [keys, kv_stride]
+@group(0) @binding(4) var<storage, read> query_range: array<u32>;     // [keys / key_factor, 2]
+@group(0) @binding(5) var<storage, read> dout: array<dout_type>;      // [queries, heads, head_dim]
+@group(0) @binding(6) var<storage, read> log_sum_exp: array<f32>;     // [queries, heads]
+@group(0) @binding(7) var<storage, read> delta: array<f32>;           // [queries, heads]
+@group(0) @binding(8) var<storage, read_write> dkv: array<dkv_type>;  // [keys, kv_stride]
 
 const WIDTH: u32 = 64u;
 const COL_GROUPS: u32 = WIDTH / ROW_GROUPS;
@@ -51,43 +51,43 @@ var<workgroup> row_range: array<vec2<u32>, ROWS>;             // queries that se
 var<workgroup> tile_range: vec2<u32>;                         // their union
 
 fn load_q(at: u32, col: u32) -> vec4<f32> {
-    var value = vec4<f32>(q[at + col], 0.0, 0.0, 0.0);
+    var value = vec4<f32>(f32(q[at + col]), 0.0, 0.0, 0.0);
     if (col + 1u < HEAD_DIM) {
-        value.y = q[at + col + 1u];
+        value.y = f32(q[at + col + 1u]);
     }
     if (col + 2u < HEAD_DIM) {
-        value.z = q[at + col + 2u];
+        value.z = f32(q[at + col + 2u]);
     }
     if (col + 3u < HEAD_DIM) {
-        value.w = q[at + col + 3u];
+        value.w = f32(q[at + col + 3u]);
     }
     return value;
 }
 
 fn load_dout(at: u32, col: u32) -> vec4<f32> {
-    var value = vec4<f32>(dout[at + col], 0.0, 0.0, 0.0);
+    var value = vec4<f32>(f32(dout[at + col]), 0.0, 0.0, 0.0);
     if (col + 1u < HEAD_DIM) {
-        value.y = dout[at + col + 1u];
+        value.y = f32(dout[at + col + 1u]);
     }
     if (col + 2u < HEAD_DIM) {
-        value.z = dout[at + col + 2u];
+        value.z = f32(dout[at + col + 2u]);
     }
     if (col + 3u < HEAD_DIM) {
-        value.w = dout[at + col + 3u];
+        value.w = f32(dout[at + col + 3u]);
     }
     return value;
 }
 
 fn load_kv(at: u32, col: u32) -> vec4<f32> {
-    var value = vec4<f32>(kv[at + col], 0.0, 0.0, 0.0);
+    var value = vec4<f32>(f32(kv[at + col]), 0.0, 0.0, 0.0);
     if (col + 1u < HEAD_DIM) {
-        value.y = kv[at + col + 1u];
+        value.y = f32(kv[at + col + 1u]);
     }
     if (col + 2u < HEAD_DIM) {
-        value.z = kv[at + col + 2u];
+        value.z = f32(kv[at + col + 2u]);
     }
     if (col + 3u < HEAD_DIM) {
-        value.w = kv[at + col + 3u];
+        value.w = f32(kv[at + col + 3u]);
     }
     return value;
 }
@@ -150,15 +150,15 @@ fn store(at: u32, vec: u32, value: vec4<f32>) {
         return;
     }
     let col = vec * 4u;
-    dkv[at + col] = value.x;
+    dkv[at + col] = dkv_type(value.x);
     if (col + 1u < HEAD_DIM) {
-        dkv[at + col + 1u] = value.y;
+        dkv[at + col + 1u] = dkv_type(value.y);
     }
     if (col + 2u < HEAD_DIM) {
-        dkv[at + col + 2u] = value.z;
+        dkv[at + col + 2u] = dkv_type(value.z);
     }
     if (col + 3u < HEAD_DIM) {
-        dkv[at + col + 3u] = value.w;
+        dkv[at + col + 3u] = dkv_type(value.w);
     }
 }
 

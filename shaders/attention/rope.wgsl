@@ -1,6 +1,8 @@
-// Rotates pairs of columns of each head by the angle of the row's position, one pair an invocation;
-// columns from rotated_cols on are copied. sign 1 is the forward pass, -1 its gradient.
+// Rotates pairs of columns of each head by the angle of the row's position, one pair an invocation,
+// two where all rows are whole vectors of four; columns from rotated_cols on are copied. sign 1 is
+// the forward pass, -1 its gradient.
 #import shared/step
+#import shared/wide
 
 struct Params {
     rows: vec2<u32>,
@@ -13,10 +15,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> x: array<f32>;          // [rows, cols]
-@group(0) @binding(3) var<storage, read> position: array<u32>;   // [rows]
-@group(0) @binding(4) var<storage, read> table: array<f32>;      // [positions, head_dim / 2, 2]
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;  // [rows, cols]
+@group(0) @binding(2) var<storage, read> x: array<x_type>;            // [rows, cols]
+@group(0) @binding(3) var<storage, read> position: array<u32>;        // [rows]
+@group(0) @binding(4) var<storage, read> table: array<number>;        // [positions, head_dim]
+@group(0) @binding(5) var<storage, read_write> out: array<out_type>;  // [rows, cols]
 
 const WIDTH: u32 = 64u;
 
@@ -26,26 +28,45 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let pair = (group.x + group.y * groups.x) * WIDTH + lane;
-    let pairs_a_row = (params.cols + 1u) / 2u;
-    let row = pair / pairs_a_row;
+    let index = (group.x + group.y * groups.x) * WIDTH + lane;
+#ifdef WIDE
+    let vectors_a_row = params.cols / 4u;
+    let row = index / vectors_a_row;
     if (row >= length_of(params.rows)) {
         return;
     }
-    let col = pair % pairs_a_row * 2u;
+    let col = index % vectors_a_row * 4u;
+    var value = vec4<f32>(x[index]);
+    if (col < params.rotated_cols) {
+        let angles = table[(position[row] * params.head_dim + col % params.head_dim) / 4u];
+        let cosine = angles.xz;
+        let sine = params.sign * angles.yw;
+        let left = value.xz * cosine - value.yw * sine;
+        let right = value.xz * sine + value.yw * cosine;
+        value = vec4<f32>(left.x, right.x, left.y, right.y);
+    }
+    out[index] = out_type(value);
+#else
+    let pairs_a_row = (params.cols + 1u) / 2u;
+    let row = index / pairs_a_row;
+    if (row >= length_of(params.rows)) {
+        return;
+    }
+    let col = index % pairs_a_row * 2u;
     let at = row * params.cols + col;
     if (col < params.rotated_cols) {
         let angle = position[row] * params.head_dim + col % params.head_dim;
         let cosine = table[angle];
         let sine = params.sign * table[angle + 1u];
-        let left = x[at];
-        let right = x[at + 1u];
-        out[at] = left * cosine - right * sine;
-        out[at + 1u] = left * sine + right * cosine;
+        let left = f32(x[at]);
+        let right = f32(x[at + 1u]);
+        out[at] = out_type(left * cosine - right * sine);
+        out[at + 1u] = out_type(left * sine + right * cosine);
         return;
     }
-    out[at] = x[at];
+    out[at] = out_type(x[at]);
     if (col + 1u < params.cols) {
-        out[at + 1u] = x[at + 1u];
+        out[at + 1u] = out_type(x[at + 1u]);
     }
+#endif
 }

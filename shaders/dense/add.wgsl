@@ -1,5 +1,6 @@
 // out = alpha * a + beta * b, a grid that strides over the elements.
 #import shared/step
+#import shared/wide
 
 struct Params {
     rows: vec2<u32>,
@@ -12,9 +13,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> a: array<f32>;          // [rows, cols]
-@group(0) @binding(3) var<storage, read> b: array<f32>;          // [rows, cols]
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;  // [rows, cols]
+@group(0) @binding(2) var<storage, read> a: array<number>;          // [rows, cols]
+@group(0) @binding(3) var<storage, read> b: array<number>;          // [rows, cols]
+@group(0) @binding(4) var<storage, read_write> out: array<number>;  // [rows, cols]
 
 const WIDTH: u32 = 256u;
 
@@ -23,7 +24,7 @@ fn main(
     @builtin(global_invocation_id) id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let count = length_of(params.rows) * params.cols;
+    let count = length_of(params.rows) * params.cols / LANES;
     for (var at = id.x; at < count; at += groups.x * WIDTH) {
         out[at] = params.alpha * a[at] + params.beta * b[at];
     }

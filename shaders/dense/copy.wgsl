@@ -1,5 +1,6 @@
-// out = x, a grid that strides over the elements.
+// out = x, a grid that strides over the elements; a cast where the types differ.
 #import shared/step
+#import shared/wide
 
 struct Params {
     rows: vec2<u32>,
@@ -8,8 +9,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> x: array<f32>;          // [rows, cols]
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;  // [rows, cols]
+@group(0) @binding(2) var<storage, read> x: array<x_type>;            // [rows, cols]
+@group(0) @binding(3) var<storage, read_write> out: array<out_type>;  // [rows, cols]
 
 const WIDTH: u32 = 256u;
 
@@ -18,8 +19,8 @@ fn main(
     @builtin(global_invocation_id) id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let count = length_of(params.rows) * params.cols;
+    let count = length_of(params.rows) * params.cols / LANES;
     for (var at = id.x; at < count; at += groups.x * WIDTH) {
-        out[at] = x[at];
+        out[at] = out_type(x[at]);
     }
 }

@@ -1,5 +1,6 @@
 // One value in every element, a grid that strides over them.
 #import shared/step
+#import shared/wide
 
 struct Params {
     rows: vec2<u32>,
@@ -8,7 +9,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;  // [rows, cols]
+@group(0) @binding(2) var<storage, read_write> out: array<number>;  // [rows, cols]
 
 const WIDTH: u32 = 256u;
 
@@ -17,8 +18,8 @@ fn main(
     @builtin(global_invocation_id) id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let count = length_of(params.rows) * params.cols;
+    let count = length_of(params.rows) * params.cols / LANES;
     for (var at = id.x; at < count; at += groups.x * WIDTH) {
-        out[at] = params.value;
+        out[at] = number(params.value);
     }
 }

@@ -16,10 +16,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> a: array<f32>;          // [batch, m, k]
-@group(0) @binding(3) var<storage, read> b: array<f32>;          // [batch, k, n]
-@group(0) @binding(4) var<storage, read> residual: array<f32>;   // [batch, m, n]
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;  // [batch, m, n]
+@group(0) @binding(2) var<storage, read> a: array<a_type>;            // [batch, m, k]
+@group(0) @binding(3) var<storage, read> b: array<b_type>;            // [batch, k, n]
+@group(0) @binding(4) var<storage, read> residual: array<f32>;        // [batch, m, n]
+@group(0) @binding(5) var<storage, read_write> out: array<out_type>;  // [batch, m, n]
 
 const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
@@ -32,9 +32,9 @@ fn a_at(row: u32, depth: u32, base: u32, m: u32, k: u32) -> f32 {
         return 0.0;
     }
 #ifdef TRANSPOSE_A
-    return a[base + depth * m + row];
+    return f32(a[base + depth * m + row]);
 #else
-    return a[base + row * k + depth];
+    return f32(a[base + row * k + depth]);
 #endif
 }
 
@@ -43,9 +43,9 @@ fn b_at(depth: u32, col: u32, base: u32, k: u32, n: u32) -> f32 {
         return 0.0;
     }
 #ifdef TRANSPOSE_B
-    return b[base + col * k + depth];
+    return f32(b[base + col * k + depth]);
 #else
-    return b[base + depth * n + col];
+    return f32(b[base + depth * n + col]);
 #endif
 }
 
@@ -59,9 +59,9 @@ fn store(row: u32, col: u32, base: u32, m: u32, n: u32, value: f32) {
         sum += params.residual_scale * residual[at];
     }
     if (params.accumulate != 0u) {
-        sum += out[at];
+        sum += f32(out[at]);
     }
-    out[at] = sum;
+    out[at] = out_type(sum);
 }
 
 fn store_row(row: u32, col: u32, base: u32, m: u32, n: u32, values: vec4<f32>) {

@@ -1,5 +1,6 @@
 // out[row] = x[index[row]], one row a workgroup.
 #import shared/step
+#import shared/wide
 
 struct Params {
     rows: vec2<u32>,
@@ -8,9 +9,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> x: array<f32>;          // [x_rows, cols]
-@group(0) @binding(3) var<storage, read> index: array<u32>;      // [rows]
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;  // [rows, cols]
+@group(0) @binding(2) var<storage, read> x: array<number>;          // [x_rows, cols]
+@group(0) @binding(3) var<storage, read> index: array<u32>;         // [rows]
+@group(0) @binding(4) var<storage, read_write> out: array<number>;  // [rows, cols]
 
 const WIDTH: u32 = 64u;
 
@@ -24,9 +25,10 @@ fn main(
     if (row >= length_of(params.rows)) {
         return;
     }
-    let from_0 = index[row] * params.cols;
-    let to_0 = row * params.cols;
-    for (var col = lane; col < params.cols; col += WIDTH) {
+    let cols = params.cols / LANES;
+    let from_0 = index[row] * cols;
+    let to_0 = row * cols;
+    for (var col = lane; col < cols; col += WIDTH) {
         out[to_0 + col] = x[from_0 + col];
     }
 }

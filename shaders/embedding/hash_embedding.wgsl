@@ -3,6 +3,7 @@
 // sum starts from out, so calls over later shards go on with the same bits as one call would.
 // One byte a workgroup.
 #import shared/step
+#import shared/wide
 
 struct Params {
     bytes: vec2<u32>,
@@ -15,13 +16,13 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> hash_ids: array<u32>;   // [bytes, tables]
-@group(0) @binding(3) var<storage, read> shard_0: array<f32>;    // [rows_per_shard, cols]
-@group(0) @binding(4) var<storage, read> shard_1: array<f32>;    // [rows_per_shard, cols]
-@group(0) @binding(5) var<storage, read> shard_2: array<f32>;    // [rows_per_shard, cols]
-@group(0) @binding(6) var<storage, read> shard_3: array<f32>;    // [rows_per_shard, cols]
-@group(0) @binding(7) var<storage, read> shard_4: array<f32>;    // [rows_per_shard, cols]
-@group(0) @binding(8) var<storage, read_write> out: array<f32>;  // [bytes, cols]
+@group(0) @binding(2) var<storage, read> hash_ids: array<u32>;      // [bytes, tables]
+@group(0) @binding(3) var<storage, read> shard_0: array<number>;    // [rows_per_shard, cols]
+@group(0) @binding(4) var<storage, read> shard_1: array<number>;    // [rows_per_shard, cols]
+@group(0) @binding(5) var<storage, read> shard_2: array<number>;    // [rows_per_shard, cols]
+@group(0) @binding(6) var<storage, read> shard_3: array<number>;    // [rows_per_shard, cols]
+@group(0) @binding(7) var<storage, read> shard_4: array<number>;    // [rows_per_shard, cols]
+@group(0) @binding(8) var<storage, read_write> out: array<number>;  // [bytes, cols]
 
 const WIDTH: u32 = 64u;
 
@@ -29,9 +30,9 @@ var<workgroup> shards: array<u32, WIDTH>;  // shard of the row of each table, fr
 var<workgroup> bases: array<u32, WIDTH>;   // where that row begins in its shard
 
 // An element of a row of a table, zero if its shard is not bound.
-fn table_at(shard: u32, place: u32) -> f32 {
+fn table_at(shard: u32, place: u32) -> number {
     if (shard >= params.shard_count) {
-        return 0.0;
+        return number();
     }
     switch (shard) {
         case 0u: { return shard_0[place]; }
@@ -52,6 +53,7 @@ fn main(
     if (byte >= length_of(params.bytes)) {
         return;
     }
+    let cols = params.cols / LANES;
     for (var table_0 = 0u; table_0 < params.table_count; table_0 += WIDTH) {
         let table = table_0 + lane;
         if (table < params.table_count) {
@@ -59,16 +61,16 @@ fn main(
             let row = table * params.rows_per_table + id;
             // A shard before the first one wraps around and is far too large.
             shards[lane] = row / params.rows_per_shard - params.first_shard;
-            bases[lane] = row % params.rows_per_shard * params.cols;
+            bases[lane] = row % params.rows_per_shard * cols;
         }
         workgroupBarrier();  // the rows of these tables are known
         let count = min(params.table_count - table_0, WIDTH);
-        for (var col = lane; col < params.cols; col += WIDTH) {
-            var sum = out[byte * params.cols + col];
+        for (var col = lane; col < cols; col += WIDTH) {
+            var sum = out[byte * cols + col];
             for (var i = 0u; i < count; i++) {
                 sum += table_at(shards[i], bases[i] + col);
             }
-            out[byte * params.cols + col] = sum;
+            out[byte * cols + col] = sum;
         }
         workgroupBarrier();  // nobody reads them any more before the next tables take their place
     }

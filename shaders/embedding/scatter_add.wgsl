@@ -1,6 +1,8 @@
 // table[row - first_row] += sum of dout[entry] over the entries of a touched row, in their order.
-// Rows of other shards are left to other calls. One workgroup takes 256 columns of one touched row.
+// Rows of other shards are left to other calls. One workgroup takes 128 lanes of columns
+// of one touched row.
 #import shared/step
+#import shared/wide
 
 struct Params {
     touched: vec2<u32>,
@@ -13,16 +15,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> rows: array<u32>;         // [touched], each once
-@group(0) @binding(3) var<storage, read> ranges: array<u32>;       // [touched, 2]
-@group(0) @binding(4) var<storage, read> entries: array<u32>;      // [entries], row numbers of dout
-@group(0) @binding(5) var<storage, read> dout: array<f32>;         // [_, cols]
-@group(0) @binding(6) var<storage, read_write> table: array<f32>;  // [row_count, cols]
+@group(0) @binding(2) var<storage, read> rows: array<u32>;            // [touched], each once
+@group(0) @binding(3) var<storage, read> ranges: array<u32>;          // [touched, 2]
+@group(0) @binding(4) var<storage, read> entries: array<u32>;         // [entries], rows of dout
+@group(0) @binding(5) var<storage, read> dout: array<number>;         // [_, cols]
+@group(0) @binding(6) var<storage, read_write> table: array<number>;  // [row_count, cols]
 
-const WIDTH: u32 = 256u;
+const WIDTH: u32 = 128u;
 
-fn dout_at(entry: u32, col: u32) -> f32 {
-    return dout[entries[entry] * params.cols + col];
+fn dout_at(entry: u32, col: u32) -> number {
+    return dout[entries[entry] * (params.cols / LANES) + col];
 }
 
 @compute @workgroup_size(WIDTH)
@@ -31,11 +33,12 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let block_count = (params.cols + WIDTH - 1u) / WIDTH;
+    let cols = params.cols / LANES;
+    let block_count = (cols + WIDTH - 1u) / WIDTH;
     let index = group.x + group.y * groups.x;
     let touched = index / block_count;
     let col = index % block_count * WIDTH + lane;
-    if (touched >= length_of(params.touched) || col >= params.cols) {
+    if (touched >= length_of(params.touched) || col >= cols) {
         return;
     }
     // A row before the first one wraps around and is far too large.
@@ -45,7 +48,7 @@ fn main(
     }
     var entry = ranges[2u * touched];
     let end = ranges[2u * touched + 1u];
-    var sum = 0.0;
+    var sum = number();
     // Four loads are on their way at once; the order of the sum stays that of the entries.
     for (; entry + 4u <= end; entry += 4u) {
         let first = dout_at(entry, col);
@@ -57,5 +60,5 @@ fn main(
     for (; entry < end; entry++) {
         sum += dout_at(entry, col);
     }
-    table[row * params.cols + col] += sum;
+    table[row * cols + col] += sum;
 }

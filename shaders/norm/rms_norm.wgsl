@@ -1,6 +1,7 @@
 // out = x / sqrt(mean(x^2) + eps) * gain, one row a workgroup; the inverse root is kept for the
 // backward pass.
 #import shared/step
+#import shared/wide
 
 struct Params {
     rows: vec2<u32>,
@@ -9,9 +10,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> x: array<f32>;                  // [rows, cols]
-@group(0) @binding(3) var<storage, read> gain: array<f32>;               // [cols]
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;          // [rows, cols]
+@group(0) @binding(2) var<storage, read> x: array<number>;               // [rows, cols]
+@group(0) @binding(3) var<storage, read> gain: array<number>;            // [cols]
+@group(0) @binding(4) var<storage, read_write> out: array<out_type>;     // [rows, cols]
 @group(0) @binding(5) var<storage, read_write> inverse_rms: array<f32>;  // [rows]
 
 const WIDTH: u32 = 64u;
@@ -28,13 +29,14 @@ fn main(
     if (row >= length_of(params.rows)) {
         return;
     }
-    let base = row * params.cols;
-    var sum = 0.0;
-    for (var col = lane; col < params.cols; col += WIDTH) {
+    let cols = params.cols / LANES;
+    let base = row * cols;
+    var sum = number();
+    for (var col = lane; col < cols; col += WIDTH) {
         let value = x[base + col];
         sum += value * value;
     }
-    partial[lane] = sum;
+    partial[lane] = total(sum);
     for (var half = WIDTH / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();  // the upper half is complete before the lower half adds it
         if (lane < half) {
@@ -46,7 +48,7 @@ fn main(
     if (lane == 0u) {
         inverse_rms[row] = inverse;
     }
-    for (var col = lane; col < params.cols; col += WIDTH) {
-        out[base + col] = x[base + col] * inverse * gain[col];
+    for (var col = lane; col < cols; col += WIDTH) {
+        out[base + col] = out_type(x[base + col] * inverse * gain[col]);
     }
 }

@@ -1,6 +1,7 @@
 // dx = inverse_rms * (gain * dout - xh * mean(gain * dout * xh)) (+ dx) with xh = x * inverse_rms,
 // one row a workgroup.
 #import shared/step
+#import shared/wide
 
 struct Params {
     rows: vec2<u32>,
@@ -9,11 +10,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> dout: array<f32>;         // [rows, cols]
-@group(0) @binding(3) var<storage, read> x: array<f32>;            // [rows, cols]
-@group(0) @binding(4) var<storage, read> gain: array<f32>;         // [cols]
+@group(0) @binding(2) var<storage, read> dout: array<dout_type>;   // [rows, cols]
+@group(0) @binding(3) var<storage, read> x: array<number>;         // [rows, cols]
+@group(0) @binding(4) var<storage, read> gain: array<number>;      // [cols]
 @group(0) @binding(5) var<storage, read> inverse_rms: array<f32>;  // [rows]
-@group(0) @binding(6) var<storage, read_write> dx: array<f32>;     // [rows, cols]
+@group(0) @binding(6) var<storage, read_write> dx: array<number>;  // [rows, cols]
 
 const WIDTH: u32 = 64u;
 
@@ -29,12 +30,13 @@ fn main(
     if (row >= length_of(params.rows)) {
         return;
     }
-    let base = row * params.cols;
-    var sum = 0.0;
-    for (var col = lane; col < params.cols; col += WIDTH) {
-        sum += gain[col] * dout[base + col] * x[base + col];
+    let cols = params.cols / LANES;
+    let base = row * cols;
+    var sum = number();
+    for (var col = lane; col < cols; col += WIDTH) {
+        sum += gain[col] * number(dout[base + col]) * x[base + col];
     }
-    partial[lane] = sum;
+    partial[lane] = total(sum);
     for (var half = WIDTH / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();  // the upper half is complete before the lower half adds it
         if (lane < half) {
@@ -44,9 +46,9 @@ fn main(
     workgroupBarrier();  // partial[0] is the sum of the row
     let inverse = inverse_rms[row];
     let slope = partial[0] * inverse * inverse / f32(params.cols);
-    for (var col = lane; col < params.cols; col += WIDTH) {
+    for (var col = lane; col < cols; col += WIDTH) {
         let at = base + col;
-        var value = inverse * (gain[col] * dout[at] - x[at] * slope);
+        var value = inverse * (gain[col] * number(dout[at]) - x[at] * slope);
         if (params.accumulate != 0u) {
             value += dx[at];
         }

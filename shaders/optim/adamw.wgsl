@@ -1,6 +1,7 @@
 // AdamW with decoupled weight decay, a grid that strides over the elements. A skipped update leaves
 // weights and moments alone; the gradient is cleared either way.
 #import shared/step
+#import shared/wide
 #import shared/train_state
 
 struct Params {
@@ -15,11 +16,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> train_state: array<f32>;     // [16]
-@group(0) @binding(3) var<storage, read_write> weight: array<f32>;    // [length]
-@group(0) @binding(4) var<storage, read_write> gradient: array<f32>;  // [length]
-@group(0) @binding(5) var<storage, read_write> moment1: array<f32>;   // [length]
-@group(0) @binding(6) var<storage, read_write> moment2: array<f32>;   // [length]
+@group(0) @binding(2) var<storage, read> train_state: array<f32>;        // [16]
+@group(0) @binding(3) var<storage, read_write> weight: array<number>;    // [length]
+@group(0) @binding(4) var<storage, read_write> gradient: array<number>;  // [length]
+@group(0) @binding(5) var<storage, read_write> moment1: array<number>;   // [length]
+@group(0) @binding(6) var<storage, read_write> moment2: array<number>;   // [length]
 
 const WIDTH: u32 = 256u;
 
@@ -28,9 +29,10 @@ fn main(
     @builtin(global_invocation_id) id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
+    let length = params.length / LANES;
     if (train_state[SKIP] != 0.0) {
-        for (var at = id.x; at < params.length; at += groups.x * WIDTH) {
-            gradient[at] = 0.0;
+        for (var at = id.x; at < length; at += groups.x * WIDTH) {
+            gradient[at] = number();
         }
         return;
     }
@@ -40,7 +42,7 @@ fn main(
     // The bias corrections are the same for all elements.
     let corrected_rate = rate / (1.0 - train_state[BETA1_POWER]);
     let root_factor = 1.0 / sqrt(1.0 - train_state[BETA2_POWER]);
-    for (var at = id.x; at < params.length; at += groups.x * WIDTH) {
+    for (var at = id.x; at < length; at += groups.x * WIDTH) {
         let g = gradient[at] * scale;
         let m = params.beta1 * moment1[at] + (1.0 - params.beta1) * g;
         let v = params.beta2 * moment2[at] + (1.0 - params.beta2) * g * g;
@@ -48,6 +50,6 @@ fn main(
         moment2[at] = v;
         let root = sqrt(v) * root_factor + params.eps;
         weight[at] = weight[at] * kept - corrected_rate * m / root;
-        gradient[at] = 0.0;
+        gradient[at] = number();
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::engine::{Engine, InputValues, Inputs};
 use crate::error::{Error, Result};
-use crate::graph::{ArenaId, BufferId, Recording, Region, StoreLayout};
-use crate::kernels::{Access, Call, Counts, HostBuffer, Kernel, Slot, Step};
+use crate::graph::{ArenaId, BufferId, Dispatch, Recording, StoreLayout};
+use crate::kernels::{Access, Call, Counts, Element, HostBuffer, Kernel, Slot, Step};
+use half::f16;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -193,8 +194,8 @@ impl<R: HostNumber> HostEngine<R> {
         let mut arenas = lock(&plan.arenas);
         for (index, dispatch) in recording.dispatches.iter().enumerate() {
             let mut all = AllBuffers { plan: &mut buffers, arenas: &mut arenas };
-            let function = R::function(dispatch.kernel);
-            all.call(dispatch.kernel, &dispatch.params, step, &dispatch.regions, function);
+            all.call(dispatch, step);
+            all.round_halves(dispatch);
             after(index);
         }
         Ok(())
@@ -234,14 +235,9 @@ struct AllBuffers<'a, R> {
 impl<R: HostNumber> AllBuffers<'_, R> {
     /// Calls a kernel with the written buffers taken out of their places, so that they can be
     /// borrowed mutably beside the read ones.
-    fn call(
-        &mut self,
-        kernel: &Kernel,
-        params: &[u8],
-        step: &Step,
-        regions: &[Region],
-        function: fn(Call<'_, R>),
-    ) {
+    fn call(&mut self, dispatch: &Dispatch, step: &Step) {
+        let Dispatch { kernel, params, regions, .. } = dispatch;
+        let function = R::function(kernel);
         let bindings = kernel.bindings.iter().zip(regions);
         let written = bindings.filter(|(binding, _)| binding.access != Access::Read);
         let mut taken: Vec<_> = written
@@ -270,6 +266,22 @@ impl<R: HostNumber> AllBuffers<'_, R> {
         function(Call::new(params, step, kernel.bindings, slots));
         for (id, buffer) in taken {
             *self.buffer(id) = buffer;
+        }
+    }
+
+    /// Rounds what a dispatch wrote as f16, so that it means what it means on a GPU.
+    fn round_halves(&mut self, dispatch: &Dispatch) {
+        for (index, region) in dispatch.regions.iter().enumerate() {
+            let written = dispatch.kernel.bindings[index].access != Access::Read;
+            if !written || dispatch.kernel.element(index, dispatch.halves) != Element::F16 {
+                continue;
+            }
+            let HostBuffer::F(values) = self.buffer(region.buffer) else {
+                unreachable!("only numbers come as halves")
+            };
+            for value in &mut values[region.offset..region.offset + region.length] {
+                *value = R::from_f32(f16::from_f32(value.to_f32()).to_f32());
+            }
         }
     }
 

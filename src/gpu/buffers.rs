@@ -6,6 +6,7 @@
 
 use super::context::Context;
 use crate::error::Result;
+use crate::kernels::Element;
 
 /// Unused bytes at the end of every storage buffer.
 pub(super) const TAIL_BYTES: u64 = 256;
@@ -13,27 +14,33 @@ pub(super) const TAIL_BYTES: u64 = 256;
 /// Bytes of a vector of four elements; bindings are as large as a multiple of it.
 const VECTOR_BYTES: u64 = 16;
 
-/// Bytes of one element.
-const ELEMENT_BYTES: u64 = 4;
-
 /// Most bytes that are handed to the queue before it is told to send them.
 const WRITE_CHUNK_BYTES: usize = 32 << 20;
 
 /// Size of the buffer that holds so many elements.
-pub(super) fn size_bytes(element_count: usize) -> u64 {
-    (element_count as u64 * ELEMENT_BYTES).next_multiple_of(VECTOR_BYTES) + TAIL_BYTES
+pub(super) fn size_bytes(element: Element, count: usize) -> u64 {
+    bytes(element, count).next_multiple_of(VECTOR_BYTES) + TAIL_BYTES
 }
 
 /// Size of a binding that shows so many elements; at least one vector.
-pub(super) fn binding_bytes(element_count: usize) -> u64 {
-    (element_count.max(1) as u64 * ELEMENT_BYTES).next_multiple_of(VECTOR_BYTES)
+pub(super) fn binding_bytes(element: Element, count: usize) -> u64 {
+    bytes(element, count.max(1)).next_multiple_of(VECTOR_BYTES)
+}
+
+fn bytes(element: Element, count: usize) -> u64 {
+    (count * element.bytes()) as u64
 }
 
 /// A zero-filled buffer of so many elements. To be called in an error scope.
-pub(super) fn create(context: &Context, label: &str, element_count: usize) -> wgpu::Buffer {
+pub(super) fn create(
+    context: &Context,
+    label: &str,
+    element: Element,
+    count: usize,
+) -> wgpu::Buffer {
     context.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
-        size: size_bytes(element_count),
+        size: size_bytes(element, count),
         usage: wgpu::BufferUsages::STORAGE
             | wgpu::BufferUsages::COPY_SRC
             | wgpu::BufferUsages::COPY_DST,
@@ -51,21 +58,29 @@ pub(super) fn create_uniform(context: &Context, label: &str, size_bytes: u64) ->
     })
 }
 
-/// `element_count` elements of a buffer from `offset`, as a binding.
-pub(super) fn bind(
-    buffer: &wgpu::Buffer,
-    offset: usize,
-    element_count: usize,
-) -> wgpu::BindingResource<'_> {
-    wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-        buffer,
-        offset: offset as u64 * ELEMENT_BYTES,
-        size: wgpu::BufferSize::new(binding_bytes(element_count)),
-    })
+/// Consecutive elements of a buffer.
+#[derive(Clone, Copy)]
+pub(super) struct Span<'a> {
+    pub buffer: &'a wgpu::Buffer,
+    pub element: Element,
+    /// First element.
+    pub offset: usize,
+    pub count: usize,
 }
 
-/// Overwrites a buffer from element `offset`, ordered with submissions. Large contents are sent in
-/// pieces, so that the copies in host memory stay few.
+impl<'a> Span<'a> {
+    /// These elements as a binding.
+    pub fn bind(self) -> wgpu::BindingResource<'a> {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: self.buffer,
+            offset: bytes(self.element, self.offset),
+            size: wgpu::BufferSize::new(binding_bytes(self.element, self.count)),
+        })
+    }
+}
+
+/// Overwrites a buffer from its element `offset` of four bytes, ordered with submissions. Large
+/// contents are sent in pieces, so that the copies in host memory stay few.
 ///
 /// # Errors
 /// If the device is lost or out of memory.
@@ -76,7 +91,7 @@ pub(super) fn write(
     bytes: &[u8],
 ) -> Result<()> {
     context.scoped_now("upload", || {
-        let first = offset as u64 * ELEMENT_BYTES;
+        let first = offset as u64 * 4;
         for (index, chunk) in bytes.chunks(WRITE_CHUNK_BYTES).enumerate() {
             let at = first + (index * WRITE_CHUNK_BYTES) as u64;
             context.queue.write_buffer(buffer, at, chunk);
@@ -93,11 +108,14 @@ mod tests {
 
     #[test]
     fn every_binding_fits_its_buffer() {
-        for count in [0, 1, 3, 4, 63, 64, 65] {
-            // A tensor of `count` elements behind 64 others, or nothing behind them.
-            assert!(64 * ELEMENT_BYTES + binding_bytes(count) <= size_bytes(64 + count));
-            assert!(binding_bytes(count) >= VECTOR_BYTES);
-            assert!(size_bytes(count).is_multiple_of(ELEMENT_BYTES));
+        for element in [Element::F32, Element::F16] {
+            for count in [0, 1, 3, 4, 63, 64, 65] {
+                // A tensor of `count` elements behind 128 others, or nothing behind them.
+                let end = bytes(element, 128) + binding_bytes(element, count);
+                assert!(end <= size_bytes(element, 128 + count));
+                assert!(binding_bytes(element, count) >= VECTOR_BYTES);
+                assert!(size_bytes(element, count).is_multiple_of(4));
+            }
         }
     }
 }

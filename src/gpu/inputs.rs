@@ -7,7 +7,7 @@ use super::context::Context;
 use crate::engine::{InputValues, Inputs};
 use crate::error::Result;
 use crate::graph::{ALIGNMENT, Input, Recording};
-use crate::kernels::Step;
+use crate::kernels::{Element, Step};
 use std::sync::{Mutex, PoisonError};
 
 /// The buffer of all inputs of a plan.
@@ -34,8 +34,8 @@ impl InputArena {
             length += elements.next_multiple_of(ALIGNMENT);
         }
         let label = format!("{} inputs", recording.name);
-        context.caps().limits.check_buffer(&label, buffers::size_bytes(length))?;
-        let create = || buffers::create(context, &label, length);
+        context.caps().limits.check_buffer(&label, buffers::size_bytes(Element::U32, length))?;
+        let create = || buffers::create(context, &label, Element::U32, length);
         let buffer = context.scoped(&label, create).await?;
         let inputs = recording.inputs.clone();
         Ok(Self { buffer, offsets, inputs, words: Mutex::new(vec![0; length]) })

@@ -1,19 +1,22 @@
 //! One call of one kernel on a device, with guards behind its buffers: what tests, the self-check
 //! of a variant and benchmarks run.
 
-use super::buffers;
+use super::buffers::{self, Span};
 use super::context::Context;
 use super::engine::GpuEngine;
 use super::launch::{self, Launch};
 use super::pipelines::{Pipeline, Request};
 use crate::error::{Error, Result};
-use crate::kernels::{Access, Case, Counts, HostBuffer, Kernel};
+use crate::kernels::{Access, Case, Counts, Element, HostBuffer, Kernel};
+use half::f16;
 
 /// What lies behind every buffer of a case: a NaN as a number, far out of range as an index. An
 /// element read from there spoils the result; one written there is seen.
 const GUARD: u32 = 0x7FC0_BAD1;
+/// The same in a buffer of f16.
+const HALF_GUARD: u16 = 0x7EAD;
 
-/// Number of guards behind a buffer, all of them bound.
+/// Number of guards behind a buffer, all of them bound; even, as halves are read back in pairs.
 const GUARD_COUNT: usize = 64;
 
 impl GpuEngine {
@@ -45,36 +48,33 @@ impl GpuEngine {
     ) -> Result<Vec<HostBuffer<f32>>> {
         assert!(case.step.counts.fit(capacity), "{}: {capacity:?}", case.name);
         let context = &self.context;
-        let request = Request { kernel, variant, params: &case.params };
+        let request = Request { kernel, variant, halves: case.halves, params: &case.params };
         let name = request.name();
         let groups = (kernel.variants[variant].groups)(&case.params, capacity);
         context.caps().limits.check_groups(&name, groups)?;
         let pipeline = self.pipelines.resolve(context, &[request]).await?.remove(0);
         let make = || {
-            let storage = upload(context, case);
-            dispatch(context, &pipeline, case, &storage, groups);
+            let storage = upload(context, kernel, case);
+            dispatch(context, &pipeline, (kernel, case), &storage, groups);
             storage
         };
         let storage = context.scoped(&name, make).await?;
         let mut results = case.buffers.clone();
         let bindings = kernel.bindings.iter().zip(&mut results).zip(&storage);
-        for ((binding, result), buffer) in bindings {
+        for (index, ((binding, result), buffer)) in bindings.enumerate() {
             if binding.access == Access::Read {
                 continue;
             }
             let length = result.len();
-            let total = length + GUARD_COUNT;
-            let words: Vec<u32> = self.readback.read(context, buffer, 0, total).await?;
-            let (values, guards) = words.split_at(length);
-            if let Some(at) = guards.iter().position(|&word| word != GUARD) {
-                let at = length + at;
+            let half = kernel.element(index, case.halves) == Element::F16;
+            let words =
+                if half { (length + GUARD_COUNT).div_ceil(2) } else { length + GUARD_COUNT };
+            let words: Vec<u32> = self.readback.read(context, buffer, 0, words).await?;
+            let written = if half { take_halves(&words, result) } else { take(&words, result) };
+            if let Some(at) = written {
                 let problem = format!("wrote {}[{at}] of {length}, {}", binding.name, case.name);
                 return Err(Error::device(name, problem));
             }
-            *result = match result {
-                HostBuffer::F(_) => HostBuffer::F(bytemuck::cast_slice(values).to_vec()),
-                HostBuffer::U(_) => HostBuffer::U(values.to_vec()),
-            };
         }
         Ok(results)
     }
@@ -86,6 +86,10 @@ impl GpuEngine {
     /// [`Error::Device`] naming kernel, variant, case, index, expected and got.
     pub async fn verify(&self, kernel: &'static Kernel, variant: usize) -> Result<()> {
         for case in (kernel.cases)() {
+            let needs = kernel.needs(variant, case.halves);
+            if needs.f16 && !self.context.caps().f16 {
+                continue; // no plan for this device has halves
+            }
             for capacity in [case.step.counts, larger(&case.step.counts)] {
                 let got = self.run_case_at(kernel, variant, &case, &capacity).await?;
                 let checked = case.check(kernel, &got);
@@ -107,25 +111,59 @@ fn larger(counts: &Counts) -> Counts {
     larger
 }
 
+/// Takes the contents of a buffer over; the first guard that was overwritten, if one was.
+fn take(words: &[u32], result: &mut HostBuffer<f32>) -> Option<usize> {
+    let length = result.len();
+    let (contents, guards) = words.split_at(length);
+    match result {
+        HostBuffer::F(values) => values.copy_from_slice(bytemuck::cast_slice(contents)),
+        HostBuffer::U(values) => values.copy_from_slice(contents),
+    }
+    guards.iter().position(|&guard| guard != GUARD).map(|at| length + at)
+}
+
+/// The same for a buffer of f16.
+fn take_halves(words: &[u32], result: &mut HostBuffer<f32>) -> Option<usize> {
+    let length = result.len();
+    let HostBuffer::F(values) = result else { unreachable!("only numbers come as halves") };
+    let halves: &[f16] = bytemuck::cast_slice(words);
+    values.iter_mut().zip(halves).for_each(|(value, half)| *value = half.to_f32());
+    let guards = &halves[length..length + GUARD_COUNT];
+    guards.iter().position(|guard| guard.to_bits() != HALF_GUARD).map(|at| length + at)
+}
+
 /// The buffers of a case, each with its guards.
-fn upload(context: &Context, case: &Case) -> Vec<wgpu::Buffer> {
-    let buffers = case.buffers.iter().map(|contents| {
-        let buffer = buffers::create(context, &case.name, contents.len() + GUARD_COUNT);
-        let mut words: Vec<u32> = match contents {
-            HostBuffer::F(values) => bytemuck::cast_slice(values).to_vec(),
-            HostBuffer::U(values) => values.clone(),
+fn upload(context: &Context, kernel: &Kernel, case: &Case) -> Vec<wgpu::Buffer> {
+    let buffers = case.buffers.iter().enumerate().map(|(index, contents)| {
+        let element = kernel.element(index, case.halves);
+        let count = contents.len() + GUARD_COUNT;
+        let buffer = buffers::create(context, &case.name, element, count);
+        let bytes = match (contents, element) {
+            (HostBuffer::F(values), Element::F16) => {
+                let mut halves: Vec<u16> =
+                    values.iter().map(|&value| f16::from_f32(value).to_bits()).collect();
+                halves.resize(count.next_multiple_of(2), HALF_GUARD);
+                bytemuck::cast_slice(&halves).to_vec()
+            }
+            (HostBuffer::F(values), _) => guarded(bytemuck::cast_slice(values), count),
+            (HostBuffer::U(values), _) => guarded(values, count),
         };
-        words.resize(contents.len() + GUARD_COUNT, GUARD);
-        context.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&words));
+        context.queue.write_buffer(&buffer, 0, &bytes);
         buffer
     });
     buffers.collect()
 }
 
+fn guarded(words: &[u32], count: usize) -> Vec<u8> {
+    let mut words = words.to_vec();
+    words.resize(count, GUARD);
+    bytemuck::cast_slice(&words).to_vec()
+}
+
 fn dispatch(
     context: &Context,
     pipeline: &Pipeline,
-    case: &Case,
+    (kernel, case): (&Kernel, &Case),
     storage: &[wgpu::Buffer],
     groups: [u32; 3],
 ) {
@@ -135,8 +173,12 @@ fn dispatch(
         context.queue.write_buffer(&buffer, 0, bytes);
         buffer
     });
-    let lengths = case.buffers.iter().map(|contents| contents.len() + GUARD_COUNT);
-    let storage = storage.iter().map(|buffer| (buffer, 0)).zip(lengths).collect();
+    let storage = storage.iter().zip(&case.buffers).enumerate();
+    let storage = storage.map(|(index, (buffer, contents))| {
+        let element = kernel.element(index, case.halves);
+        Span { buffer, element, offset: 0, count: contents.len() + GUARD_COUNT }
+    });
+    let storage = storage.collect();
     let uniforms = [&uniforms[0], &uniforms[1]];
     let launch = Launch {
         pipeline: pipeline.compute.clone(),

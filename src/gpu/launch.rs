@@ -1,6 +1,6 @@
 //! One dispatch, ready to be encoded, and how a list of them is cut into submissions.
 
-use super::buffers;
+use super::buffers::Span;
 use super::context::Context;
 use super::pipelines::Pipeline;
 use crate::graph::Recording;
@@ -33,13 +33,13 @@ pub(super) fn encode(launches: &[Launch], pass: &mut wgpu::ComputePass<'_>) {
     }
 }
 
-/// A bind group of `[params, step]` uniforms and of storage: (buffer, first element), length.
+/// A bind group of `[params, step]` uniforms and of storage.
 pub(super) fn bind_group(
     context: &Context,
     pipeline: &Pipeline,
     params_bytes: usize,
     uniforms: [&wgpu::Buffer; 2],
-    storage: Vec<((&wgpu::Buffer, usize), usize)>,
+    storage: Vec<Span<'_>>,
 ) -> wgpu::BindGroup {
     let uniform = |buffer, bytes: usize| {
         let size = wgpu::BufferSize::new(bytes as u64);
@@ -47,9 +47,7 @@ pub(super) fn bind_group(
     };
     let mut resources =
         vec![uniform(uniforms[0], params_bytes), uniform(uniforms[1], size_of::<Step>())];
-    for ((buffer, offset), length) in storage {
-        resources.push(buffers::bind(buffer, offset, length));
-    }
+    resources.extend(storage.into_iter().map(Span::bind));
     let entries = resources.into_iter().enumerate();
     let entries: Vec<_> = entries
         .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })

@@ -6,7 +6,7 @@
 use super::context::Context;
 use super::scopes::{Scopes, device_error};
 use crate::error::{Error, Result};
-use crate::kernels::{Access, Kernel, Step};
+use crate::kernels::{Access, Halves, Kernel, Step};
 use crate::shader::{Target, assemble};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,11 +22,12 @@ pub(super) struct Pipeline {
 pub(super) struct Request<'a> {
     pub kernel: &'static Kernel,
     pub variant: usize,
+    pub halves: Halves,
     pub params: &'a [u8],
 }
 
-/// Kernel, variant, injected constants.
-type Key = (&'static str, usize, Vec<(&'static str, u32)>);
+/// Kernel, variant, bindings of f16, injected constants.
+type Key = (&'static str, usize, Halves, Vec<(&'static str, u32)>);
 
 /// All pipelines of a device.
 #[derive(Default)]
@@ -41,7 +42,7 @@ impl Request<'_> {
     }
 
     fn key(&self) -> Key {
-        (self.kernel.name, self.variant, (self.kernel.constants)(self.params))
+        (self.kernel.name, self.variant, self.halves, (self.kernel.constants)(self.params))
     }
 }
 
@@ -90,9 +91,9 @@ impl Pipelines {
 /// That the device has what the variant needs.
 fn check_needs(context: &Context, request: &Request<'_>) -> Result<()> {
     let caps = context.caps();
-    let variant = &request.kernel.variants[request.variant];
+    let needs = request.kernel.needs(request.variant, request.halves);
     caps.limits.check_binding_count(&request.name(), request.kernel.bindings.len())?;
-    match caps.missing(variant.needs) {
+    match caps.missing(needs) {
         None => Ok(()),
         Some(missing) => {
             let problem = format!("this variant needs {missing}, which {} lacks", caps.id());
@@ -135,7 +136,8 @@ fn compile(context: &Context, request: &Request<'_>) -> Pipeline {
     let name = request.name();
     let browser = context.caps().backend == wgpu::Backend::BrowserWebGpu.to_str();
     let target = if browser { Target::Browser } else { Target::Native };
-    let text = assemble(request.kernel, request.variant, request.params, target);
+    let Request { kernel, variant, halves, params } = *request;
+    let text = assemble(kernel, variant, params, halves, target);
     let descriptor = wgpu::ShaderModuleDescriptor {
         label: Some(&name),
         source: wgpu::ShaderSource::Wgsl(text.into()),

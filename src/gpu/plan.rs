@@ -3,7 +3,7 @@
 //! Pipelines, bind groups, offsets and workgroup counts are made once; a replay writes two
 //! buffers and encodes one pass over a list of [`Launch`]es.
 
-use super::buffers;
+use super::buffers::{self, Span};
 use super::context::Context;
 use super::inputs::InputArena;
 use super::launch::{self, Launch};
@@ -12,7 +12,7 @@ use super::store::{GpuArena, GpuStore};
 use crate::engine::Inputs;
 use crate::error::{Error, Result};
 use crate::graph::{BufferId, Dispatch, Recording, Region};
-use crate::kernels::Step;
+use crate::kernels::{Element, Step};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct GpuPlan {
 struct PlanBuffers {
     inputs: InputArena,
     arenas: Vec<GpuArena>,
-    transients: Vec<wgpu::Buffer>,
+    transients: Vec<(wgpu::Buffer, Element)>,
     step: wgpu::Buffer,
     params: wgpu::Buffer,
 }
@@ -124,7 +124,8 @@ impl GpuPlan {
         })?;
         let length = step.length(output.rows) * output.cols;
         assert!(length <= output.region.length, "{name}: {length} of {}", output.region.length);
-        let (buffer, offset) = self.buffers.locate(&output.region);
+        let Span { buffer, element, offset, .. } = self.buffers.locate(&output.region);
+        assert!(element != Element::F16, "{name}: outputs are not halves");
         Ok((buffer, offset, length))
     }
 
@@ -150,7 +151,7 @@ impl PlanBuffers {
         let name = format!("{} transients", recording.name);
         let mut transients = Vec::new();
         for slot in &recording.transients {
-            let create = || buffers::create(context, &name, slot.length);
+            let create = || buffers::create(context, &name, slot.element, slot.length);
             transients.push(context.scoped(&name, create).await?);
         }
         let uniforms = || {
@@ -161,21 +162,28 @@ impl PlanBuffers {
             (step, arena)
         };
         let (step, params) = context.scoped(&recording.name, uniforms).await?;
+        let elements = recording.transients.iter().map(|slot| slot.element);
+        let transients = transients.into_iter().zip(elements).collect();
         Ok(Self { inputs, arenas: store.arenas.clone(), transients, step, params })
     }
 
-    fn locate(&self, region: &Region) -> (&wgpu::Buffer, usize) {
+    fn locate(&self, region: &Region) -> Span<'_> {
+        let (offset, count) = (region.offset, region.length);
         match region.buffer {
             BufferId::Input(index) => {
-                (&self.inputs.buffer, self.inputs.offsets[index] + region.offset)
+                let offset = self.inputs.offsets[index] + offset;
+                Span { buffer: &self.inputs.buffer, element: Element::U32, offset, count }
             }
             BufferId::Arena(arena) => {
                 let arena = &self.arenas[arena.0];
-                let end = region.offset + region.length;
+                let end = offset + count;
                 assert!(end <= arena.length, "{region:?} of {}, {}", arena.name, arena.length);
-                (&arena.buffer, region.offset)
+                Span { buffer: &arena.buffer, element: arena.element, offset, count }
             }
-            BufferId::Transient(slot) => (&self.transients[slot], region.offset),
+            BufferId::Transient(slot) => {
+                let (buffer, element) = &self.transients[slot];
+                Span { buffer, element: *element, offset, count }
+            }
         }
     }
 }
@@ -203,13 +211,15 @@ fn check_limits(context: &Context, recording: &Recording) -> Result<()> {
     let limits = context.caps().limits;
     for slot in &recording.transients {
         let what = format!("a transient buffer of {}", recording.name);
-        limits.check_buffer(&what, buffers::size_bytes(slot.length))?;
+        limits.check_buffer(&what, buffers::size_bytes(slot.element, slot.length))?;
     }
     for dispatch in &recording.dispatches {
         let place = format!("{} ({})", dispatch.label, dispatch.kernel.name);
-        for (binding, region) in dispatch.kernel.bindings.iter().zip(&dispatch.regions) {
-            let bytes = buffers::binding_bytes(region.length);
-            limits.check_binding(&format!("{} of {place}", binding.name), bytes)?;
+        for (index, region) in dispatch.regions.iter().enumerate() {
+            let binding = dispatch.kernel.bindings[index].name;
+            let element = dispatch.kernel.element(index, dispatch.halves);
+            let bytes = buffers::binding_bytes(element, region.length);
+            limits.check_binding(&format!("{binding} of {place}"), bytes)?;
         }
         limits.check_groups(&place, dispatch.groups(&recording.capacity))?;
     }
@@ -217,7 +227,8 @@ fn check_limits(context: &Context, recording: &Recording) -> Result<()> {
 }
 
 fn request(dispatch: &Dispatch) -> Request<'_> {
-    Request { kernel: dispatch.kernel, variant: dispatch.variant, params: &dispatch.params }
+    let Dispatch { kernel, variant, halves, params, .. } = dispatch;
+    Request { kernel, variant: *variant, halves: *halves, params }
 }
 
 /// Bind groups and workgroup counts; dispatches of the same pipeline over the same regions share
@@ -237,8 +248,7 @@ fn launches(
         let regions = regions.map(|region| (region.buffer, region.offset, region.length));
         let key = (Arc::as_ptr(pipeline), regions.collect());
         let bind_group = known.entry(key).or_insert_with(|| {
-            let regions = dispatch.regions.iter();
-            let storage = regions.map(|region| (buffers.locate(region), region.length)).collect();
+            let storage = dispatch.regions.iter().map(|region| buffers.locate(region)).collect();
             let uniforms = [&buffers.params, &buffers.step];
             launch::bind_group(context, pipeline, dispatch.params.len(), uniforms, storage)
         });

@@ -16,6 +16,7 @@ pub struct GpuStore {
 pub(super) struct GpuArena {
     pub name: String,
     pub buffer: wgpu::Buffer,
+    pub element: Element,
     /// Number of elements.
     pub length: usize,
 }
@@ -29,19 +30,21 @@ impl GpuStore {
         let limits = context.caps().limits;
         let mut arenas = Vec::new();
         for arena in layout.arenas() {
-            let (name, length) = (&arena.name, arena.length);
-            limits.check_binding(name, buffers::binding_bytes(length))?;
-            limits.check_buffer(name, buffers::size_bytes(length))?;
-            let made = context.scoped(name, || buffers::create(context, name, length));
-            arenas.push(GpuArena { name: name.clone(), buffer: made.await?, length });
+            let (name, element, length) = (&arena.name, arena.element, arena.length);
+            limits.check_binding(name, buffers::binding_bytes(element, length))?;
+            limits.check_buffer(name, buffers::size_bytes(element, length))?;
+            let made = context.scoped(name, || buffers::create(context, name, element, length));
+            arenas.push(GpuArena { name: name.clone(), buffer: made.await?, element, length });
         }
         Ok(Self { arenas })
     }
 
-    /// The buffer of an arena, of which elements `offset .. offset + length` are meant.
+    /// The buffer of an arena, of which elements `offset .. offset + length` are meant. Halves are
+    /// made by kernels out of f32 and are never written or read by the host.
     pub(super) fn range(&self, arena: ArenaId, offset: usize, length: usize) -> &wgpu::Buffer {
         let arena = &self.arenas[arena.0];
         let end = offset + length;
+        assert!(arena.element != Element::F16, "{} holds halves", arena.name);
         assert!(end <= arena.length, "{}: {offset}..{end} of {}", arena.name, arena.length);
         &arena.buffer
     }

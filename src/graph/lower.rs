@@ -8,7 +8,7 @@ use super::recording::{BufferId, Dispatch, Input, Output, Recording, Region};
 use super::store::{Placement, StoreLayout};
 use crate::error::Result;
 use crate::kernels::{
-    Counts, Extent, Kernel, attention, dense, embedding, loss, norm, patch, reduce,
+    Counts, Element, Extent, Halves, Kernel, attention, dense, embedding, loss, norm, patch, reduce,
 };
 use bytemuck::NoUninit;
 
@@ -115,7 +115,11 @@ impl Lower<'_> {
         tensors: &[TensorId],
     ) -> Result<()> {
         let regions = tensors.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
+        let half = |&index: &usize| self.graph.tensor(tensors[index]).element == Element::F16;
+        let halves: Vec<usize> = (0..tensors.len()).filter(half).collect();
         self.dispatch_regions(kernel, params, regions);
+        let dispatch = self.recording.dispatches.last_mut().expect("one was appended");
+        dispatch.halves = Halves::of(&halves);
         Ok(())
     }
 
@@ -128,6 +132,7 @@ impl Lower<'_> {
         self.recording.dispatches.push(Dispatch {
             kernel,
             variant: 0,
+            halves: Halves::NONE,
             params: bytemuck::bytes_of(params).to_vec(),
             regions,
             label: self.label.clone(),

@@ -5,7 +5,7 @@
 //! during the replay and are shared by tensors whose lives do not overlap.
 
 use super::store::ArenaId;
-use crate::kernels::{Access, Cost, Counts, Element, Extent, Kernel};
+use crate::kernels::{Access, Cost, Counts, Element, Extent, Halves, Kernel};
 use std::fmt::Write;
 
 /// A buffer that a dispatch may bind.
@@ -23,7 +23,7 @@ pub enum BufferId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     pub buffer: BufferId,
-    /// First element, a multiple of 64.
+    /// First element; it lies at a multiple of 256 bytes.
     pub offset: usize,
     /// Number of elements at capacity.
     pub length: usize,
@@ -61,6 +61,8 @@ pub struct Dispatch {
     pub kernel: &'static Kernel,
     /// Index of the variant in the kernel's list.
     pub variant: usize,
+    /// Which bindings hold f16.
+    pub halves: Halves,
     pub params: Vec<u8>,
     /// What is bound, in the order of the kernel's bindings.
     pub regions: Vec<Region>,
@@ -77,6 +79,14 @@ impl Dispatch {
     /// Work under these counts.
     pub fn cost(&self, counts: &Counts) -> Cost {
         (self.kernel.cost)(&self.params, counts)
+    }
+
+    /// `kernel.variant`, with `.f16` behind it where a binding holds f16: what plans are compared
+    /// by and tables show.
+    pub fn variant_name(&self) -> String {
+        let variant = self.kernel.variants[self.variant].name;
+        let half = if self.halves == Halves::NONE { "" } else { ".f16" };
+        format!("{}.{variant}{half}", self.kernel.name)
     }
 }
 
@@ -136,7 +146,7 @@ impl Recording {
         let mut keys: Vec<_> = self
             .dispatches
             .iter()
-            .map(|d| (d.kernel.name, d.variant, (d.kernel.constants)(&d.params)))
+            .map(|d| (d.kernel.name, d.variant, d.halves, (d.kernel.constants)(&d.params)))
             .collect();
         keys.sort();
         keys.dedup();
@@ -161,11 +171,10 @@ impl Recording {
         for (index, dispatch) in self.dispatches.iter().enumerate() {
             let cut = if self.cuts.contains(&index) { "|" } else { " " };
             let cost = dispatch.cost(&self.capacity);
-            let variant = dispatch.kernel.variants[dispatch.variant].name;
+            let variant = dispatch.variant_name();
             writeln!(
                 text,
-                "{cut}{index:4}  {:<24} {:<40} {:?} {:.3} GFLOP",
-                format!("{}.{variant}", dispatch.kernel.name),
+                "{cut}{index:4}  {variant:<28} {:<40} {:?} {:.3} GFLOP",
                 dispatch.label,
                 dispatch.groups(&self.capacity),
                 cost.flops as f64 / 1e9,
@@ -183,11 +192,16 @@ impl Recording {
             let kernel = dispatch.kernel;
             assert_eq!(dispatch.regions.len(), kernel.bindings.len(), "{label}: bindings");
             assert_eq!(dispatch.params.len(), kernel.params_bytes, "{label}: params");
-            for (binding, region) in kernel.bindings.iter().zip(&dispatch.regions) {
-                assert!(region.offset.is_multiple_of(64), "{label}: {} is unaligned", binding.name);
+            let bindings = kernel.bindings.iter().zip(&dispatch.regions).enumerate();
+            for (index, (binding, region)) in bindings {
+                let element = kernel.element(index, dispatch.halves);
+                let aligned = (region.offset * element.bytes()).is_multiple_of(256);
+                assert!(aligned, "{label}: {} is unaligned", binding.name);
                 if let BufferId::Transient(slot) = region.buffer {
                     let end = region.offset + region.length;
-                    assert!(end <= self.transients[slot].length, "{label}: {}", binding.name);
+                    let slot = self.transients[slot];
+                    assert!(end <= slot.length, "{label}: {}", binding.name);
+                    assert_eq!(element, slot.element, "{label}: {}", binding.name);
                 }
                 let written = binding.access != Access::Read;
                 assert!(

@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::kernels::Element;
 use std::collections::BTreeMap;
 
-/// Elements that the start of every group is a multiple of: 256 bytes, the offset alignment that
-/// core WebGPU guarantees.
-pub const ALIGNMENT: usize = 64;
+/// Elements that the start of every group is a multiple of: 256 bytes of the smallest elements, the
+/// offset alignment that core WebGPU guarantees.
+pub const ALIGNMENT: usize = 128;
 
 /// Index of an arena in its layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -241,10 +241,10 @@ mod tests {
     fn groups_are_aligned_and_side_by_side() {
         let layout = layout(10_000);
         let offset = |name: &str| layout.get(name).unwrap().shards[0].offset;
-        assert_eq!([offset("norm"), offset("q"), offset("k"), offset("v")], [0, 64, 128, 160]);
+        assert_eq!([offset("norm"), offset("q"), offset("k"), offset("v")], [0, 128, 192, 224]);
         assert_eq!(layout.get("qkv").unwrap().rows, 16);
-        assert_eq!(offset("qkv"), 64);
-        assert_eq!(offset("table"), 192);
+        assert_eq!(offset("qkv"), 128);
+        assert_eq!(offset("table"), 256);
         assert_eq!(layout.arenas().len(), 2);
         assert_eq!(layout.get("table.gradient").unwrap().shards[0].arena, ArenaId(1));
     }

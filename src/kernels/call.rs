@@ -14,7 +14,7 @@ impl<R: Copy + Default> HostBuffer<R> {
     /// A buffer of zeros.
     pub fn zeros(element: Element, length: usize) -> Self {
         match element {
-            Element::F32 => Self::F(vec![R::default(); length]),
+            Element::F32 | Element::F16 => Self::F(vec![R::default(); length]),
             Element::U32 => Self::U(vec![0; length]),
         }
     }

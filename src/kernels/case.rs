@@ -1,7 +1,8 @@
 //! Inputs on which every variant of a kernel must agree with its oracle.
 
-use super::{Access, Call, Element, HostBuffer, Kernel, Slot, Step};
+use super::{Access, Call, Element, Halves, HostBuffer, Kernel, Slot, Step};
 use bytemuck::NoUninit;
+use half::f16;
 
 /// One set of inputs of a kernel. What it must compute is what the oracle computes from them.
 pub struct Case {
@@ -9,11 +10,16 @@ pub struct Case {
     pub name: String,
     pub params: Vec<u8>,
     pub step: Step,
+    /// Which bindings hold f16 on a device.
+    pub halves: Halves,
     /// Contents of every binding before the call; outputs hold a poison value.
     pub buffers: Vec<HostBuffer<f32>>,
     /// Largest error allowed, relative to the larger of 1 and the expected value.
     pub tolerance: f64,
 }
+
+/// Largest error of a result that is rounded to f16, or computed from what was.
+const HALF_TOLERANCE: f64 = 2e-3;
 
 /// What outputs hold before a call, so that an element that is never written is seen.
 pub const POISON: f32 = -77.25;
@@ -22,7 +28,8 @@ impl Case {
     /// A case with the default tolerance of 2e-5.
     pub fn new(name: impl Into<String>, params: &impl NoUninit, step: Step) -> Self {
         let params = bytemuck::bytes_of(params).to_vec();
-        Self { name: name.into(), params, step, buffers: Vec::new(), tolerance: 2e-5 }
+        let halves = Halves::NONE;
+        Self { name: name.into(), params, step, halves, buffers: Vec::new(), tolerance: 2e-5 }
     }
 
     /// Appends a binding that holds these numbers.
@@ -49,6 +56,22 @@ impl Case {
     #[must_use]
     pub fn out_u(self, length: usize) -> Self {
         self.u(vec![0xDEAD; length])
+    }
+
+    /// The same case with f16 in these bindings, which have been appended: their numbers are
+    /// rounded, and results may differ by as much.
+    #[must_use]
+    pub fn halves(mut self, bindings: &[usize]) -> Self {
+        self.name += &format!(", f16 in {bindings:?}");
+        self.halves = Halves::of(bindings);
+        self.tolerance = self.tolerance.max(HALF_TOLERANCE);
+        for &index in bindings {
+            let HostBuffer::F(values) = &mut self.buffers[index] else {
+                panic!("binding {index} holds no numbers")
+            };
+            values.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32());
+        }
+        self
     }
 
     /// The same case with another tolerance.

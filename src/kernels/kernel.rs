@@ -30,6 +30,49 @@ impl Kernel {
     pub fn variant(&self, name: &str) -> Option<usize> {
         self.variants.iter().position(|variant| variant.name == name)
     }
+
+    /// What a binding holds in a dispatch with these halves.
+    ///
+    /// # Panics
+    /// If the binding is to hold halves and cannot.
+    pub fn element(&self, binding: usize, halves: Halves) -> Element {
+        let Binding { name, element, may_be_half, .. } = self.bindings[binding];
+        if !halves.contains(binding) {
+            return element;
+        }
+        assert!(may_be_half, "{}: {name} cannot hold halves", self.name);
+        Element::F16
+    }
+
+    /// What a device must have to run a variant on bindings of these types.
+    pub fn needs(&self, variant: usize, halves: Halves) -> Needs {
+        let needs = self.variants[variant].needs;
+        Needs { f16: needs.f16 || halves != Halves::NONE, ..needs }
+    }
+}
+
+/// Which bindings of a dispatch hold f16 where the kernel's own declaration says f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Halves(u32);
+
+impl Halves {
+    /// All bindings hold what the kernel declares.
+    pub const NONE: Self = Self(0);
+
+    /// These bindings hold f16.
+    pub const fn of(bindings: &[usize]) -> Self {
+        let (mut bits, mut index) = (0, 0);
+        while index < bindings.len() {
+            bits |= 1 << bindings[index];
+            index += 1;
+        }
+        Self(bits)
+    }
+
+    /// Whether this binding holds f16.
+    pub const fn contains(self, binding: usize) -> bool {
+        self.0 >> binding & 1 == 1
+    }
 }
 
 /// No injected constants.
@@ -46,22 +89,31 @@ pub struct Binding {
     pub access: Access,
     /// What it holds.
     pub element: Element,
+    /// Whether it may hold f16 instead of f32; WGSL then calls its element type `<name>_type`.
+    pub may_be_half: bool,
 }
 
 impl Binding {
     /// An input.
     pub const fn read(name: &'static str, element: Element) -> Self {
-        Self { name, access: Access::Read, element }
+        Self { name, access: Access::Read, element, may_be_half: false }
     }
 
     /// An output whose former contents do not matter.
     pub const fn write(name: &'static str, element: Element) -> Self {
-        Self { name, access: Access::Write, element }
+        Self { name, access: Access::Write, element, may_be_half: false }
     }
 
     /// An output that the kernel also reads, or leaves partly as it was.
     pub const fn update(name: &'static str, element: Element) -> Self {
-        Self { name, access: Access::Update, element }
+        Self { name, access: Access::Update, element, may_be_half: false }
+    }
+
+    /// The same binding, of f32 or of f16 as a dispatch says.
+    #[must_use]
+    pub const fn or_half(self) -> Self {
+        assert!(matches!(self.element, Element::F32), "only numbers come as halves");
+        Self { may_be_half: true, ..self }
     }
 }
 
@@ -80,13 +132,18 @@ pub enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
     F32,
+    /// On a device only: the host sees f32 that f16 represents exactly.
+    F16,
     U32,
 }
 
 impl Element {
     /// Size of one element on a device.
     pub const fn bytes(self) -> usize {
-        4
+        match self {
+            Self::F16 => 2,
+            Self::F32 | Self::U32 => 4,
+        }
     }
 }
 

@@ -18,13 +18,15 @@ pub mod patch;
 pub mod reduce;
 mod registry;
 mod step;
+mod wide;
 
 pub use call::{Call, HostBuffer, Slot};
 pub use case::{Case, POISON, element_of, integers, values};
 pub use extent::{AXIS_COUNT, Axis, Counts, Extent};
 pub use kernel::{
-    Access, Binding, Cost, Element, Kernel, MAX_GROUPS_PER_DIMENSION, Needs, Variant, fold_groups,
-    no_constants,
+    Access, Binding, Cost, Element, Halves, Kernel, MAX_GROUPS_PER_DIMENSION, Needs, Variant,
+    fold_groups, no_constants,
 };
 pub use registry::{REGISTRY, find};
 pub use step::Step;
+pub use wide::{WIDE, lane_count, wide};

@@ -2,9 +2,12 @@
 //!
 //! `#import shared/step` puts `shaders/shared/step.wgsl` there, once. `#ifdef NAME` keeps its lines
 //! if NAME is an injected constant that is not zero. Constants become `const NAME: u32 = ..;` lines
-//! at the top. Errors name the kernel and the line; they are mistakes in our own shaders.
+//! at the top. A binding that may hold f16 has an element type `<name>_type` instead of `f32`, an
+//! alias that is injected, a vector of four under the constant `WIDE`; its numbers are converted,
+//! `f32(x[i])`, `out_type(sum)`. Errors name the kernel and the line; they are mistakes in our own
+//! shaders.
 
-use crate::kernels::{Kernel, Needs};
+use crate::kernels::{Element, Halves, Kernel, Needs, WIDE};
 
 /// Who will compile the text. naga takes subgroup builtins without a directive and refuses it;
 /// browsers demand it.
@@ -16,15 +19,30 @@ pub enum Target {
     Browser,
 }
 
-/// The complete WGSL of one variant of a kernel for these parameters.
+/// The complete WGSL of one variant of a kernel for these parameters and types of its bindings.
 ///
 /// # Panics
 /// If the shader imports something unknown or its conditionals do not nest.
-pub fn assemble(kernel: &Kernel, variant: usize, params: &[u8], target: Target) -> String {
+pub fn assemble(
+    kernel: &Kernel,
+    variant: usize,
+    params: &[u8],
+    halves: Halves,
+    target: Target,
+) -> String {
+    let mut text = header(kernel.needs(variant, halves), target);
     let variant = &kernel.variants[variant];
     let mut constants = (kernel.constants)(params);
     constants.extend_from_slice(variant.defines);
-    let mut text = header(variant.needs, target);
+    let wide = constants.contains(&(WIDE, 1));
+    for (index, binding) in kernel.bindings.iter().enumerate() {
+        if binding.may_be_half {
+            let half = kernel.element(index, halves) == Element::F16;
+            let ty = if half { "f16" } else { "f32" };
+            let ty = if wide { format!("vec4<{ty}>") } else { ty.to_owned() };
+            text += &format!("alias {}_type = {ty};\n", binding.name);
+        }
+    }
     for (name, value) in &constants {
         text += &format!("const {name}: u32 = {value}u;\n");
     }
@@ -40,6 +58,7 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/sigmoid", include_str!("../../shaders/shared/sigmoid.wgsl")),
     ("shared/step", include_str!("../../shaders/shared/step.wgsl")),
     ("shared/train_state", include_str!("../../shaders/shared/train_state.wgsl")),
+    ("shared/wide", include_str!("../../shaders/shared/wide.wgsl")),
 ];
 
 fn header(needs: Needs, target: Target) -> String {

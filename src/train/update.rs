@@ -6,7 +6,7 @@
 
 use crate::blt::{GRADIENTS, MOMENT1, MOMENT2, TRAIN_STATE, WEIGHTS};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, Region, StoreLayout};
-use crate::kernels::{Counts, Element, Kernel, optim};
+use crate::kernels::{Counts, Element, Halves, Kernel, optim};
 use bytemuck::NoUninit;
 
 /// Constants of the optimiser.
@@ -107,6 +107,7 @@ fn push(
     recording.dispatches.push(Dispatch {
         kernel,
         variant: 0,
+        halves: Halves::NONE,
         params: bytemuck::bytes_of(params).to_vec(),
         regions,
         label: "update".into(),

@@ -53,10 +53,10 @@ pub static KERNEL: Kernel = Kernel {
     name: "attention",
     params_bytes: size_of::<Params>(),
     bindings: &[
-        Binding::read("q", Element::F32),
-        Binding::read("kv", Element::F32),
+        Binding::read("q", Element::F32).or_half(),
+        Binding::read("kv", Element::F32).or_half(),
         Binding::read("key_range", Element::U32),
-        Binding::write("out", Element::F32),
+        Binding::write("out", Element::F32).or_half(),
         Binding::write("log_sum_exp", Element::F32),
     ],
     variants: &[Variant {

@@ -34,8 +34,8 @@ pub static KERNEL: Kernel = Kernel {
     name: "attention_delta",
     params_bytes: size_of::<Params>(),
     bindings: &[
-        Binding::read("out", Element::F32),
-        Binding::read("dout", Element::F32),
+        Binding::read("out", Element::F32).or_half(),
+        Binding::read("dout", Element::F32).or_half(),
         Binding::write("delta", Element::F32),
     ],
     variants: &[Variant {
@@ -112,5 +112,7 @@ fn cases() -> Vec<Case> {
             .out(sums)
             .tolerance(1e-4)
     };
-    shapes.into_iter().map(case).collect()
+    let mut cases: Vec<Case> = shapes.into_iter().map(case).collect();
+    cases.push(case((67, 2, 76)).halves(&[0, 1]));
+    cases
 }

@@ -20,13 +20,13 @@ pub static KERNEL: Kernel = Kernel {
     name: "attention_query_grad",
     params_bytes: size_of::<Params>(),
     bindings: &[
-        Binding::read("q", Element::F32),
-        Binding::read("kv", Element::F32),
+        Binding::read("q", Element::F32).or_half(),
+        Binding::read("kv", Element::F32).or_half(),
         Binding::read("key_range", Element::U32),
-        Binding::read("dout", Element::F32),
+        Binding::read("dout", Element::F32).or_half(),
         Binding::read("log_sum_exp", Element::F32),
         Binding::read("delta", Element::F32),
-        Binding::update("dq", Element::F32),
+        Binding::update("dq", Element::F32).or_half(),
     ],
     variants: &[Variant {
         name: "base",

@@ -9,6 +9,7 @@ use bytemuck::Zeroable;
 pub(super) fn forward_cases() -> Vec<Case> {
     let mut cases: Vec<Case> = setups().iter().map(Setup::forward).collect();
     cases.push(many_heads().forward());
+    cases.extend(with_halves().iter().map(|setup| setup.forward().halves(&[0, 1, 3])));
     cases
 }
 
@@ -16,14 +17,24 @@ pub(super) fn query_grad_cases() -> Vec<Case> {
     let setups = setups().into_iter().chain([many_heads()]);
     let case =
         |setup: Setup| setup.gradient(&setup.key_range, setup.query_count() * setup.query_row());
-    setups.map(case).collect()
+    let mut cases: Vec<Case> = setups.map(case).collect();
+    cases.extend(with_halves().into_iter().map(case).map(|case| case.halves(&[0, 1, 3, 6])));
+    cases
 }
 
 pub(super) fn key_grad_cases() -> Vec<Case> {
     let setups = setups().into_iter().chain([many_keys()]);
     let case =
         |setup: Setup| setup.gradient(&setup.query_range(), setup.key_count() * setup.kv_row());
-    setups.map(case).collect()
+    let mut cases: Vec<Case> = setups.map(case).collect();
+    cases.extend(with_halves().into_iter().map(case).map(|case| case.halves(&[0, 1, 3, 6])));
+    cases
+}
+
+/// The shapes that are also run on q, kv and their like in f16.
+fn with_halves() -> Vec<Setup> {
+    let names = ["documents, window 70", "heads of 128", "pooling, k 4", "unpooling, k 3"];
+    setups().into_iter().filter(|setup| names.contains(&setup.name)).collect()
 }
 
 /// The shape as the oracles take it.

@@ -4,8 +4,8 @@
 //! the rest is copied. `table` is [positions, head_dim]: for every pair the cosine, then the sine.
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, integers, no_constants, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, WIDE,
+    fold_groups, integers, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -34,16 +34,22 @@ impl Params {
     pub fn new(rows: Extent, cols: u32, rotated_cols: u32, head_dim: u32, sign: f32) -> Self {
         Self { rows, cols, rotated_cols, head_dim, sign, ..Self::zeroed() }
     }
+
+    /// One pair, or two where all heads are whole vectors of four.
+    fn columns_an_invocation(&self) -> usize {
+        let whole = |cols: u32| cols.is_multiple_of(4);
+        if whole(self.cols) && whole(self.rotated_cols) && whole(self.head_dim) { 4 } else { 2 }
+    }
 }
 
 pub static KERNEL: Kernel = Kernel {
     name: "rope",
     params_bytes: size_of::<Params>(),
     bindings: &[
-        Binding::read("x", Element::F32),
+        Binding::read("x", Element::F32).or_half(),
         Binding::read("position", Element::U32),
         Binding::read("table", Element::F32),
-        Binding::write("out", Element::F32),
+        Binding::write("out", Element::F32).or_half(),
     ],
     variants: &[Variant {
         name: "base",
@@ -52,20 +58,25 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
     cases,
 };
 
-/// Pairs of columns of one workgroup.
-const PAIRS_PER_GROUP: usize = 64;
+/// Invocations of one workgroup.
+const WIDTH: usize = 64;
+
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![(WIDE, (params.columns_an_invocation() == 4).into())]
+}
 
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    let pairs = params.rows.length(counts) * params.cols.div_ceil(2) as usize;
-    fold_groups(pairs.div_ceil(PAIRS_PER_GROUP))
+    let per_row = (params.cols as usize).div_ceil(params.columns_an_invocation());
+    fold_groups((params.rows.length(counts) * per_row).div_ceil(WIDTH))
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
@@ -135,13 +146,17 @@ fn cases() -> Vec<Case> {
         let step = Step::of(Counts::default().with(Axis::Bytes, rows));
         let name = format!("rows {rows}, cols {cols}, rotated {rotated_cols}, sign {sign}");
         let (seed, elements) = (index as u64, rows * cols as usize);
-        cases.push(
-            Case::new(name, &params, step)
+        let case = || {
+            Case::new(name.clone(), &params, step)
                 .f(values(seed, elements))
                 .u(integers(seed + 100, rows, 50))
                 .f(values(seed + 200, 50 * head_dim as usize))
-                .out(elements),
-        );
+                .out(elements)
+        };
+        cases.push(case());
+        if [3, 7].contains(&rows) {
+            cases.push(case().halves(&[0, 3]));
+        }
     }
     cases
 }

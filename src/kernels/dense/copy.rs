@@ -1,9 +1,10 @@
-//! `out = x`, both [rows, cols]. Inside a step copies are kernels, so that one pass stays open.
+//! `out = x`, both [rows, cols], a cast where their types differ. Inside a step copies are kernels,
+//! so that one pass stays open.
 
 use super::elementwise::{CHUNK, STRIDING_COUNT, elementwise_groups};
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    no_constants, values,
+    lane_count, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -30,7 +31,10 @@ impl Params {
 pub static KERNEL: Kernel = Kernel {
     name: "copy",
     params_bytes: size_of::<Params>(),
-    bindings: &[Binding::read("x", Element::F32), Binding::write("out", Element::F32)],
+    bindings: &[
+        Binding::read("x", Element::F32).or_half(),
+        Binding::write("out", Element::F32).or_half(),
+    ],
     variants: &[Variant {
         name: "base",
         source: include_str!("../../../shaders/dense/copy.wgsl"),
@@ -38,16 +42,21 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
     cases,
 };
 
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.cols)]
+}
+
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    elementwise_groups(params.rows.length(counts) * params.cols as usize)
+    elementwise_groups(params.rows.length(counts) * params.cols as usize / lane_count(params.cols))
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
@@ -71,7 +80,7 @@ fn oracle(mut call: Call<'_, f64>) {
 }
 
 fn cases() -> Vec<Case> {
-    let shapes = [(1, 1), (3, 5), (17, 130), (1, STRIDING_COUNT + 77)];
+    let shapes = [(1, 1), (3, 5), (17, 132), (1, STRIDING_COUNT + 77), (2, 2 * STRIDING_COUNT + 8)];
     let case = |(rows, cols): (usize, usize)| {
         let params = Params::new(Extent::of(Axis::Bytes), cols as u32);
         let step = Step::of(Counts::default().with(Axis::Bytes, rows));
@@ -80,5 +89,9 @@ fn cases() -> Vec<Case> {
             .out(rows * cols + 3)
             .tolerance(0.0)
     };
-    shapes.into_iter().map(case).collect()
+    let mut cases: Vec<Case> = shapes.into_iter().map(case).collect();
+    for (shape, halves) in [((3, 5), [0]), ((3, 5), [1]), ((17, 132), [1]), ((17, 132), [0])] {
+        cases.push(case(shape).halves(&halves));
+    }
+    cases
 }

@@ -3,7 +3,7 @@
 use super::elementwise::{CHUNK, STRIDING_COUNT, elementwise_groups};
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    no_constants,
+    lane_count, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -38,16 +38,21 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
     cases,
 };
 
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.cols)]
+}
+
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    elementwise_groups(params.rows.length(counts) * params.cols as usize)
+    elementwise_groups(params.rows.length(counts) * params.cols as usize / lane_count(params.cols))
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
@@ -70,7 +75,8 @@ fn oracle(mut call: Call<'_, f64>) {
 }
 
 fn cases() -> Vec<Case> {
-    let shapes = [(1, 1), (0, 9), (3, 5), (17, 130), (1, STRIDING_COUNT + 77)];
+    let shapes =
+        [(1, 1), (0, 9), (3, 5), (17, 130), (1, STRIDING_COUNT + 77), (2, 2 * STRIDING_COUNT + 8)];
     let case = |(rows, cols): (usize, usize)| {
         let value = if rows == 3 { 0.0 } else { 2.5 };
         let params = Params::new(Extent::of(Axis::Bytes), cols as u32, value);

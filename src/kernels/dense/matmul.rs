@@ -52,10 +52,10 @@ pub static KERNEL: Kernel = Kernel {
     name: "matmul",
     params_bytes: size_of::<Params>(),
     bindings: &[
-        Binding::read("a", Element::F32),
-        Binding::read("b", Element::F32),
+        Binding::read("a", Element::F32).or_half(),
+        Binding::read("b", Element::F32).or_half(),
         Binding::read("residual", Element::F32),
-        Binding::update("out", Element::F32),
+        Binding::update("out", Element::F32).or_half(),
     ],
     variants: &[Variant {
         name: "base",
@@ -233,15 +233,20 @@ fn cases() -> Vec<Case> {
             let batch = params.batch_count as usize;
             let seed = (index * 4 + transposes) as u64;
             let name = format!("{m}x{n}x{k} batch {batch} transposes {ta}{tb}");
-            cases.push(
-                Case::new(name, &params, step)
+            let case = || {
+                Case::new(name.clone(), &params, step)
                     .f(values(seed, batch * m * k))
                     .f(values(seed + 100, batch * k * n))
                     .f(values(seed + 200, batch * m * n))
                     .f(values(seed + 300, batch * m * n))
                     // Rounding errors of a sum grow with the square root of its length.
-                    .tolerance(2e-5 * (k as f64 / 100.0).sqrt().max(1.0)),
-            );
+                    .tolerance(2e-5 * (k as f64 / 100.0).sqrt().max(1.0))
+            };
+            cases.push(case());
+            if params.accumulate == 0 {
+                cases.push(case().halves(&[0, 1]));
+                cases.push(case().halves(&[0, 1, 3]));
+            }
         }
     }
     cases

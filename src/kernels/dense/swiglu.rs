@@ -7,7 +7,7 @@ use super::elementwise::{STRIDING_COUNT, elementwise_groups};
 use crate::kernels::attention::fast_exp::exp;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    no_constants, values,
+    lane_count, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -35,7 +35,10 @@ impl Params {
 pub static KERNEL: Kernel = Kernel {
     name: "swiglu",
     params_bytes: size_of::<Params>(),
-    bindings: &[Binding::read("gate_up", Element::F32), Binding::write("out", Element::F32)],
+    bindings: &[
+        Binding::read("gate_up", Element::F32).or_half(),
+        Binding::write("out", Element::F32).or_half(),
+    ],
     variants: &[Variant {
         name: "base",
         source: include_str!("../../../shaders/dense/swiglu.wgsl"),
@@ -43,16 +46,22 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
     cases,
 };
 
+pub(super) fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.features)]
+}
+
 pub(super) fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    elementwise_groups(params.rows.length(counts) * params.features as usize)
+    let count = params.rows.length(counts) * params.features as usize;
+    elementwise_groups(count / lane_count(params.features))
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
@@ -99,8 +108,15 @@ fn oracle(mut call: Call<'_, f64>) {
 }
 
 /// Shapes of the cases, [rows, features].
-pub(super) const SHAPES: [(usize, usize); 6] =
-    [(1, 1), (1, 7), (5, 3), (17, 130), (3, 344), (8191, STRIDING_COUNT / 8191 + 1)];
+pub(super) const SHAPES: [(usize, usize); 7] = [
+    (1, 1),
+    (1, 7),
+    (5, 3),
+    (17, 130),
+    (3, 344),
+    (8191, STRIDING_COUNT / 8191 + 1),
+    (8191, 4 * STRIDING_COUNT / 8191 / 4 * 4 + 4),
+];
 
 fn cases() -> Vec<Case> {
     let case = |(rows, features): (usize, usize)| {
@@ -110,7 +126,9 @@ fn cases() -> Vec<Case> {
             .f(gate_up(rows, features))
             .out(rows * features + 3)
     };
-    SHAPES.into_iter().map(case).collect()
+    let mut cases: Vec<Case> = SHAPES.into_iter().map(case).collect();
+    cases.extend([(5, 3), (3, 344)].map(|shape| case(shape).halves(&[0, 1])));
+    cases
 }
 
 /// Inputs whose gates reach ±240 in one shape, far past where `exp` overflows in f32.

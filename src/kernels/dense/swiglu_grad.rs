@@ -2,11 +2,10 @@
 //!
 //! With s = sigmoid(gate): dgate = dout up s (1 + gate (1 - s)), dup = dout gate s (spec §5.5).
 
-use super::swiglu::{SHAPES, gate_up, groups};
+use super::swiglu::{SHAPES, constants, gate_up, groups};
 use crate::kernels::attention::fast_exp::exp;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    no_constants, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, values,
 };
 use crate::oracle;
 use pulp::{Arch, NullaryFnOnce};
@@ -19,9 +18,9 @@ pub static KERNEL: Kernel = Kernel {
     name: "swiglu_grad",
     params_bytes: size_of::<Params>(),
     bindings: &[
-        Binding::read("gate_up", Element::F32),
-        Binding::read("dout", Element::F32),
-        Binding::write("dgate_up", Element::F32),
+        Binding::read("gate_up", Element::F32).or_half(),
+        Binding::read("dout", Element::F32).or_half(),
+        Binding::write("dgate_up", Element::F32).or_half(),
     ],
     variants: &[Variant {
         name: "base",
@@ -30,7 +29,7 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
@@ -96,5 +95,7 @@ fn cases() -> Vec<Case> {
             .f(values(features as u64 + 1000, rows * features))
             .out(rows * 2 * features + 3)
     };
-    SHAPES.into_iter().map(case).collect()
+    let mut cases: Vec<Case> = SHAPES.into_iter().map(case).collect();
+    cases.extend([(5, 3), (3, 344)].map(|shape| case(shape).halves(&[0, 1, 2])));
+    cases
 }

@@ -5,7 +5,7 @@
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, integers, no_constants, values,
+    fold_groups, integers, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -44,7 +44,7 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
@@ -53,6 +53,11 @@ pub static KERNEL: Kernel = Kernel {
 
 /// Rows that one task of the CPU engine takes.
 const ROWS_PER_TASK: usize = 64;
+
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.cols)]
+}
 
 /// One workgroup a row.
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {

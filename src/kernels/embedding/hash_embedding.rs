@@ -9,7 +9,7 @@
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, integers, no_constants, values,
+    fold_groups, integers, values, wide,
 };
 use crate::oracle::embedding::{HashEmbeddingShape, hash_embedding};
 use bytemuck::{Pod, Zeroable};
@@ -55,7 +55,7 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
@@ -67,6 +67,11 @@ const BYTES_PER_TASK: usize = 32;
 
 /// Columns that the CPU engine adds of all tables before it goes on.
 const COLS_PER_BLOCK: usize = 64;
+
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.cols)]
+}
 
 /// One workgroup a byte.
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {

@@ -8,7 +8,7 @@
 use crate::kernels::patch::disjoint_rows::disjoint_rows;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, integers, no_constants, values,
+    fold_groups, integers, lane_count, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -53,20 +53,26 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
     cases,
 };
 
-/// Columns that one workgroup takes.
-const BLOCK: usize = 256;
+/// Lanes of columns that one workgroup takes.
+const BLOCK: usize = 128;
+
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.cols)]
+}
 
 /// One workgroup for every block of columns of every touched row.
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    fold_groups(params.touched.length(counts) * (params.cols as usize).div_ceil(BLOCK))
+    let lanes = params.cols as usize / lane_count(params.cols);
+    fold_groups(params.touched.length(counts) * lanes.div_ceil(BLOCK))
 }
 
 /// As if every touched row lay in the table of this call and had one entry: how many there are is

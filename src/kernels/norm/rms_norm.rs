@@ -4,7 +4,7 @@
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, no_constants, reduce::lanes, values,
+    fold_groups, reduce::lanes, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -27,7 +27,7 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[
         Binding::read("x", Element::F32),
         Binding::read("gain", Element::F32),
-        Binding::write("out", Element::F32),
+        Binding::write("out", Element::F32).or_half(),
         Binding::write("inverse_rms", Element::F32),
     ],
     variants: &[Variant {
@@ -37,12 +37,17 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
     cases,
 };
+
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.cols)]
+}
 
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
@@ -96,5 +101,7 @@ fn cases() -> Vec<Case> {
             .out(rows * cols)
             .out(rows)
     };
-    shapes.into_iter().map(case).collect()
+    let mut cases: Vec<Case> = shapes.into_iter().map(case).collect();
+    cases.extend([(5, 65), (17, 132)].map(|shape| case(shape).halves(&[2])));
+    cases
 }

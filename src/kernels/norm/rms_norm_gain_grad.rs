@@ -7,7 +7,7 @@
 use super::rms_norm_grad::normalised;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, no_constants, values,
+    fold_groups, lane_count, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -41,7 +41,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_gain_grad",
     params_bytes: size_of::<Params>(),
     bindings: &[
-        Binding::read("dout", Element::F32),
+        Binding::read("dout", Element::F32).or_half(),
         Binding::read("x", Element::F32),
         Binding::read("inverse_rms", Element::F32),
         Binding::write("partial", Element::F32),
@@ -53,19 +53,25 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
     cases,
 };
 
-/// Columns of one workgroup.
+/// Lanes of one workgroup, of one column or of four.
 const WIDTH: usize = 64;
+
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.cols)]
+}
 
 fn groups(params: &[u8], _counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    fold_groups((params.cols as usize).div_ceil(WIDTH) * params.chunk_count as usize)
+    let lanes = params.cols as usize / lane_count(params.cols);
+    fold_groups(lanes.div_ceil(WIDTH) * params.chunk_count as usize)
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
@@ -126,5 +132,7 @@ fn cases() -> Vec<Case> {
             .f(inverse_rms)
             .out(chunk_count as usize * cols + 3)
     };
-    shapes.into_iter().map(case).collect()
+    let mut cases: Vec<Case> = shapes.into_iter().map(case).collect();
+    cases.extend([(37, 130, 3), (100, 264, 4)].map(|shape| case(shape).halves(&[0])));
+    cases
 }

@@ -5,7 +5,7 @@
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, no_constants, reduce::lanes, values,
+    fold_groups, reduce::lanes, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -35,7 +35,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_grad",
     params_bytes: size_of::<Params>(),
     bindings: &[
-        Binding::read("dout", Element::F32),
+        Binding::read("dout", Element::F32).or_half(),
         Binding::read("x", Element::F32),
         Binding::read("gain", Element::F32),
         Binding::read("inverse_rms", Element::F32),
@@ -48,12 +48,17 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
     cases,
 };
+
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.cols)]
+}
 
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
@@ -139,7 +144,9 @@ fn cases() -> Vec<Case> {
             .f(inverse_rms)
             .f(values(rows as u64 + 3000, rows * cols + 3))
     };
-    shapes.into_iter().enumerate().map(case).collect()
+    let mut cases: Vec<Case> = shapes.into_iter().enumerate().map(case).collect();
+    cases.extend([(0, (5, 65)), (1, (17, 132))].map(|shape| case(shape).halves(&[0])));
+    cases
 }
 
 /// x and the inverse roots that `rms_norm` keeps for it.

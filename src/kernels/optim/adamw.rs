@@ -10,7 +10,8 @@
 use super::train_state::{BETA1_POWER, BETA2_POWER, FIELD_COUNT, GRADIENT_SCALE, SKIP, initial};
 use crate::kernels::dense::elementwise::{CHUNK, STRIDING_COUNT, elementwise_groups};
 use crate::kernels::{
-    Binding, Call, Case, Cost, Counts, Element, Kernel, Needs, Step, Variant, no_constants, values,
+    Binding, Call, Case, Cost, Counts, Element, Kernel, Needs, Step, Variant, lane_count, values,
+    wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -52,16 +53,21 @@ pub static KERNEL: Kernel = Kernel {
         needs: Needs::NOTHING,
         groups,
     }],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
     cases,
 };
 
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.length)]
+}
+
 fn groups(params: &[u8], _counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    elementwise_groups(params.length as usize)
+    elementwise_groups(params.length as usize / lane_count(params.length))
 }
 
 fn cost(params: &[u8], _counts: &Counts) -> Cost {
@@ -194,7 +200,7 @@ fn cases() -> Vec<Case> {
             .f(values(length as u64 + 2000, length + 3))
             .f(moment2)
     };
-    let lengths = [1, 3, 67, 1031, 40_000];
+    let lengths = [1, 3, 67, 1031, 40_000, 4 * STRIDING_COUNT + 8];
     let mut shapes: Vec<(usize, bool)> = lengths.iter().map(|&length| (length, false)).collect();
     shapes.extend([(1, true), (1031, true), (STRIDING_COUNT + 77, false)]);
     shapes.into_iter().map(case).collect()

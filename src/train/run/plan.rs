@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::blt::config::ModelConfig;
 use crate::blt::training_graph;
 use crate::error::{Error, Result};
-use crate::graph::{Recording, StoreLayout, compile};
+use crate::graph::{Dispatch, Recording, StoreLayout, compile};
 use crate::kernels::{AXIS_COUNT, Counts};
 use crate::train::{AdamW, update_recording};
 
@@ -49,11 +49,8 @@ pub fn saved_plan(
 }
 
 fn saved(recording: &Recording) -> SavedProgram {
-    let name = |dispatch: &crate::graph::Dispatch| {
-        let variant = dispatch.kernel.variants[dispatch.variant].name;
-        format!("{}.{variant}", dispatch.kernel.name)
-    };
-    let mut kernels: Vec<_> = recording.dispatches.iter().map(name).collect();
+    let names = recording.dispatches.iter().map(Dispatch::variant_name);
+    let mut kernels: Vec<_> = names.collect();
     kernels.sort();
     kernels.dedup();
     let capacity = recording.capacity.0;
