@@ -6,7 +6,7 @@ use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{GpuEngine, GpuPlan, GpuStore};
 use crate::graph::{ArenaId, Recording, StoreLayout};
-use crate::kernels::Step;
+use crate::kernels::{Abilities, Step};
 
 /// One of the engines.
 pub enum Device {
@@ -59,6 +59,14 @@ impl Engine for Device {
             Self::Cpu(engine) => engine.max_binding_elements(),
             #[cfg(feature = "gpu")]
             Self::Gpu(engine) => engine.max_binding_elements(),
+        }
+    }
+
+    fn abilities(&self) -> Abilities {
+        match self {
+            Self::Cpu(engine) => engine.abilities(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.abilities(),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, Placement, Recording, StoreLayout};
-use crate::kernels::Step;
+use crate::kernels::{Abilities, Step};
 use std::collections::BTreeMap;
 
 /// Runs Recordings over Stores.
@@ -21,6 +21,9 @@ pub trait Engine {
 
     /// Most elements that one binding holds, and so an arena.
     fn max_binding_elements(&self) -> usize;
+
+    /// What variants of kernels are chosen by.
+    fn abilities(&self) -> Abilities;
 
     /// Buffers full of zeros for every arena of the layout.
     ///

@@ -18,8 +18,8 @@ use blt_wgpu::graph::{
 use blt_wgpu::kernels::dense::matmul;
 use blt_wgpu::kernels::norm::rms_norm;
 use blt_wgpu::kernels::{
-    Axis, Binding, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, REGISTRY, Step,
-    Variant, no_constants, values,
+    Axis, Binding, Case, Cost, Counts, Element, Extent, Halves, Kernel, REGISTRY, Step, Variant,
+    no_constants, values,
 };
 use pollster::block_on;
 use std::env;
@@ -304,7 +304,7 @@ const fn twice(name: &'static str, variants: &'static [Variant]) -> Kernel {
 
 const fn variant(source: &'static str) -> Variant {
     let groups = |_: &[u8], counts: &Counts| [counts.get(Axis::Bytes) as u32, 1, 1];
-    Variant { name: "base", source, defines: &[], needs: Needs::NOTHING, groups }
+    Variant::base(source, groups)
 }
 
 macro_rules! source {

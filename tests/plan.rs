@@ -2,12 +2,7 @@
 
 mod support;
 
-use blt_wgpu::blt::config::{
-    BltConfig, CrossAttentionConfig, HashEmbeddingConfig, ModelConfig, PatchingConfig, Pooling,
-    Semantics, TransformerConfig,
-};
-use blt_wgpu::blt::patching::{Patching, PatchingMode};
-use blt_wgpu::blt::tables::Row;
+use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::blt::{Batch, TRAIN_NATS, forward_graph, training_graph};
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
@@ -15,7 +10,7 @@ use blt_wgpu::graph::{Graph, Op, Recording, Source, compile, fuse_residuals, rem
 use blt_wgpu::kernels::{Axis, Counts, Element, Extent, Step};
 use blt_wgpu::train::{AdamW, update_recording};
 use pollster::block_on;
-use support::Session;
+use support::{Session, small_batch, small_blt};
 
 /// What a plan of [`small_blt`] costs. A change to the graph, to fusion or to lifetimes that is
 /// meant changes these numbers; one that is not meant is found here.
@@ -42,46 +37,6 @@ const EXPECTED: [Expected; 3] = [
 /// Most pipelines that a model may need in all its plans.
 const MAX_PIPELINES: usize = 80;
 
-/// The size of model that a laptop trains in a minute: 64 wide at the bytes, 128 at the patches.
-fn small_blt() -> ModelConfig {
-    let stack = |hidden_size: usize, layer_count, window| TransformerConfig {
-        hidden_size,
-        layer_count,
-        head_count: hidden_size / 32,
-        kv_head_count: hidden_size / 32,
-        head_dim: 32,
-        intermediate_size: hidden_size * 3,
-        rms_norm_eps: 1e-5,
-        rope_theta: 500_000.0,
-        max_positions: 4096,
-        window,
-    };
-    let cross = |all_layers| CrossAttentionConfig {
-        head_count: 2,
-        kv_head_count: 2,
-        head_dim: 32,
-        all_layers,
-        window: None,
-    };
-    ModelConfig::Blt(BltConfig {
-        semantics: Semantics::Transformers,
-        encoder: stack(64, 1, Some(128)),
-        encoder_cross_attention: Some(cross(false)),
-        global: stack(128, 2, None),
-        decoder: stack(64, 2, Some(128)),
-        decoder_cross_attention: Some(cross(true)),
-        cross_attention_k: 2,
-        pooling: vec![Pooling::Max],
-        hash: HashEmbeddingConfig {
-            group_sizes: vec![3, 4, 5, 6],
-            function_count: 1,
-            rows_per_table: 1024,
-        },
-        patching: PatchingConfig::default(),
-        patcher: None,
-    })
-}
-
 /// A batch of 2048 bytes in 512 patches, in full.
 fn capacity() -> Counts {
     Counts::default()
@@ -90,19 +45,6 @@ fn capacity() -> Counts {
         .with(Axis::ByteRows, 256)
         .with(Axis::HashRows, 4096)
         .with(Axis::SeenPatches, 512)
-}
-
-/// Two rows of text in patches of words.
-fn batch() -> Batch {
-    let row = |text: &str| {
-        let tokens = blt_wgpu::text::encode(text.as_bytes(), true, true);
-        let ids = &tokens[..tokens.len() - 1];
-        let lengths = Patching::new(PatchingMode::Space).patch_lengths(ids, &[]).unwrap();
-        Row::from_tokens(tokens, lengths)
-    };
-    let line = "It is a truth universally acknowledged, that a byte in want of a patch ";
-    let rows = [row(&line.repeat(2)), row("must be in possession of a good entropy. ")];
-    Batch::new(&small_blt(), &rows).unwrap()
 }
 
 /// The model with fresh weights.
@@ -232,7 +174,7 @@ fn train<E: Engine>(session: &Session<'_, E>, batch: &Batch) -> Vec<Vec<f32>> {
 #[test]
 fn threads_change_no_bit() {
     let engine = HostEngine::<f32>::default();
-    let (session, batch) = (session(&engine), batch());
+    let (session, batch) = (session(&engine), small_batch());
     let with = |count: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
         pool.install(|| train(&session, &batch))
@@ -247,7 +189,7 @@ fn threads_change_no_bit() {
 #[test]
 fn a_larger_plan_and_what_ran_before_change_no_bit_of_the_logits() {
     let engine = HostEngine::<f32>::default();
-    let (session, batch) = (session(&engine), batch());
+    let (session, batch) = (session(&engine), small_batch());
     let graph = || forward_graph(&small_blt()).unwrap();
     let step = Step::of(batch.counts);
     let exact = compile(graph(), "exact", &session.model.layout, batch.counts).unwrap();
@@ -265,7 +207,7 @@ fn a_larger_plan_and_what_ran_before_change_no_bit_of_the_logits() {
 
 #[test]
 fn a_larger_plan_changes_no_bit_of_the_gradients() {
-    let batch = batch();
+    let batch = small_batch();
     let run = |capacity: Counts| {
         let engine = HostEngine::<f32>::default();
         let session = session(&engine);
@@ -284,7 +226,7 @@ fn a_larger_plan_changes_no_bit_of_the_gradients() {
 #[cfg(feature = "gpu")]
 #[test]
 fn cuts_change_no_bit_on_the_gpu() {
-    let batch = batch();
+    let batch = small_batch();
     let run = |every_cut: bool| {
         let engine = support::gpu_engine("cuts_change_no_bit_on_the_gpu")?;
         let engine = if every_cut { engine.with_submit_flops(0) } else { engine };

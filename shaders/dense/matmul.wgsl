@@ -16,10 +16,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> a: array<a_type>;            // [batch, m, k]
-@group(0) @binding(3) var<storage, read> b: array<b_type>;            // [batch, k, n]
-@group(0) @binding(4) var<storage, read> residual: array<f32>;        // [batch, m, n]
-@group(0) @binding(5) var<storage, read_write> out: array<out_type>;  // [batch, m, n]
+@group(0) @binding(2) var<storage, read> a: array<a_type>;                // [batch, m, k]
+@group(0) @binding(3) var<storage, read> b: array<b_type>;                // [batch, k, n]
+@group(0) @binding(4) var<storage, read> residual: array<residual_type>;  // [batch, m, n]
+@group(0) @binding(5) var<storage, read_write> out: array<out_type>;      // [batch, m, n]
 
 const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
@@ -56,7 +56,7 @@ fn store(row: u32, col: u32, base: u32, m: u32, n: u32, value: f32) {
     let at = base + row * n + col;
     var sum = value;
     if (params.residual_scale != 0.0) {
-        sum += params.residual_scale * residual[at];
+        sum += params.residual_scale * f32(residual[at]);
     }
     if (params.accumulate != 0u) {
         sum += f32(out[at]);

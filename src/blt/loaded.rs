@@ -2,17 +2,27 @@
 
 use super::config::{BltConfig, EntropyConfig, ModelConfig, TransformerConfig};
 use super::init::initialise;
-use super::parameters::{PATCHER_PREFIX, ParameterSpec, model_parameters};
+use super::parameters::{PATCHER_PREFIX, ParameterSpec, Part, model_parameters};
 use super::programs::{TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH};
 use super::{batch, model};
 use crate::engine::Engine;
-use crate::error::Result;
-use crate::graph::{Graph, NewTensor, StoreLayout, compile, gradient_name};
+use crate::error::{Error, Result};
+use crate::graph::{
+    CompileOptions, Graph, NewTensor, Precision, StoreLayout, compile_for, gradient_name, half_name,
+};
 use crate::kernels::{Counts, Element, embedding, optim};
 use crate::nn::{rope_table, rope_table_name};
 
 /// The class of arenas that holds the weights.
 pub const WEIGHTS: &str = "weights";
+/// Those of them that matrix products read, where they lie apart: in mixed precision.
+pub(super) const DENSE_WEIGHTS: &str = "weights.dense";
+/// Hash tables, where they lie apart.
+const TABLES: &str = "weights.tables";
+/// Copies of the dense weights in f16.
+pub const HALVES: &str = "halves";
+/// Loss scale that mixed precision begins with; it halves when gradients overflow.
+const FIRST_LOSS_SCALE: f32 = 65_536.0;
 /// Gradients, one for every weight.
 pub const GRADIENTS: &str = "gradients";
 /// First moments of AdamW.
@@ -26,6 +36,8 @@ pub struct LoadedModel<E: Engine> {
     pub parameters: Vec<ParameterSpec>,
     pub layout: StoreLayout,
     pub store: E::Store,
+    /// What its plans are compiled to.
+    pub precision: Precision,
 }
 
 impl<E: Engine> LoadedModel<E> {
@@ -35,13 +47,32 @@ impl<E: Engine> LoadedModel<E> {
     /// # Errors
     /// If the device has not the memory, or a tensor exceeds one binding.
     pub async fn create(engine: &E, config: ModelConfig, training: bool) -> Result<Self> {
+        Self::create_in(engine, config, training, Precision::F32).await
+    }
+
+    /// The same for plans of this precision. The copies in f16 are made by
+    /// [`halves_recording`](super::halves_recording) once the weights are there.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; if the device has no f16 and the precision needs it.
+    pub async fn create_in(
+        engine: &E,
+        config: ModelConfig,
+        training: bool,
+        precision: Precision,
+    ) -> Result<Self> {
+        if precision == Precision::Mixed && !engine.abilities().f16 {
+            let problem = "mixed precision needs 16-bit floats in shaders, which it lacks";
+            return Err(Error::device(engine.name(), problem).with_hint("use precision = \"f32\""));
+        }
         let mut parameters = model_parameters(&config);
         if matches!(config, ModelConfig::Blt(_)) {
             parameters.retain(|spec| !spec.name.starts_with(PATCHER_PREFIX));
         }
-        let layout = layout(&config, &parameters, training, engine.max_binding_elements())?;
+        let max_elements = engine.max_binding_elements();
+        let layout = layout(&config, &parameters, training, precision, max_elements)?;
         let store = engine.create_store(&layout).await?;
-        let model = Self { config, parameters, layout, store };
+        let model = Self { config, parameters, layout, store, precision };
         model.write_constants(engine)?;
         Ok(model)
     }
@@ -90,7 +121,16 @@ impl<E: Engine> LoadedModel<E> {
             let words: Vec<_> = words.into_iter().map(f32::from_bits).collect();
             self.write(engine, "hash.powers", &words)?;
         }
-        self.write(engine, TRAIN_STATE, &optim::train_state::initial(1.0))
+        let loss_scale = match self.precision {
+            Precision::F32 => 1.0,
+            Precision::Mixed => FIRST_LOSS_SCALE,
+        };
+        self.write(engine, TRAIN_STATE, &optim::train_state::initial(loss_scale))
+    }
+
+    /// What its graphs are compiled for on this engine.
+    pub fn compile_options(&self, engine: &E) -> CompileOptions {
+        CompileOptions { abilities: engine.abilities(), precision: self.precision }
     }
 }
 
@@ -122,7 +162,8 @@ impl<E: Engine> PlanSlot<E> {
             let before = self.compiled.take().map_or_else(Counts::default, |(before, _)| before);
             let capacity = counts.bucketed().max(&before);
             let graph = (self.build)(&model.config)?;
-            let recording = compile(graph, self.name, &model.layout, capacity)?;
+            let options = model.compile_options(engine);
+            let recording = compile_for(graph, self.name, &model.layout, capacity, &options)?;
             let plan = engine.compile(&model.store, recording).await?;
             self.compiled = Some((capacity, plan));
         }
@@ -136,10 +177,20 @@ fn layout(
     config: &ModelConfig,
     parameters: &[ParameterSpec],
     training: bool,
+    precision: Precision,
     max_elements: usize,
 ) -> Result<StoreLayout> {
     let mut layout = StoreLayout::default();
-    layout.place(WEIGHTS, Element::F32, &groups(parameters), max_elements)?;
+    match precision {
+        Precision::F32 => layout.place(WEIGHTS, Element::F32, &groups(parameters), max_elements)?,
+        Precision::Mixed => {
+            let (tables, dense): (Vec<_>, Vec<_>) =
+                parameters.iter().cloned().partition(|spec| spec.part == Part::Hash);
+            layout.place(DENSE_WEIGHTS, Element::F32, &groups(&dense), max_elements)?;
+            layout.place(TABLES, Element::F32, &groups(&tables), max_elements)?;
+            layout.place_like_as(HALVES, DENSE_WEIGHTS, Element::F16, half_name);
+        }
+    }
     if training {
         layout.place_like(GRADIENTS, WEIGHTS, gradient_name);
         layout.place_like(MOMENT1, WEIGHTS, |name| format!("{name}.{MOMENT1}"));

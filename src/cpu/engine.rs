@@ -3,7 +3,7 @@
 use crate::engine::{Engine, InputValues, Inputs};
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, StoreLayout};
-use crate::kernels::{Access, Call, Counts, Element, HostBuffer, Kernel, Slot, Step};
+use crate::kernels::{Abilities, Access, Call, Counts, Element, HostBuffer, Kernel, Slot, Step};
 use half::f16;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -94,6 +94,11 @@ impl<R: HostNumber> Engine for HostEngine<R> {
 
     fn max_binding_elements(&self) -> usize {
         self.max_binding_elements
+    }
+
+    /// There is one variant on the host; numbers are rounded to f16 where a plan says so.
+    fn abilities(&self) -> Abilities {
+        Abilities { f16: true, ..Abilities::CORE }
     }
 
     async fn create_store(&self, layout: &StoreLayout) -> Result<HostStore<R>> {

@@ -1,7 +1,7 @@
 //! What a device is and can do, as plain data: what `blt devices` shows and variants are chosen by.
 
 use super::limits::DeviceLimits;
-use crate::kernels::Needs;
+use crate::kernels::{Abilities, Needs};
 use serde::Serialize;
 
 /// A device and its capabilities.
@@ -120,6 +120,18 @@ impl Caps {
     /// Whether a variant that needs this runs here.
     pub fn satisfies(&self, needs: Needs) -> bool {
         self.missing(needs).is_none()
+    }
+
+    /// What variants of kernels are chosen by.
+    pub fn abilities(&self) -> Abilities {
+        Abilities {
+            subgroups: self.subgroups.is_some(),
+            f16: self.f16,
+            cooperative_matrix: self.multiplies_f16(16),
+            workgroup_bytes: self.limits.workgroup_bytes,
+            workgroup_invocations: self.limits.workgroup_invocations,
+            software: self.kind == DeviceKind::Software,
+        }
     }
 
     /// The first thing a variant needs that is not here, for an error or an explanation.

@@ -9,7 +9,7 @@ use super::store::{GpuStore, max_binding_elements};
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
 use crate::graph::{ArenaId, Recording, StoreLayout};
-use crate::kernels::Step;
+use crate::kernels::{Abilities, Step};
 
 /// Runs Recordings on the device of a [`Context`].
 pub struct GpuEngine {
@@ -67,6 +67,10 @@ impl Engine for GpuEngine {
 
     fn max_binding_elements(&self) -> usize {
         max_binding_elements(&self.context)
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.context.caps().abilities()
     }
 
     async fn create_store(&self, layout: &StoreLayout) -> Result<GpuStore> {

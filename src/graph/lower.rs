@@ -3,31 +3,64 @@
 use super::autodiff::GAIN_CHUNK_COUNT;
 use super::graph::{Graph, Node, Source, TensorId};
 use super::lifetimes::{Slots, assign_slots};
+use super::mixed::Precision;
 use super::op::{AttentionShape, Op, PoolKind};
 use super::recording::{BufferId, Dispatch, Input, Output, Recording, Region};
 use super::store::{Placement, StoreLayout};
 use crate::error::Result;
 use crate::kernels::{
-    Counts, Element, Extent, Halves, Kernel, attention, dense, embedding, loss, norm, patch, reduce,
+    Abilities, Counts, Element, Extent, Halves, Kernel, Situation, attention, dense, embedding,
+    loss, norm, patch, reduce,
 };
 use bytemuck::NoUninit;
 
-/// Compiles a graph: dead code, fusion, lifetimes, dispatches.
+/// What a graph is compiled for, besides its capacity.
+#[derive(Clone, Copy, Debug)]
+pub struct CompileOptions {
+    /// Variants are chosen by it.
+    pub abilities: Abilities,
+    pub precision: Precision,
+}
+
+impl CompileOptions {
+    /// Base variants in f32.
+    pub const BASE: Self = Self { abilities: Abilities::CORE, precision: Precision::F32 };
+}
+
+/// Compiles a graph for base variants in f32, see [`compile_for`].
 ///
 /// # Errors
 /// If the layout lacks a tensor that the graph reads.
 pub fn compile(
-    mut graph: Graph,
+    graph: Graph,
     name: &str,
     layout: &StoreLayout,
     capacity: Counts,
 ) -> Result<Recording> {
+    compile_for(graph, name, layout, capacity, &CompileOptions::BASE)
+}
+
+/// Compiles a graph: precision, dead code, fusion, lifetimes, dispatches with their variants.
+///
+/// # Errors
+/// If the layout lacks a tensor that the graph reads.
+pub fn compile_for(
+    mut graph: Graph,
+    name: &str,
+    layout: &StoreLayout,
+    capacity: Counts,
+    options: &CompileOptions,
+) -> Result<Recording> {
     super::passes::remove_dead_code(&mut graph);
+    if options.precision == Precision::Mixed {
+        super::mixed::use_halves(&mut graph);
+    }
     super::passes::fuse_residuals(&mut graph);
     let slots = assign_slots(&graph, &capacity);
     let mut recording = Recording::new(name, capacity);
     recording.transients = slots.slots.clone();
-    let mut lower = Lower { graph: &graph, layout, slots, recording, label: String::new() };
+    let label = String::new();
+    let mut lower = Lower { graph: &graph, layout, slots, recording, options, label };
     lower.declare_inputs();
     for node in &graph.nodes {
         lower.label =
@@ -64,6 +97,7 @@ struct Lower<'a> {
     layout: &'a StoreLayout,
     slots: Slots,
     recording: Recording,
+    options: &'a CompileOptions,
     label: String,
 }
 
@@ -107,7 +141,7 @@ impl Lower<'_> {
         }
     }
 
-    /// Appends a dispatch of the base variant over whole tensors.
+    /// Appends a dispatch over whole tensors.
     fn dispatch(
         &mut self,
         kernel: &'static Kernel,
@@ -117,9 +151,7 @@ impl Lower<'_> {
         let regions = tensors.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
         let half = |&index: &usize| self.graph.tensor(tensors[index]).element == Element::F16;
         let halves: Vec<usize> = (0..tensors.len()).filter(half).collect();
-        self.dispatch_regions(kernel, params, regions);
-        let dispatch = self.recording.dispatches.last_mut().expect("one was appended");
-        dispatch.halves = Halves::of(&halves);
+        self.push(kernel, params, Halves::of(&halves), regions);
         Ok(())
     }
 
@@ -129,14 +161,22 @@ impl Lower<'_> {
         params: &impl NoUninit,
         regions: Vec<Region>,
     ) {
-        self.recording.dispatches.push(Dispatch {
-            kernel,
-            variant: 0,
-            halves: Halves::NONE,
-            params: bytemuck::bytes_of(params).to_vec(),
-            regions,
-            label: self.label.clone(),
-        });
+        self.push(kernel, params, Halves::NONE, regions);
+    }
+
+    fn push(
+        &mut self,
+        kernel: &'static Kernel,
+        params: &impl NoUninit,
+        halves: Halves,
+        regions: Vec<Region>,
+    ) {
+        let params = bytemuck::bytes_of(params).to_vec();
+        let abilities = &self.options.abilities;
+        let variant = kernel.choose(&Situation { params: &params, halves, abilities });
+        let label = self.label.clone();
+        let dispatch = Dispatch { kernel, variant, halves, params, regions, label };
+        self.recording.dispatches.push(dispatch);
     }
 
     fn rows(&self, id: TensorId) -> Extent {
@@ -156,6 +196,10 @@ impl Lower<'_> {
         let out = outputs[0];
         match &node.op {
             Op::Reshape => Ok(()),
+            Op::Cast => {
+                let params = dense::copy::Params::new(self.rows(out), self.cols(out));
+                self.dispatch(&dense::copy::KERNEL, &params, &[inputs[0], out])
+            }
             Op::Matmul { transpose_a, transpose_b, residual_scale } => {
                 let (m, n) = (self.rows(out), Extent::fixed(self.cols(out) as usize));
                 let k = match transpose_a {

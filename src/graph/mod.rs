@@ -6,6 +6,7 @@ mod autodiff;
 mod graph;
 mod lifetimes;
 mod lower;
+mod mixed;
 mod op;
 mod passes;
 mod recording;
@@ -13,7 +14,8 @@ mod store;
 
 pub use autodiff::{Seed, differentiate, gradient_name};
 pub use graph::{Graph, Node, Source, Tensor, TensorId};
-pub use lower::compile;
+pub use lower::{CompileOptions, compile, compile_for};
+pub use mixed::{Precision, half_name};
 pub use op::{AttentionShape, Op, PoolKind};
 pub use passes::{fuse_residuals, remove_dead_code};
 pub use recording::{BufferId, Dispatch, Input, Output, Recording, Region, Transient};

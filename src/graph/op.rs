@@ -10,6 +10,8 @@ pub enum Op {
     Add { alpha: f32, beta: f32 },
     /// The same elements under another shape; nothing runs.
     Reshape,
+    /// The same numbers in f16; [`Precision::Mixed`](super::Precision) makes these.
+    Cast,
     /// RMSNorm over columns (spec §5.1); inputs x, gain; outputs out, inverse_rms [rows, 1].
     RmsNorm { eps: f32 },
     /// Inputs dout, x, gain, inverse_rms; output dx.
@@ -62,6 +64,7 @@ impl Op {
             Self::Matmul { .. } => "matmul",
             Self::Add { .. } => "add",
             Self::Reshape => "reshape",
+            Self::Cast => "cast",
             Self::RmsNorm { .. } => "rms_norm",
             Self::RmsNormGrad => "rms_norm_grad",
             Self::RmsNormGainGrad => "rms_norm_gain_grad",

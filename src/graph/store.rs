@@ -112,12 +112,23 @@ impl StoreLayout {
     /// Arenas of another class with the same sizes as those of `like`, and the same tensors under
     /// `rename(name)`: gradients and moments beside weights.
     pub fn place_like(&mut self, class: &str, like: &str, rename: impl Fn(&str) -> String) {
+        self.place_like_as(class, like, Element::F32, rename);
+    }
+
+    /// The same with elements of another type.
+    pub fn place_like_as(
+        &mut self,
+        class: &str,
+        like: &str,
+        element: Element,
+        rename: impl Fn(&str) -> String,
+    ) {
         let prefix = format!("{like}.");
         let mut twins = BTreeMap::new();
         for index in 0..self.arenas.len() {
             let Some(number) = self.arenas[index].name.strip_prefix(&prefix) else { continue };
             let name = format!("{class}.{number}");
-            let (element, length) = (self.arenas[index].element, self.arenas[index].length);
+            let length = self.arenas[index].length;
             twins.insert(ArenaId(index), ArenaId(self.arenas.len()));
             self.arenas.push(Arena { name, element, length });
         }

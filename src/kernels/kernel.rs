@@ -10,7 +10,7 @@ pub struct Kernel {
     pub params_bytes: usize,
     /// Storage bindings in order; in WGSL they start at `@binding(2)`.
     pub bindings: &'static [Binding],
-    /// WGSL variants, the base variant first.
+    /// WGSL variants, the base variant first, then from the usual to the special.
     pub variants: &'static [Variant],
     /// Constants injected into the shader, computed from the parameters: they are part of the key
     /// of the pipeline, so nothing that varies freely (M, N, K) may be among them.
@@ -42,6 +42,15 @@ impl Kernel {
         }
         assert!(may_be_half, "{}: {name} cannot hold halves", self.name);
         Element::F16
+    }
+
+    /// The variant to run where nothing has been measured: the last that suits.
+    pub fn choose(&self, situation: &Situation<'_>) -> usize {
+        let suits = |variant: usize| {
+            let needs = self.needs(variant, situation.halves);
+            situation.abilities.satisfy(needs) && (self.variants[variant].suits)(situation)
+        };
+        (0..self.variants.len()).rev().find(|&variant| suits(variant)).unwrap_or(0)
     }
 
     /// What a device must have to run a variant on bindings of these types.
@@ -158,8 +167,62 @@ pub struct Variant {
     pub defines: &'static [(&'static str, u32)],
     /// What the device must have.
     pub needs: Needs,
+    /// Whether it is worth choosing there; what it cannot compute it must refuse.
+    pub suits: fn(&Situation<'_>) -> bool,
     /// How many workgroups run for these parameters and capacities.
     pub groups: fn(&[u8], &Counts) -> [u32; 3],
+}
+
+impl Variant {
+    /// The variant that runs everywhere and on all parameters.
+    pub const fn base(source: &'static str, groups: fn(&[u8], &Counts) -> [u32; 3]) -> Self {
+        let needs = Needs::NOTHING;
+        Self { name: "base", source, defines: &[], needs, suits: |_| true, groups }
+    }
+}
+
+/// Where a variant is to run: the rules by which variants are chosen see this and nothing else.
+/// Counts are not among it, so that a larger plan of the same model takes the same variants.
+pub struct Situation<'a> {
+    pub params: &'a [u8],
+    pub halves: Halves,
+    pub abilities: &'a Abilities,
+}
+
+/// What a device offers to kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// The type `f16`.
+    pub f16: bool,
+    /// Cooperative matrices of 16 x 16 x 16, f16 to f32.
+    pub cooperative_matrix: bool,
+    pub workgroup_bytes: u32,
+    pub workgroup_invocations: u32,
+    /// A driver that computes on the processor: barriers are slow, caches are large.
+    pub software: bool,
+}
+
+impl Abilities {
+    /// Core WebGPU and default limits: base variants.
+    pub const CORE: Self = Self {
+        subgroups: false,
+        f16: false,
+        cooperative_matrix: false,
+        workgroup_bytes: 16_384,
+        workgroup_invocations: 256,
+        software: false,
+    };
+
+    /// Whether a variant that needs this runs there.
+    pub fn satisfy(&self, needs: Needs) -> bool {
+        (self.subgroups || !needs.subgroups)
+            && (self.f16 || !needs.f16)
+            && (self.cooperative_matrix || !needs.cooperative_matrix)
+            && needs.workgroup_bytes <= self.workgroup_bytes
+            && needs.workgroup_invocations <= self.workgroup_invocations
+    }
 }
 
 /// What a variant asks of a device beyond core WebGPU and its default limits.

@@ -1,8 +1,11 @@
 //! A trainer: micro-batches, updates and evaluations over one Store.
 
 use super::update::{AdamW, update_recording};
-use crate::blt::{Batch, LoadedModel, PlanSlot, TRAIN_NATS, evaluation_graph, training_graph};
-use crate::engine::Engine;
+use crate::blt::{
+    Batch, HALVES, LoadedModel, PlanSlot, TRAIN_NATS, evaluation_graph, halves_recording,
+    training_graph,
+};
+use crate::engine::{Engine, Inputs};
 use crate::error::Result;
 use crate::kernels::{Counts, Step};
 
@@ -16,13 +19,17 @@ pub struct Trainer<'e, E: Engine> {
 }
 
 impl<'e, E: Engine> Trainer<'e, E> {
-    /// A trainer of a model that was created with room for training.
+    /// A trainer of a model that was created with room for training and has its weights.
     ///
     /// # Errors
     /// If the device refuses a shader.
     pub async fn new(engine: &'e E, model: LoadedModel<E>, adamw: &AdamW) -> Result<Self> {
         let recording = update_recording(&model.layout, adamw);
         let update = engine.compile(&model.store, recording).await?;
+        if !model.layout.arenas_of(HALVES).is_empty() {
+            let halves = engine.compile(&model.store, halves_recording(&model.layout)).await?;
+            engine.run(&halves, &Step::of(Counts::default()), &Inputs::default())?;
+        }
         let micro = PlanSlot::new("micro", training_graph);
         let evaluate = PlanSlot::new("evaluate", evaluation_graph);
         Ok(Self { engine, model, micro, evaluate, update })
@@ -45,7 +52,7 @@ impl<'e, E: Engine> Trainer<'e, E> {
     /// If the device is lost.
     pub fn update(&self, learning_rate: f32) -> Result<()> {
         let step = Step { learning_rate, ..Step::of(Counts::default()) };
-        self.engine.run(&self.update, &step, &crate::engine::Inputs::default())
+        self.engine.run(&self.update, &step, &Inputs::default())
     }
 
     /// Nats of all training targets since the last call. Waits for the device.

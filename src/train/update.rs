@@ -1,10 +1,11 @@
-//! The `update` Recording: finite check, unscale, norm, clip, AdamW, clear.
+//! The `update` Recording: finite check, unscale, norm, clip, AdamW, clear; in mixed precision
+//! then the copies of the weights in f16, and the loss scale follows the gradients.
 //!
 //! It runs once after the micro-batches of an optimiser step. Whether the step is applied at all,
 //! and with which multiplier, is decided on the device; the host sends a learning rate and reads
 //! nothing.
 
-use crate::blt::{GRADIENTS, MOMENT1, MOMENT2, TRAIN_STATE, WEIGHTS};
+use crate::blt::{GRADIENTS, HALVES, MOMENT1, MOMENT2, TRAIN_STATE, WEIGHTS, halve};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, Region, StoreLayout};
 use crate::kernels::{Counts, Element, Halves, Kernel, optim};
 use bytemuck::NoUninit;
@@ -71,7 +72,7 @@ pub fn update_recording(layout: &StoreLayout, adamw: &AdamW) -> Recording {
         clip: adamw.clip,
         beta1: adamw.beta1,
         beta2: adamw.beta2,
-        dynamic_loss_scale: 0,
+        dynamic_loss_scale: (!layout.arenas_of(HALVES).is_empty()).into(),
         growth_interval: 1000,
         min_loss_scale: 1.0,
         max_loss_scale: 65_536.0,
@@ -94,6 +95,7 @@ pub fn update_recording(layout: &StoreLayout, adamw: &AdamW) -> Recording {
         let regions = std::iter::once(state).chain(regions).collect();
         push(&mut recording, &optim::adamw::KERNEL, &params, regions);
     }
+    recording.dispatches.extend(halve(layout));
     recording.check();
     recording
 }

@@ -9,6 +9,7 @@ mod gpu;
 mod numbers;
 mod problem;
 mod session;
+mod small;
 
 pub use fixture::{FIXTURES, Fixture};
 pub use golden::{GOLDEN_TOKENS, golden_blt, golden_entropy, golden_row, write_golden_weights};
@@ -17,3 +18,4 @@ pub use gpu::gpu_engine;
 pub use numbers::{assert_close, relative_distance, worst};
 pub use problem::{FUNCTIONAL, Problem, STEP};
 pub use session::Session;
+pub use small::{small_batch, small_blt};

@@ -3,7 +3,7 @@
 use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::blt::{Batch, LoadedModel, TRAIN_NATS, training_graph};
 use blt_wgpu::engine::Engine;
-use blt_wgpu::graph::{Graph, compile, gradient_name};
+use blt_wgpu::graph::{Graph, Precision, compile_for, gradient_name};
 use blt_wgpu::kernels::Step;
 use pollster::block_on;
 
@@ -16,7 +16,12 @@ pub struct Session<'e, E: Engine> {
 impl<'e, E: Engine> Session<'e, E> {
     /// The model with zero weights.
     pub fn new(engine: &'e E, config: ModelConfig) -> Self {
-        let model = block_on(LoadedModel::create(engine, config, true)).unwrap();
+        Self::new_in(engine, config, Precision::F32)
+    }
+
+    /// The same in another precision.
+    pub fn new_in(engine: &'e E, config: ModelConfig, precision: Precision) -> Self {
+        let model = block_on(LoadedModel::create_in(engine, config, true, precision)).unwrap();
         Self { engine, model }
     }
 
@@ -37,7 +42,8 @@ impl<'e, E: Engine> Session<'e, E> {
 
     /// Compiles a graph for a batch, a little larger than it needs to be.
     pub fn compile(&self, graph: Graph, batch: &Batch) -> E::Plan {
-        let recording = compile(graph, "test", &self.model.layout, batch.counts.bucketed());
+        let (layout, options) = (&self.model.layout, self.model.compile_options(self.engine));
+        let recording = compile_for(graph, "test", layout, batch.counts.bucketed(), &options);
         block_on(self.engine.compile(&self.model.store, recording.unwrap())).unwrap()
     }
 

@@ -13,9 +13,7 @@ use super::heads::{Heads, add_scaled, change_and_sum, dot, largest};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, Threads, gemm};
-use crate::kernels::{
-    Binding, Call, Cost, Counts, Element, Extent, Kernel, Needs, Variant, fold_groups,
-};
+use crate::kernels::{Binding, Call, Cost, Counts, Element, Extent, Kernel, Variant, fold_groups};
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
@@ -59,13 +57,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::write("out", Element::F32).or_half(),
         Binding::write("log_sum_exp", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/attention/attention.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/attention/attention.wgsl"), groups)],
     constants,
     cost,
     cpu,

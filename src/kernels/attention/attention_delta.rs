@@ -5,8 +5,8 @@
 use super::fast_exp::with_wide_vectors;
 use super::heads::dot;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, no_constants, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    no_constants, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -38,13 +38,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("dout", Element::F32).or_half(),
         Binding::write("delta", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/attention/attention_delta.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
+    variants: &[Variant::base(
+        include_str!("../../../shaders/attention/attention_delta.wgsl"),
         groups,
-    }],
+    )],
     constants: no_constants,
     cost,
     cpu,

@@ -13,7 +13,7 @@ use super::heads::{add_scaled, dot};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, Threads, gemm};
-use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Needs, Variant, fold_groups};
+use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Variant, fold_groups};
 use crate::oracle;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -30,13 +30,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("delta", Element::F32),
         Binding::update("dkv", Element::F32).or_half(),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/attention/attention_key_grad.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
+    variants: &[Variant::base(
+        include_str!("../../../shaders/attention/attention_key_grad.wgsl"),
         groups,
-    }],
+    )],
     constants,
     cost,
     cpu,

@@ -11,7 +11,7 @@ use super::heads::{Heads, add_scaled, dot};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, Threads, gemm};
-use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Needs, Variant, fold_groups};
+use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Variant, fold_groups};
 use crate::oracle;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -28,13 +28,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("delta", Element::F32),
         Binding::update("dq", Element::F32).or_half(),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/attention/attention_query_grad.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
+    variants: &[Variant::base(
+        include_str!("../../../shaders/attention/attention_query_grad.wgsl"),
         groups,
-    }],
+    )],
     constants,
     cost,
     cpu,

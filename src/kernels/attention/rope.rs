@@ -4,7 +4,7 @@
 //! the rest is copied. `table` is [positions, head_dim]: for every pair the cosine, then the sine.
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, WIDE,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, WIDE,
     fold_groups, integers, values,
 };
 use crate::oracle;
@@ -51,13 +51,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("table", Element::F32),
         Binding::write("out", Element::F32).or_half(),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/attention/rope.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/attention/rope.wgsl"), groups)],
     constants,
     cost,
     cpu,

@@ -2,8 +2,8 @@
 
 use super::elementwise::{CHUNK, STRIDING_COUNT, elementwise_groups};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    lane_count, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, lane_count,
+    values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -37,13 +37,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("b", Element::F32),
         Binding::write("out", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/dense/add.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/dense/add.wgsl"), groups)],
     constants,
     cost,
     cpu,

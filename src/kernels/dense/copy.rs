@@ -3,8 +3,8 @@
 
 use super::elementwise::{CHUNK, STRIDING_COUNT, elementwise_groups};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    lane_count, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, lane_count,
+    values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -35,13 +35,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("x", Element::F32).or_half(),
         Binding::write("out", Element::F32).or_half(),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/dense/copy.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/dense/copy.wgsl"), groups)],
     constants,
     cost,
     cpu,

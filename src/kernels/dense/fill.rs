@@ -2,8 +2,8 @@
 
 use super::elementwise::{CHUNK, STRIDING_COUNT, elementwise_groups};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    lane_count, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, lane_count,
+    wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -31,13 +31,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "fill",
     params_bytes: size_of::<Params>(),
     bindings: &[Binding::write("out", Element::F32)],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/dense/fill.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/dense/fill.wgsl"), groups)],
     constants,
     cost,
     cpu,

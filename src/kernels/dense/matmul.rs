@@ -6,7 +6,7 @@
 
 use super::gemm::{Layout, Threads, gemm};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -54,16 +54,10 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[
         Binding::read("a", Element::F32).or_half(),
         Binding::read("b", Element::F32).or_half(),
-        Binding::read("residual", Element::F32),
+        Binding::read("residual", Element::F32).or_half(),
         Binding::update("out", Element::F32).or_half(),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/dense/matmul.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/dense/matmul.wgsl"), groups)],
     constants,
     cost,
     cpu,
@@ -245,7 +239,7 @@ fn cases() -> Vec<Case> {
             cases.push(case());
             if params.accumulate == 0 {
                 cases.push(case().halves(&[0, 1]));
-                cases.push(case().halves(&[0, 1, 3]));
+                cases.push(case().halves(&[0, 1, 2, 3]));
             }
         }
     }

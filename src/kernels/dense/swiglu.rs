@@ -6,8 +6,8 @@
 use super::elementwise::{STRIDING_COUNT, elementwise_groups};
 use crate::kernels::attention::fast_exp::exp;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    lane_count, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, lane_count,
+    values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -39,13 +39,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("gate_up", Element::F32).or_half(),
         Binding::write("out", Element::F32).or_half(),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/dense/swiglu.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/dense/swiglu.wgsl"), groups)],
     constants,
     cost,
     cpu,

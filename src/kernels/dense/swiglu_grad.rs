@@ -5,7 +5,7 @@
 use super::swiglu::{SHAPES, constants, gate_up, groups};
 use crate::kernels::attention::fast_exp::exp;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, values,
 };
 use crate::oracle;
 use pulp::{Arch, NullaryFnOnce};
@@ -22,13 +22,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("dout", Element::F32).or_half(),
         Binding::write("dgate_up", Element::F32).or_half(),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/dense/swiglu_grad.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/dense/swiglu_grad.wgsl"), groups)],
     constants,
     cost,
     cpu,

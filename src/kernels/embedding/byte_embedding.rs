@@ -5,8 +5,8 @@
 
 use super::gather_rows::copy_rows;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, integers, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    integers, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -37,13 +37,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("table", Element::F32),
         Binding::write("out", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/embedding/byte_embedding.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
+    variants: &[Variant::base(
+        include_str!("../../../shaders/embedding/byte_embedding.wgsl"),
         groups,
-    }],
+    )],
     constants,
     cost,
     cpu,

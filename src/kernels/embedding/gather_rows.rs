@@ -4,8 +4,8 @@
 //! [`scatter_add`](super::scatter_add).
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, integers, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    integers, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -37,13 +37,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("index", Element::U32),
         Binding::write("out", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/embedding/gather_rows.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/embedding/gather_rows.wgsl"), groups)],
     constants,
     cost,
     cpu,

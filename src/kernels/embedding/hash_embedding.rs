@@ -8,8 +8,8 @@
 //! Its gradient is [`scatter_add`](super::scatter_add).
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, integers, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    integers, values, wide,
 };
 use crate::oracle::embedding::{HashEmbeddingShape, hash_embedding};
 use bytemuck::{Pod, Zeroable};
@@ -48,13 +48,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("shard_4", Element::F32),
         Binding::update("out", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/embedding/hash_embedding.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
+    variants: &[Variant::base(
+        include_str!("../../../shaders/embedding/hash_embedding.wgsl"),
         groups,
-    }],
+    )],
     constants,
     cost,
     cpu,

@@ -6,8 +6,8 @@
 //! shader does the same with pairs of u32, for ids below 2^16 and `rows_per_table` below 2^24.
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, integers, no_constants,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    integers, no_constants,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -59,13 +59,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("powers", Element::U32),
         Binding::write("out", Element::U32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/embedding/hash_ids.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/embedding/hash_ids.wgsl"), groups)],
     constants: no_constants,
     cost,
     cpu,

@@ -7,8 +7,8 @@
 
 use crate::kernels::patch::disjoint_rows::disjoint_rows;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, integers, lane_count, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    integers, lane_count, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -46,13 +46,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("dout", Element::F32),
         Binding::update("table", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/embedding/scatter_add.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/embedding/scatter_add.wgsl"), groups)],
     constants,
     cost,
     cpu,

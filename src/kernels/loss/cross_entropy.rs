@@ -6,8 +6,8 @@
 
 use super::softmax::shifted_sum;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, integers, no_constants, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    integers, no_constants, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -40,13 +40,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("weights", Element::F32),
         Binding::write("nats", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/loss/cross_entropy.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/loss/cross_entropy.wgsl"), groups)],
     constants: no_constants,
     cost,
     cpu,

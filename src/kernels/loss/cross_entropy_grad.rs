@@ -8,8 +8,7 @@ use super::cross_entropy::{MIN_ROWS, SHAPES, groups, predictions};
 use super::softmax::scaled_softmax;
 use crate::kernels::optim::train_state::{FIELD_COUNT, LENGTH, LOSS_SCALE};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    no_constants,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, no_constants,
 };
 use crate::oracle;
 use rayon::prelude::*;
@@ -27,13 +26,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("train_state", Element::F32),
         Binding::write("dlogits", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/loss/cross_entropy_grad.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
+    variants: &[Variant::base(
+        include_str!("../../../shaders/loss/cross_entropy_grad.wgsl"),
         groups,
-    }],
+    )],
     constants: no_constants,
     cost,
     cpu,

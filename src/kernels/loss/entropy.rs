@@ -6,8 +6,8 @@
 use super::cross_entropy::{MIN_ROWS, predictions};
 use super::softmax;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, no_constants,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    no_constants,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -35,13 +35,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "entropy",
     params_bytes: size_of::<Params>(),
     bindings: &[Binding::read("logits", Element::F32), Binding::write("out", Element::F32)],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/loss/entropy.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/loss/entropy.wgsl"), groups)],
     constants: no_constants,
     cost,
     cpu,

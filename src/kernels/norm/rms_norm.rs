@@ -3,8 +3,8 @@
 //! x and out are [rows, cols], gain is [cols]; `inverse_rms` [rows] is kept for the backward pass.
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, reduce::lanes, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    reduce::lanes, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -30,13 +30,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::write("out", Element::F32).or_half(),
         Binding::write("inverse_rms", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/norm/rms_norm.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/norm/rms_norm.wgsl"), groups)],
     constants,
     cost,
     cpu,

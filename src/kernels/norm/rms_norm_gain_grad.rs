@@ -6,8 +6,8 @@
 
 use super::rms_norm_grad::normalised;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, lane_count, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    lane_count, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -46,13 +46,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("inverse_rms", Element::F32),
         Binding::write("partial", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/norm/rms_norm_gain_grad.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
+    variants: &[Variant::base(
+        include_str!("../../../shaders/norm/rms_norm_gain_grad.wgsl"),
         groups,
-    }],
+    )],
     constants,
     cost,
     cpu,

@@ -4,8 +4,8 @@
 //! and dx are [rows, cols], gain is [cols], inverse_rms is [rows].
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, reduce::lanes, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    reduce::lanes, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -41,13 +41,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("inverse_rms", Element::F32),
         Binding::update("dx", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/norm/rms_norm_grad.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/norm/rms_norm_grad.wgsl"), groups)],
     constants,
     cost,
     cpu,

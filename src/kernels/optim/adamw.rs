@@ -10,8 +10,7 @@
 use super::train_state::{BETA1_POWER, BETA2_POWER, FIELD_COUNT, GRADIENT_SCALE, SKIP, initial};
 use crate::kernels::dense::elementwise::{CHUNK, STRIDING_COUNT, elementwise_groups};
 use crate::kernels::{
-    Binding, Call, Case, Cost, Counts, Element, Kernel, Needs, Step, Variant, lane_count, values,
-    wide,
+    Binding, Call, Case, Cost, Counts, Element, Kernel, Step, Variant, lane_count, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -46,13 +45,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::update("moment1", Element::F32),
         Binding::update("moment2", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/optim/adamw.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/optim/adamw.wgsl"), groups)],
     constants,
     cost,
     cpu,

@@ -5,8 +5,8 @@
 //! and counts as 0. Groups past the last element are zeros.
 
 use crate::kernels::{
-    Binding, Call, Case, Cost, Counts, Element, Kernel, Needs, Step, Variant, fold_groups,
-    no_constants, reduce::lanes, values,
+    Binding, Call, Case, Cost, Counts, Element, Kernel, Step, Variant, fold_groups, no_constants,
+    reduce::lanes, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -38,13 +38,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "grad_norm",
     params_bytes: size_of::<Params>(),
     bindings: &[Binding::read("gradient", Element::F32), Binding::write("partial", Element::F32)],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/optim/grad_norm.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/optim/grad_norm.wgsl"), groups)],
     constants: no_constants,
     cost,
     cpu,

@@ -9,7 +9,7 @@
 use super::train_state::{APPLIED_STEPS, BETA1_POWER, BETA2_POWER, GOOD_STEPS, LENGTH, initial};
 use super::train_state::{GRAD_NORM, GRADIENT_SCALE, LOSS_SCALE, SKIP, SKIPPED_STEPS};
 use crate::kernels::{
-    Binding, Call, Case, Cost, Counts, Element, Kernel, Needs, Step, Variant, no_constants, values,
+    Binding, Call, Case, Cost, Counts, Element, Kernel, Step, Variant, no_constants, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -40,13 +40,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("partial", Element::F32),
         Binding::update("train_state", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/optim/update_decision.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/optim/update_decision.wgsl"), groups)],
     constants: no_constants,
     cost,
     cpu,

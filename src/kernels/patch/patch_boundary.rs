@@ -7,7 +7,7 @@
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, MAX_GROUPS_PER_DIMENSION,
-    Needs, Step, Variant, fold_groups, integers, no_constants, values,
+    Step, Variant, fold_groups, integers, no_constants, values,
 };
 use crate::oracle::patch::{EntropyRule, patch_boundary, patch_boundary_space};
 use bytemuck::{Pod, Zeroable};
@@ -54,13 +54,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("position", Element::U32),
         Binding::write("flags", Element::U32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/patch/patch_boundary.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/patch/patch_boundary.wgsl"), groups)],
     constants: no_constants,
     cost,
     cpu,

@@ -5,8 +5,8 @@
 //! several kinds lie side by side. A patch without bytes gets zeros.
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, no_constants, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    no_constants, values,
 };
 use crate::oracle::patch::{PoolKind, patch_pool};
 use bytemuck::{Pod, Zeroable};
@@ -48,13 +48,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("range", Element::U32),
         Binding::update("out", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/patch/patch_pool.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/patch/patch_pool.wgsl"), groups)],
     constants: no_constants,
     cost,
     cpu,

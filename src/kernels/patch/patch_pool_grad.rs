@@ -9,8 +9,8 @@ use super::disjoint_rows::disjoint_rows;
 pub use super::patch_pool::Params;
 use super::patch_pool::{MAX, MEAN, MIN, groups, kind_of, shapes};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    no_constants, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, no_constants,
+    values,
 };
 use crate::oracle::patch::{patch_pool, patch_pool_grad};
 use rayon::prelude::*;
@@ -25,13 +25,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("range", Element::U32),
         Binding::update("dx", Element::F32),
     ],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/patch/patch_pool_grad.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/patch/patch_pool_grad.wgsl"), groups)],
     constants: no_constants,
     cost,
     cpu,

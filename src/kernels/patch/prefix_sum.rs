@@ -4,8 +4,8 @@
 //! lengths out is where each patch begins.
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    integers, no_constants,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, integers,
+    no_constants,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -31,13 +31,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "prefix_sum",
     params_bytes: size_of::<Params>(),
     bindings: &[Binding::read("x", Element::U32), Binding::write("out", Element::U32)],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/patch/prefix_sum.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/patch/prefix_sum.wgsl"), groups)],
     constants: no_constants,
     cost,
     cpu,

@@ -4,8 +4,8 @@
 
 use super::lanes;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    no_constants, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, no_constants,
+    values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -33,13 +33,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "sum",
     params_bytes: size_of::<Params>(),
     bindings: &[Binding::read("x", Element::F32), Binding::update("out", Element::F32)],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/reduce/sum.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/reduce/sum.wgsl"), groups)],
     constants: no_constants,
     cost,
     cpu,

@@ -1,8 +1,8 @@
 //! The rows of x [rows, cols] summed into out [cols]: `out[col] = Σ x[row, col]` (+ out[col]).
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
-    fold_groups, no_constants, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
+    no_constants, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -31,13 +31,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "sum_rows",
     params_bytes: size_of::<Params>(),
     bindings: &[Binding::read("x", Element::F32), Binding::update("out", Element::F32)],
-    variants: &[Variant {
-        name: "base",
-        source: include_str!("../../../shaders/reduce/sum_rows.wgsl"),
-        defines: &[],
-        needs: Needs::NOTHING,
-        groups,
-    }],
+    variants: &[Variant::base(include_str!("../../../shaders/reduce/sum_rows.wgsl"), groups)],
     constants: no_constants,
     cost,
     cpu,

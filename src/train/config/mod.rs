@@ -21,4 +21,4 @@ pub use data::{DataConfig, PatcherConfig, PatchingMode, Source};
 pub use nearest::nearest;
 pub use optim::OptimConfig;
 pub use overrides::apply_override;
-pub use run::{ModelKeys, Precision, RunConfig};
+pub use run::{ModelKeys, RunConfig};

@@ -12,6 +12,7 @@ use super::optim::OptimConfig;
 use super::overrides::apply_override;
 use super::section::{Reading, Section};
 use crate::error::{Error, Result};
+use crate::graph::Precision;
 use crate::train::schedule::Schedule;
 
 /// The keys that the parser of `[model]` and that of `[entropy_model]` know.
@@ -19,17 +20,6 @@ use crate::train::schedule::Schedule;
 pub struct ModelKeys<'a> {
     pub model: &'a [&'a str],
     pub entropy_model: &'a [&'a str],
-}
-
-/// The number types of a training step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// Everything in f32.
-    #[default]
-    F32,
-    /// f32 master weights, sums and residual streams; f16 operands.
-    Mixed,
 }
 
 /// What `blt train` does. In a file every key may be left out but the sources.

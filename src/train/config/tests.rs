@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Result;
+use crate::graph::Precision;
 use crate::train::schedule::ScheduleKind;
 
 const KEYS: ModelKeys<'_> = ModelKeys {

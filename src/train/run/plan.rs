@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blt::config::ModelConfig;
-use crate::blt::training_graph;
+use crate::blt::{LoadedModel, training_graph};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::graph::{Dispatch, Recording, StoreLayout, compile};
+use crate::graph::{Dispatch, Recording, compile_for};
 use crate::kernels::{AXIS_COUNT, Counts};
 use crate::train::{AdamW, update_recording};
 
@@ -35,17 +35,17 @@ pub struct SavedProgram {
 ///
 /// # Errors
 /// If the shapes of the configuration contradict each other.
-pub fn saved_plan(
-    engine: String,
-    config: &ModelConfig,
-    layout: &StoreLayout,
+pub fn saved_plan<E: Engine>(
+    engine: &E,
+    model: &LoadedModel<E>,
     capacity: Counts,
     adamw: &AdamW,
 ) -> Result<SavedPlan> {
-    let micro = compile(training_graph(config)?, "micro", layout, capacity)?;
-    let update = update_recording(layout, adamw);
+    let (graph, options) = (training_graph(&model.config)?, model.compile_options(engine));
+    let micro = compile_for(graph, "micro", &model.layout, capacity, &options)?;
+    let update = update_recording(&model.layout, adamw);
     let programs = [micro, update].map(|recording| (recording.name.clone(), saved(&recording)));
-    Ok(SavedPlan { engine, programs: programs.into() })
+    Ok(SavedPlan { engine: engine.name(), programs: programs.into() })
 }
 
 fn saved(recording: &Recording) -> SavedProgram {

@@ -121,7 +121,7 @@ pub fn restore<E: Engine>(
         return Err(Error::model(place(STATE_FILE), problem));
     }
     let plan: SavedPlan = checkpoint.read_json(PLAN_FILE)?;
-    let here = saved_plan(engine.name(), &model.config, &model.layout, plan.capacity(), adamw)?;
+    let here = saved_plan(engine, model, plan.capacity(), adamw)?;
     if plan.engine == here.engine {
         plan.check(&here)?;
     }

@@ -25,13 +25,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         self.write_moments(&draft).await?;
         draft.write_json(STATE_FILE, &self.saved_state().await?)?;
         let model = &self.trainer.model;
-        let plan = saved_plan(
-            self.engine.name(),
-            &model.config,
-            &model.layout,
-            self.capacity,
-            &self.adamw,
-        )?;
+        let plan = saved_plan(self.engine, model, self.capacity, &self.adamw)?;
         draft.write_json(PLAN_FILE, &plan)?;
         let config = self.config.to_toml()?;
         atomic_write(draft.path().join(CONFIG_FILE), |file| file.write_all(config.as_bytes()))?;

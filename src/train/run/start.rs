@@ -17,7 +17,7 @@ use crate::kernels::Counts;
 use crate::oracle::optim::TrainState;
 use crate::platform::Platform;
 use crate::text::Files;
-use crate::train::config::{Precision, RunConfig};
+use crate::train::config::RunConfig;
 use crate::train::data::{
     BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream, RowUnit,
     patching_of, source_texts, text_files,
@@ -43,10 +43,6 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     /// `Model` where a checkpoint is damaged or another run's; or if the device has not the memory.
     pub async fn new(engine: &'e E, platform: P, config: RunConfig, start: Start) -> Result<Self> {
         config.check()?;
-        if config.precision != Precision::F32 {
-            let problem = "expected \"f32\", got \"mixed\": training in f16 is not there yet";
-            return Err(Error::config("precision", problem));
-        }
         let mut model = run_model(&config)?;
         let open: OpenTexts = Rc::new(|| Box::new(Files));
         let sources = source_texts(&config.data)?;
@@ -61,7 +57,8 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
         let entropy_scorer =
             entropy_scorer(engine, &config, &mut model.config, &checkpoint).await?;
-        let loaded = LoadedModel::create(engine, model.config.clone(), true).await?;
+        let (model_config, precision) = (model.config.clone(), config.precision);
+        let loaded = LoadedModel::create_in(engine, model_config, true, precision).await?;
         let adamw = adamw(&config);
         let resumed = match &checkpoint {
             None => {
