@@ -269,7 +269,13 @@ fn rms_norm_rule(
     dout: TensorId,
 ) {
     let (x, gain, inverse_rms) = (node.inputs[0], node.inputs[1], node.outputs[1]);
-    emit(graph, backward, x, Op::RmsNormGrad, &[dout, x, gain, inverse_rms]);
+    emit(
+        graph,
+        backward,
+        x,
+        Op::RmsNormGrad { residual_scale: 0.0 },
+        &[dout, x, gain, inverse_rms],
+    );
     if let Target::Store(name) = target(graph, backward, gain) {
         let cols = graph.tensor(x).cols;
         let scratch = (Extent::fixed(GAIN_CHUNK_COUNT), cols, Element::F32);

@@ -5,7 +5,7 @@ use super::graph::{Graph, Node, Source, TensorId};
 use super::lifetimes::{Slots, assign_slots};
 use super::mixed::Precision;
 use super::op::{AttentionShape, Op, PoolKind};
-use super::recording::{BufferId, Dispatch, Input, Output, Recording, Region};
+use super::recording::{BufferId, Dispatch, Input, Output, Recording, Region, Transient};
 use super::store::{Placement, StoreLayout};
 use crate::error::Result;
 use crate::kernels::{
@@ -56,11 +56,13 @@ pub fn compile_for(
         super::mixed::use_halves(&mut graph);
     }
     super::passes::fuse_residuals(&mut graph);
+    super::passes::fuse_casts(&mut graph);
     let slots = assign_slots(&graph, &capacity);
     let mut recording = Recording::new(name, capacity);
     recording.transients = slots.slots.clone();
     let label = String::new();
-    let mut lower = Lower { graph: &graph, layout, slots, recording, options, label };
+    let mut lower =
+        Lower { graph: &graph, layout, slots, recording, options, label, nothing: None };
     lower.declare_inputs();
     for node in &graph.nodes {
         lower.label =
@@ -99,6 +101,8 @@ struct Lower<'a> {
     recording: Recording,
     options: &'a CompileOptions,
     label: String,
+    /// The transient slot that is bound where nothing is written.
+    nothing: Option<usize>,
 }
 
 impl Lower<'_> {
@@ -149,10 +153,25 @@ impl Lower<'_> {
         tensors: &[TensorId],
     ) -> Result<()> {
         let regions = tensors.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
+        self.push(kernel, params, self.halves(tensors), regions);
+        Ok(())
+    }
+
+    /// Which of the tensors of a dispatch are f16.
+    fn halves(&self, tensors: &[TensorId]) -> Halves {
         let half = |&index: &usize| self.graph.tensor(tensors[index]).element == Element::F16;
         let halves: Vec<usize> = (0..tensors.len()).filter(half).collect();
-        self.push(kernel, params, Halves::of(&halves), regions);
-        Ok(())
+        Halves::of(&halves)
+    }
+
+    /// A place to bind where a kernel writes nothing.
+    fn nothing(&mut self) -> Region {
+        let unused = Transient { element: Element::F32, length: 1 };
+        let slot = *self.nothing.get_or_insert_with(|| {
+            self.recording.transients.push(unused);
+            self.recording.transients.len() - 1
+        });
+        Region { buffer: BufferId::Transient(slot), offset: 0, length: 1 }
     }
 
     fn dispatch_regions(
@@ -223,11 +242,7 @@ impl Lower<'_> {
                 let tensors = [inputs[0], inputs[1], out, outputs[1]];
                 self.dispatch(&norm::rms_norm::KERNEL, &params, &tensors)
             }
-            Op::RmsNormGrad => {
-                let params = norm::rms_norm_grad::Params::new(self.rows(out), self.cols(out));
-                let tensors = [inputs[0], inputs[1], inputs[2], inputs[3], out];
-                self.dispatch(&norm::rms_norm_grad::KERNEL, &params, &tensors)
-            }
+            Op::RmsNormGrad { residual_scale } => self.rms_norm_grad(node, *residual_scale),
             Op::RmsNormGainGrad => self.rms_norm_gain_grad(node),
             Op::Rope { rotated_cols, head_dim, sign } => {
                 let (rows, cols) = (self.rows(out), self.cols(out));
@@ -309,6 +324,24 @@ impl Lower<'_> {
                 self.dispatch(&reduce::sum::KERNEL, &params, &[inputs[0], out])
             }
         }
+    }
+
+    fn rms_norm_grad(&mut self, node: &Node, residual_scale: f32) -> Result<()> {
+        let (inputs, dx) = (&node.inputs, node.outputs[0]);
+        let copy = node.outputs.get(1).copied();
+        let mut params = norm::rms_norm_grad::Params::new(self.rows(dx), self.cols(dx));
+        params.residual_scale = residual_scale;
+        params.with_half = copy.is_some().into();
+        let residual = inputs.get(4).copied().unwrap_or(inputs[0]);
+        let mut tensors = vec![inputs[0], inputs[1], inputs[2], inputs[3], residual, dx];
+        tensors.extend(copy);
+        let mut regions = tensors.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
+        if copy.is_none() {
+            regions.push(self.nothing());
+        }
+        let halves = self.halves(&tensors);
+        self.push(&norm::rms_norm_grad::KERNEL, &params, halves, regions);
+        Ok(())
     }
 
     fn rms_norm_gain_grad(&mut self, node: &Node) -> Result<()> {

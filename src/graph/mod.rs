@@ -17,6 +17,6 @@ pub use graph::{Graph, Node, Source, Tensor, TensorId};
 pub use lower::{CompileOptions, compile, compile_for};
 pub use mixed::{Precision, half_name};
 pub use op::{AttentionShape, Op, PoolKind};
-pub use passes::{fuse_residuals, remove_dead_code};
+pub use passes::{fuse_casts, fuse_residuals, remove_dead_code};
 pub use recording::{BufferId, Dispatch, Input, Output, Recording, Region, Transient};
 pub use store::{ALIGNMENT, Arena, ArenaId, NewTensor, Placement, Shard, StoreLayout};

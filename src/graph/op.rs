@@ -14,8 +14,9 @@ pub enum Op {
     Cast,
     /// RMSNorm over columns (spec §5.1); inputs x, gain; outputs out, inverse_rms [rows, 1].
     RmsNorm { eps: f32 },
-    /// Inputs dout, x, gain, inverse_rms; output dx.
-    RmsNormGrad,
+    /// Inputs dout, x, gain, inverse_rms and, if the scale is not zero, a residual that is added;
+    /// outputs dx and, if there are two, dx again in f16.
+    RmsNormGrad { residual_scale: f32 },
     /// Inputs dout, x, inverse_rms; outputs dgain [1, cols] and scratch for partial sums.
     RmsNormGainGrad,
     /// Rotary embedding of interleaved pairs (spec §5.4); inputs x, position, table; columns from
@@ -66,7 +67,7 @@ impl Op {
             Self::Reshape => "reshape",
             Self::Cast => "cast",
             Self::RmsNorm { .. } => "rms_norm",
-            Self::RmsNormGrad => "rms_norm_grad",
+            Self::RmsNormGrad { .. } => "rms_norm_grad",
             Self::RmsNormGainGrad => "rms_norm_gain_grad",
             Self::Rope { .. } => "rope",
             Self::Attention(_) => "attention",

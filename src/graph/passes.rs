@@ -1,6 +1,6 @@
 //! Passes over a graph between autodiff and lowering: dead code, fusion.
 
-use super::graph::{Graph, Source, TensorId};
+use super::graph::{Graph, Node, Source, TensorId};
 use super::op::Op;
 
 /// Drops every node that neither an output nor a gradient of the Store depends on.
@@ -23,30 +23,38 @@ pub fn remove_dead_code(graph: &mut Graph) {
     graph.nodes = kept;
 }
 
-/// Moves an addition into the epilogue of the matmul that computes one of its sides, where that
-/// matmul feeds nothing else: `x + y Wᵀ` is one dispatch, and so are the `2 x + ..` of a
-/// cross-attention and the sums of gradients.
+/// Moves an addition into the epilogue of the matmul or the gradient of a norm that computes one of
+/// its sides, where that feeds nothing else: `x + y Wᵀ` is one dispatch, and so are the `2 x + ..`
+/// of a cross-attention and the sums of gradients along a residual stream.
 pub fn fuse_residuals(graph: &mut Graph) {
     let mut index = 0;
     while index < graph.nodes.len() {
-        if let Some((matmul, other, scale)) = residual_of(graph, index) {
+        if let Some((producer, other, scale)) = residual_of(graph, index) {
             let add = graph.nodes[index].clone();
-            let mut fused = graph.nodes[matmul].clone();
-            let Op::Matmul { residual_scale, .. } = &mut fused.op else {
-                unreachable!("residual_of names a matmul")
-            };
-            *residual_scale = scale;
+            let mut fused = graph.nodes[producer].clone();
+            *residual_scale(&mut fused.op).expect("residual_of names such a node") = scale;
             fused.inputs.push(other);
             fused.outputs = add.outputs;
             graph.nodes[index] = fused;
-            graph.nodes.remove(matmul);
+            graph.nodes.remove(producer);
         } else {
             index += 1;
         }
     }
 }
 
-/// If node `index` is an addition that a matmul can do: the matmul, the other side, its scale.
+/// The factor of what an op adds to its result, if it can; zero while it adds nothing.
+fn residual_scale(op: &mut Op) -> Option<&mut f32> {
+    match op {
+        Op::Matmul { residual_scale, .. } | Op::RmsNormGrad { residual_scale } => {
+            Some(residual_scale)
+        }
+        _ => None,
+    }
+}
+
+/// If node `index` is an addition that the producer of one side can do: that node, the other side,
+/// its scale.
 fn residual_of(graph: &Graph, index: usize) -> Option<(usize, TensorId, f32)> {
     let node = &graph.nodes[index];
     let Op::Add { alpha, beta } = node.op else { return None };
@@ -59,11 +67,33 @@ fn residual_of(graph: &Graph, index: usize) -> Option<(usize, TensorId, f32)> {
         if scale != 1.0 || other_scale == 0.0 || used(graph, side) != 1 {
             return None;
         }
-        let plain =
-            |op: &Op| matches!(op, Op::Matmul { residual_scale, .. } if *residual_scale == 0.0);
-        let matmul = graph.nodes[..index].iter().position(|node| node.outputs.contains(&side))?;
-        plain(&graph.nodes[matmul].op).then_some((matmul, other, other_scale))
+        let makes = |node: &Node| node.outputs.contains(&side);
+        let producer = graph.nodes[..index].iter().position(makes)?;
+        let adds_nothing = residual_scale(&mut graph.nodes[producer].op.clone()) == Some(&mut 0.0);
+        adds_nothing.then_some((producer, other, other_scale))
     })
+}
+
+/// Lets the gradient of a norm write what it makes in f16 too, where a cast of it follows.
+pub fn fuse_casts(graph: &mut Graph) {
+    let mut index = 0;
+    while index < graph.nodes.len() {
+        if let Some(producer) = cast_of(graph, index) {
+            let cast = graph.nodes.remove(index);
+            graph.nodes[producer].outputs.extend(cast.outputs);
+        } else {
+            index += 1;
+        }
+    }
+}
+
+/// If node `index` is a cast of what the gradient of a norm makes: that node.
+fn cast_of(graph: &Graph, index: usize) -> Option<usize> {
+    let node = &graph.nodes[index];
+    let makes = |other: &Node| other.outputs[0] == node.inputs[0];
+    let producer = graph.nodes[..index].iter().position(makes)?;
+    let Op::RmsNormGrad { .. } = graph.nodes[producer].op else { return None };
+    (node.op == Op::Cast && graph.nodes[producer].outputs.len() == 1).then_some(producer)
 }
 
 /// How many nodes and outputs use a tensor.
