@@ -27,7 +27,7 @@ const EXPECTED: [Expected; 3] = [
     // patches, 1 to project them back, 2 for the logits, 1 for entropies. A tensor dies young.
     Expected { plan: "forward", dispatches: 73, pipelines: 11, slots: 7, transient_kib: 7_472 },
     // The same without entropies, 2 for the nats, 1 for their gradient; then backwards 19 a block,
-    // 16 a cross-attention, 5 for the head, 5 for pooling and projections, 2 for the embeddings, and
+    // 16 a cross-attention, 5 for the head, 5 for pooling and projections, 2 for embeddings, and
     // sums where three gradients meet. What the backward pass reads lives through the forward pass.
     Expected { plan: "micro", dispatches: 228, pipelines: 25, slots: 92, transient_kib: 54_157 },
     // One arena of each class: its norm, the decision, AdamW.

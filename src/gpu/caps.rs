@@ -126,8 +126,9 @@ impl Caps {
     pub fn abilities(&self) -> Abilities {
         Abilities {
             subgroups: self.subgroups.is_some(),
+            subgroup_min: self.subgroup_min(),
             f16: self.f16,
-            cooperative_matrix: self.multiplies_f16(16),
+            cooperative_matrix: self.has_matrices(),
             workgroup_bytes: self.limits.workgroup_bytes,
             workgroup_invocations: self.limits.workgroup_invocations,
             software: self.kind == DeviceKind::Software,
@@ -143,8 +144,11 @@ impl Caps {
         if needs.subgroups && self.subgroups.is_none() {
             return Some("subgroup operations".into());
         }
-        if needs.cooperative_matrix && !self.multiplies_f16(16) {
-            return Some("cooperative matrices of 16 x 16 x 16, f16 to f32".into());
+        if needs.subgroup_min > self.subgroup_min() {
+            return Some(format!("subgroups of at least {}", needs.subgroup_min));
+        }
+        if needs.cooperative_matrix && !self.has_matrices() {
+            return Some("cooperative matrices of 16 x 16 x 16, f16 to f32, by 32 lanes".into());
         }
         if needs.workgroup_bytes > workgroup_bytes {
             let needed = needs.workgroup_bytes;
@@ -155,6 +159,15 @@ impl Caps {
             return Some(format!("{needed} invocations a workgroup, not {workgroup_invocations}"));
         }
         None
+    }
+
+    fn subgroup_min(&self) -> u32 {
+        self.subgroups.map_or(0, |sizes| sizes.min)
+    }
+
+    /// Whether there are the cooperative matrices that kernels use.
+    fn has_matrices(&self) -> bool {
+        self.multiplies_f16(16) && self.subgroups == Some(SubgroupSizes { min: 32, max: 32 })
     }
 
     /// Whether there are cooperative matrices of this side with f16 operands and f32 sums.
@@ -232,11 +245,14 @@ pub(super) mod tests {
     fn matrices_count_only_with_f32_sums() {
         let needs = Needs { cooperative_matrix: true, ..Needs::NOTHING };
         let mut caps = core_device();
+        caps.subgroups = Some(SubgroupSizes { min: 32, max: 32 });
         let shape = |result| MatrixShape { m: 16, n: 16, k: 16, operand: "f16", result };
         caps.cooperative_matrices.push(shape("f16"));
         assert!(!caps.satisfies(needs));
         caps.cooperative_matrices.push(shape("f32"));
         assert!(caps.satisfies(needs));
+        caps.subgroups = Some(SubgroupSizes { min: 32, max: 64 });
+        assert!(!caps.satisfies(needs));
     }
 
     #[test]

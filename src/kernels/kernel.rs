@@ -194,9 +194,11 @@ pub struct Situation<'a> {
 pub struct Abilities {
     /// Subgroup operations.
     pub subgroups: bool,
+    /// Size of the smallest subgroup; 0 without subgroups.
+    pub subgroup_min: u32,
     /// The type `f16`.
     pub f16: bool,
-    /// Cooperative matrices of 16 x 16 x 16, f16 to f32.
+    /// Cooperative matrices of 16 x 16 x 16, f16 to f32, by subgroups of 32.
     pub cooperative_matrix: bool,
     pub workgroup_bytes: u32,
     pub workgroup_invocations: u32,
@@ -208,6 +210,7 @@ impl Abilities {
     /// Core WebGPU and default limits: base variants.
     pub const CORE: Self = Self {
         subgroups: false,
+        subgroup_min: 0,
         f16: false,
         cooperative_matrix: false,
         workgroup_bytes: 16_384,
@@ -218,6 +221,7 @@ impl Abilities {
     /// Whether a variant that needs this runs there.
     pub fn satisfy(&self, needs: Needs) -> bool {
         (self.subgroups || !needs.subgroups)
+            && needs.subgroup_min <= self.subgroup_min
             && (self.f16 || !needs.f16)
             && (self.cooperative_matrix || !needs.cooperative_matrix)
             && needs.workgroup_bytes <= self.workgroup_bytes
@@ -230,9 +234,11 @@ impl Abilities {
 pub struct Needs {
     /// Subgroup operations.
     pub subgroups: bool,
+    /// No subgroup is smaller than this.
+    pub subgroup_min: u32,
     /// The type `f16`.
     pub f16: bool,
-    /// Cooperative matrices of 16 x 16.
+    /// Cooperative matrices of 16 x 16, by subgroups of 32.
     pub cooperative_matrix: bool,
     /// Workgroup memory beyond the default 16 KiB.
     pub workgroup_bytes: u32,
@@ -244,6 +250,7 @@ impl Needs {
     /// Core WebGPU and default limits.
     pub const NOTHING: Self = Self {
         subgroups: false,
+        subgroup_min: 0,
         f16: false,
         cooperative_matrix: false,
         workgroup_bytes: 0,

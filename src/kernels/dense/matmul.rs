@@ -6,7 +6,7 @@
 
 use super::gemm::{Layout, Threads, gemm};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -57,7 +57,17 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("residual", Element::F32).or_half(),
         Binding::update("out", Element::F32).or_half(),
     ],
-    variants: &[Variant::base(include_str!("../../../shaders/dense/matmul.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/dense/matmul.wgsl"), groups),
+        Variant {
+            name: "lanes",
+            source: include_str!("../../../shaders/dense/matmul.lanes.wgsl"),
+            defines: &[],
+            needs: Needs { subgroups: true, subgroup_min: 8, ..Needs::NOTHING },
+            suits: |situation| situation.abilities.software,
+            groups: lanes_groups,
+        },
+    ],
     constants,
     cost,
     cpu,
@@ -77,6 +87,16 @@ fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let tiles = |extent: Extent| extent.length(counts).div_ceil(TILE).max(1) as u32;
     [tiles(params.n), tiles(params.m), params.batch_count]
+}
+
+/// Outputs of the workgroup of `lanes`: rows, columns.
+const LANES_TILE: [usize; 2] = [16, 128];
+
+fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let [m, n] = [params.m, params.n].map(|extent| extent.length(counts));
+    let tiles = |count: usize, side: usize| count.div_ceil(side).max(1) as u32;
+    [tiles(n, LANES_TILE[1]), tiles(m, LANES_TILE[0]), params.batch_count]
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
