@@ -128,6 +128,7 @@ impl Lower<'_> {
         self.recording.dispatches.push(Dispatch {
             kernel,
             variant: 0,
+            fixed_order: self.graph.fixed_order,
             params: bytemuck::bytes_of(params).to_vec(),
             regions,
             label: self.label.clone(),
@@ -160,6 +161,7 @@ impl Lower<'_> {
                 let mut params = dense::matmul::Params::new(m, n, k, *transpose_a, *transpose_b);
                 params.residual_scale = *residual_scale;
                 params.accumulate = self.accumulates(out).into();
+                params.fixed_order = self.graph.fixed_order.into();
                 let residual = inputs.get(2).copied().unwrap_or(inputs[0]);
                 let tensors = [inputs[0], inputs[1], residual, out];
                 self.dispatch(&dense::matmul::KERNEL, &params, &tensors)
@@ -186,6 +188,11 @@ impl Lower<'_> {
                 let params = attention::rope::Params::new(rows, cols, rotated, head_dim, *sign);
                 let tensors = [inputs[0], inputs[1], inputs[2], out];
                 self.dispatch(&attention::rope::KERNEL, &params, &tensors)
+            }
+            Op::Attention(shape) if self.graph.fixed_order => {
+                let params = self.attention_params(inputs, *shape);
+                let tensors = [inputs[0], inputs[1], inputs[2], out];
+                self.dispatch(&attention::attention_row::KERNEL, &params, &tensors)
             }
             Op::Attention(shape) => {
                 let params = self.attention_params(inputs, *shape);

@@ -61,6 +61,8 @@ pub struct Dispatch {
     pub kernel: &'static Kernel,
     /// Index of the variant in the kernel's list.
     pub variant: usize,
+    /// Whether results feed patch boundaries, so that no other variant may stand in for this one.
+    pub fixed_order: bool,
     pub params: Vec<u8>,
     /// What is bound, in the order of the kernel's bindings.
     pub regions: Vec<Region>,

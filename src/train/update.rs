@@ -107,6 +107,7 @@ fn push(
     recording.dispatches.push(Dispatch {
         kernel,
         variant: 0,
+        fixed_order: false,
         params: bytemuck::bytes_of(params).to_vec(),
         regions,
         label: "update".into(),
