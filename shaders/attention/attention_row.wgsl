@@ -1,7 +1,7 @@
 // out = softmax(scale q k^T) v where every query sees one contiguous range of keys, and the bits of
 // a row depend on that range alone: not on other rows, nor on where it lies.
 // A workgroup owns ROWS queries of one head, components of a vec4, and walks the union of their
-// ranges, a key a lane. What a row does not see weighs exactly zero, so each sum takes the row's own
+// ranges, WIDTH keys at a time, a key a lane. What a row does not see weighs exactly zero, so each sum takes the row's own
 // keys in their order. A weight 2^t is split into 2^fraction and a power of two; the maximum enters
 // the power alone. So rescaling is exact, and where in the walk a maximum is found changes no bit.
 #import shared/step
@@ -29,16 +29,17 @@ struct Params {
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;  // [entries, 2]
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;  // [queries, cols]
 
-const WIDTH: u32 = 64u;  // lanes, and keys that are walked at a time
 const CHUNK: u32 = 32u;  // columns of the keys that lie in workgroup memory at a time
-const PITCH: u32 = CHUNK + 1u;  // odd, so that keys start in different banks
+const PITCH: u32 = WIDTH + 1u;  // odd, so that columns start in different banks
+const PARTS: u32 = 8u;  // lanes that look for the largest exponent
 const LOG2_E: f32 = 1.4426950408889634;
 const NO_SCORE: i32 = -1048576;
 
 var<workgroup> q_tile: array<vec4<f32>, HEAD_DIM>;     // [HEAD_DIM, rows], times scale / ln 2
-var<workgroup> k_tile: array<f32, WIDTH * PITCH>;      // [keys, CHUNK]
+var<workgroup> k_tile: array<f32, CHUNK * PITCH>;      // [CHUNK, keys]
 var<workgroup> weights: array<vec4<f32>, WIDTH>;       // [keys, rows]
-var<workgroup> highest: array<atomic<i32>, 4>;         // largest power of two of each row so far
+var<workgroup> exponents: array<vec4<i32>, WIDTH>;     // [keys, rows], powers of two in weights
+var<workgroup> largest: array<vec4<i32>, PARTS>;       // of a part of the keys
 
 // Keys that a row sees; none for a row that is not there.
 fn range_of(row_0: u32, offset: u32, count: u32) -> vec2<u32> {
@@ -123,9 +124,6 @@ fn main(
             q_at(row_0, 0u, count, at), q_at(row_0, 1u, count, at),
             q_at(row_0, 2u, count, at), q_at(row_0, 3u, count, at));
     }
-    if (lane < 4u) {
-        atomicStore(&highest[lane], NO_SCORE);
-    }
 
     // A lane sums up to two columns of the values; those beyond the head compute along.
     let col_0 = min(lane, HEAD_DIM - 1u);
@@ -147,11 +145,11 @@ fn main(
                 if (key < key_count && col < cols) {
                     value = kv[(key_0 + key) * params.kv_stride + k_offset + first + col];
                 }
-                k_tile[key * PITCH + col] = value;
+                k_tile[col * PITCH + key] = value;
             }
             workgroupBarrier();  // the keys are there
             for (var col = 0u; col < cols; col++) {
-                let term = vec4<f32>(k_tile[lane * PITCH + col]);
+                let term = vec4<f32>(k_tile[col * PITCH + lane]);
                 score = fma(q_tile[first + col], term, score);
             }
         }
@@ -159,22 +157,20 @@ fn main(
         let seen = (key >= low) & (key < high);
         let whole = floor(score);
         let exponent = vec4<i32>(whole);
-        if (seen.x) {
-            atomicMax(&highest[0], exponent.x);
+        exponents[lane] = select(vec4<i32>(NO_SCORE), exponent, seen);
+        workgroupBarrier();  // the exponents of all keys are there
+        if (lane < PARTS) {
+            var most = exponents[lane];
+            for (var i = lane + PARTS; i < WIDTH; i += PARTS) {
+                most = max(most, exponents[i]);
+            }
+            largest[lane] = most;
         }
-        if (seen.y) {
-            atomicMax(&highest[1], exponent.y);
+        workgroupBarrier();  // the largest of each part are there
+        var now = former;
+        for (var i = 0u; i < PARTS; i++) {
+            now = max(now, largest[i]);
         }
-        if (seen.z) {
-            atomicMax(&highest[2], exponent.z);
-        }
-        if (seen.w) {
-            atomicMax(&highest[3], exponent.w);
-        }
-        workgroupBarrier();  // every key has been heard
-        let now = vec4<i32>(
-            atomicLoad(&highest[0]), atomicLoad(&highest[1]),
-            atomicLoad(&highest[2]), atomicLoad(&highest[3]));
         let weight = exp2(score - whole) * power_of_two(exponent - now);
         weights[lane] = select(vec4<f32>(), weight, seen);
         let correction = power_of_two(former - now);

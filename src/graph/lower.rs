@@ -3,7 +3,7 @@
 use super::autodiff::GAIN_CHUNK_COUNT;
 use super::graph::{Graph, Node, Source, TensorId};
 use super::lifetimes::{Slots, assign_slots};
-use super::op::{AttentionShape, Op, PoolKind};
+use super::op::{AttentionShape, Op, PoolKind, Reach};
 use super::recording::{BufferId, Dispatch, Input, Output, Recording, Region};
 use super::store::{Placement, StoreLayout};
 use crate::error::Result;
@@ -299,7 +299,18 @@ impl Lower<'_> {
             key_offset: shape.key_offset as u32,
             value_offset: shape.value_offset as u32,
             scale: 1.0 / (shape.head_dim as f32).sqrt(),
-            ..bytemuck::Zeroable::zeroed()
+            keys_per_query: self.keys_per_query(inputs, shape) as u32,
+        }
+    }
+
+    fn keys_per_query(&self, inputs: &[TensorId], shape: AttentionShape) -> usize {
+        let length = |id: TensorId| self.rows(id).length(&self.recording.capacity);
+        match shape.reach {
+            Reach::Keys(count) => count.unwrap_or(0),
+            Reach::Shares(count) => {
+                let entries = length(inputs[0]) / shape.query_factor;
+                (count * length(inputs[1])).div_ceil(entries.max(1))
+            }
         }
     }
 

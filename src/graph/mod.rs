@@ -14,7 +14,7 @@ mod store;
 pub use autodiff::{Seed, differentiate, gradient_name};
 pub use graph::{Graph, Node, Source, Tensor, TensorId};
 pub use lower::compile;
-pub use op::{AttentionShape, Op, PoolKind};
+pub use op::{AttentionShape, Op, PoolKind, Reach};
 pub use passes::{fuse_residuals, remove_dead_code};
 pub use recording::{BufferId, Dispatch, Input, Output, Recording, Region, Transient};
 pub use store::{ALIGNMENT, Arena, ArenaId, NewTensor, Placement, Shard, StoreLayout};

@@ -51,7 +51,9 @@ fn rows_per_group(params: &Params) -> u32 {
 fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let params: Params = bytemuck::pod_read_unaligned(params);
     assert!(params.head_dim <= MAX_HEAD_DIM, "attention_row: heads of {} columns", params.head_dim);
-    vec![("HEAD_DIM", params.head_dim), ("ROWS", rows_per_group(&params))]
+    // A lane has a key first and a column later: narrow heads would leave half of 64 idle.
+    let width = if params.head_dim <= 32 { 32 } else { 64 };
+    vec![("HEAD_DIM", params.head_dim), ("ROWS", rows_per_group(&params)), ("WIDTH", width)]
 }
 
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
