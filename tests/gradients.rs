@@ -10,7 +10,7 @@ use blt_wgpu::blt::hash::HashConfig;
 use blt_wgpu::blt::tables::{CsrRows, Row};
 use blt_wgpu::blt::{Batch, TRAIN_NATS, training_graph};
 use blt_wgpu::cpu::HostEngine;
-use blt_wgpu::graph::{AttentionShape, PoolKind, differentiate};
+use blt_wgpu::graph::{AttentionShape, PoolKind, Reach, differentiate};
 use support::{
     FUNCTIONAL, Fixture, Problem, STEP, Session, golden_blt, golden_entropy, golden_row,
     relative_distance, worst, write_golden_weights,
@@ -101,6 +101,7 @@ fn self_attention_in_windows_of_two_segments_with_grouped_heads() {
         query_offset: 0,
         key_offset: heads * head_dim,
         value_offset: (heads + kv_heads) * head_dim,
+        reach: Reach::Keys(Some(3)),
     };
     let out = problem.graph.attention(qkv, qkv, key_range, query_range, shape).unwrap();
     problem.check("self-attention", out);
@@ -125,6 +126,7 @@ fn cross_attention_with_several_rows_a_patch() {
             query_offset: 0,
             key_offset: 0,
             value_offset: heads * head_dim,
+            reach: Reach::Shares(1),
         };
         let out = problem.graph.attention(q, kv, key_range, query_range, shape).unwrap();
         problem.check(&format!("cross-attention {query_factor} {key_factor}"), out);

@@ -229,6 +229,7 @@ fn recording() -> Recording {
     let dispatch = |kernel, params: &[u8], regions| Dispatch {
         kernel,
         variant: 0,
+        fixed_order: false,
         halves: Halves::NONE,
         params: params.to_vec(),
         regions,

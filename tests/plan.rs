@@ -140,6 +140,31 @@ fn what_nobody_reads_does_not_run() {
 }
 
 #[test]
+fn attention_costs_what_its_queries_see() {
+    let forward = recording("forward", forward_graph);
+    let costs: Vec<_> = forward
+        .dispatches
+        .iter()
+        .filter(|dispatch| dispatch.kernel.name == "attention")
+        .map(|dispatch| (dispatch.label.as_str(), dispatch.cost(&capacity()).flops))
+        .collect();
+    // Two multiply-adds for every query, key and column: a window of 128 bytes; two queries a patch
+    // over its bytes, 4 of the 2048 for each of the 512 patches; every patch, where there is no
+    // window; the two vectors of a patch for every byte.
+    let expected = [
+        ("model.local_encoder.layers.0.self_attn", 4 * 2048 * 128 * 64),
+        ("model.local_encoder.cross_attn_layers.0", 4 * 1024 * 4 * 64),
+        ("model.global_transformer.layers.0.self_attn", 4 * 512 * 512 * 128),
+        ("model.global_transformer.layers.1.self_attn", 4 * 512 * 512 * 128),
+        ("model.local_decoder.cross_attn_layers.0", 4 * 2048 * 2 * 64),
+        ("model.local_decoder.layers.0.self_attn", 4 * 2048 * 128 * 64),
+        ("model.local_decoder.cross_attn_layers.1", 4 * 2048 * 2 * 64),
+        ("model.local_decoder.layers.1.self_attn", 4 * 2048 * 128 * 64),
+    ];
+    assert_eq!(costs, expected);
+}
+
+#[test]
 fn cut_marks_limit_the_work_between_them() {
     let engine = HostEngine::<f32>::default();
     let layout = Session::new(&engine, small_blt()).model.layout;

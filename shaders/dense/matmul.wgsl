@@ -1,6 +1,7 @@
 // out = op(a) op(b) + residual_scale * residual (+ out), one 64 x 64 tile a workgroup.
 // TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k].
-// Each of 16 x 16 invocations owns 4 x 4 outputs; k advances in steps of 16.
+// Each of 16 x 16 invocations owns 4 x 4 outputs; k advances in steps of 16, so every output is one
+// sum in the order of k: what fixed_order asks of the CPU, this variant always does.
 #import shared/step
 
 struct Params {
@@ -12,7 +13,7 @@ struct Params {
     transpose_a: u32,
     transpose_b: u32,
     batch_count: u32,
-    reserved: u32,
+    fixed_order: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

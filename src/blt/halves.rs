@@ -24,6 +24,7 @@ pub fn halve(layout: &StoreLayout) -> Vec<Dispatch> {
         Dispatch {
             kernel: &copy::KERNEL,
             variant: 0,
+            fixed_order: false,
             halves: Halves::of(&[1]),
             params: bytemuck::bytes_of(&params).to_vec(),
             regions: vec![whole(weights), whole(halves)],

@@ -3,7 +3,7 @@
 use super::config::{BltConfig, Pooling, TransformerConfig};
 use super::inputs;
 use crate::error::Result;
-use crate::graph::{Graph, PoolKind, TensorId};
+use crate::graph::{Graph, PoolKind, Reach, TensorId};
 use crate::kernels::{Axis, Element, Extent};
 use crate::nn::{CrossAttention, SelfAttentionInputs, block, cross_attention, rope_table_name};
 
@@ -73,7 +73,13 @@ fn local_encoder(
         };
         let [key_range, query_range] = inputs::ranges(graph, "pool", Axis::Patches, Axis::Bytes);
         let k = config.cross_attention_k;
-        let ranges = CrossAttention { key_range, query_range, query_factor: k, key_factor: 1 };
+        let ranges = CrossAttention {
+            key_range,
+            query_range,
+            query_factor: k,
+            key_factor: 1,
+            reach: Reach::Shares(cross.window.unwrap_or(1)),
+        };
         let index = if cross.all_layers { layer } else { 0 };
         let name = format!("{prefix}.cross_attn_layers.{index}");
         let eps = config.encoder.rms_norm_eps as f32;
@@ -186,6 +192,7 @@ fn local_decoder(
                 query_range,
                 query_factor: 1,
                 key_factor: vector_count,
+                reach: Reach::Keys(Some(cross.window.unwrap_or(1) * vector_count)),
             };
             let name = format!("{prefix}.cross_attn_layers.{layer}");
             let eps = decoder.rms_norm_eps as f32;

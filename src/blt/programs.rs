@@ -61,12 +61,16 @@ pub fn evaluation_graph(config: &ModelConfig) -> Result<Graph> {
     Ok(graph)
 }
 
-/// Forward: outputs `logits` [bytes, 260] and `entropies` [bytes, 1], in nats.
+/// Forward: outputs `logits` [bytes, 260] and `entropies` [bytes, 1], in nats. Those of an entropy
+/// model are the ones that [`entropies_graph`] gives, to the bit.
 ///
 /// # Errors
 /// If the shapes of the configuration contradict each other.
 pub fn forward_graph(config: &ModelConfig) -> Result<Graph> {
     let mut graph = Graph::default();
+    if matches!(config, ModelConfig::Entropy(_)) {
+        graph.fix_order();
+    }
     let logits = logits(&mut graph, config)?;
     graph.output("logits", logits);
     let entropies = graph.entropy(logits);
@@ -74,12 +78,14 @@ pub fn forward_graph(config: &ModelConfig) -> Result<Graph> {
     Ok(graph)
 }
 
-/// Scoring: output `entropies` [bytes, 1], in nats.
+/// Scoring: output `entropies` [bytes, 1], in nats, in fixed order: patch boundaries follow from
+/// them, so that of a position depends on its own row up to there and on nothing else.
 ///
 /// # Errors
 /// If the shapes of the configuration contradict each other.
 pub fn entropies_graph(config: &ModelConfig) -> Result<Graph> {
     let mut graph = Graph::default();
+    graph.fix_order();
     let logits = logits(&mut graph, config)?;
     let entropies = graph.entropy(logits);
     graph.output("entropies", entropies);

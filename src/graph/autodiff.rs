@@ -29,6 +29,7 @@ pub fn differentiate(
     seeds: &[Seed],
     wanted: &[TensorId],
 ) -> Result<Vec<Option<TensorId>>> {
+    assert!(!graph.fixed_order, "a graph of fixed order has no gradients");
     let forward_count = graph.nodes.len();
     let mut backward = Backward::new(graph, wanted);
     for &(tensor, gradient) in seeds {

@@ -62,6 +62,7 @@ pub struct Graph {
     pub(super) tensors: Vec<Tensor>,
     pub(super) nodes: Vec<Node>,
     pub(super) outputs: Vec<(String, TensorId)>,
+    pub(super) fixed_order: bool,
     scope: Vec<String>,
 }
 
@@ -74,6 +75,12 @@ impl Graph {
     /// All nodes in order.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// Asks for the kernels of one fixed order, under which a row of a result does not depend on
+    /// what is computed beside it, to the last bit. Such a graph has no gradients.
+    pub fn fix_order(&mut self) {
+        self.fixed_order = true;
     }
 
     /// Runs `build` with `name` appended to the labels of all nodes it adds.

@@ -1,68 +1,37 @@
 //! Lowering: from a graph to a Recording for given capacities over a Store's layout.
 
+mod tables;
+
 use super::autodiff::GAIN_CHUNK_COUNT;
+use super::compile::CompileOptions;
 use super::graph::{Graph, Node, Source, TensorId};
 use super::lifetimes::{Slots, assign_slots};
-use super::mixed::Precision;
-use super::op::{AttentionShape, Op, PoolKind};
+use super::op::{AttentionShape, Op, PoolKind, Reach};
 use super::recording::{BufferId, Dispatch, Input, Output, Recording, Region, Transient};
 use super::store::{Placement, StoreLayout};
 use crate::error::Result;
 use crate::kernels::{
-    Abilities, Counts, Element, Extent, Halves, Kernel, Situation, attention, dense, embedding,
-    loss, norm, patch, reduce,
+    Counts, Element, Extent, Halves, Kernel, Situation, attention, dense, embedding, loss, norm,
+    patch, reduce,
 };
 use bytemuck::NoUninit;
 
-/// What a graph is compiled for, besides its capacity.
-#[derive(Clone, Copy, Debug)]
-pub struct CompileOptions {
-    /// Variants are chosen by it.
-    pub abilities: Abilities,
-    pub precision: Precision,
-}
-
-impl CompileOptions {
-    /// Base variants in f32.
-    pub const BASE: Self = Self { abilities: Abilities::CORE, precision: Precision::F32 };
-}
-
-/// Compiles a graph for base variants in f32, see [`compile_for`].
+/// The dispatches of a graph after all passes, with a slot for every tensor and its outputs.
 ///
 /// # Errors
 /// If the layout lacks a tensor that the graph reads.
-pub fn compile(
-    graph: Graph,
-    name: &str,
-    layout: &StoreLayout,
-    capacity: Counts,
-) -> Result<Recording> {
-    compile_for(graph, name, layout, capacity, &CompileOptions::BASE)
-}
-
-/// Compiles a graph: precision, dead code, fusion, lifetimes, dispatches with their variants.
-///
-/// # Errors
-/// If the layout lacks a tensor that the graph reads.
-pub fn compile_for(
-    mut graph: Graph,
+pub(super) fn lower(
+    graph: &Graph,
     name: &str,
     layout: &StoreLayout,
     capacity: Counts,
     options: &CompileOptions,
 ) -> Result<Recording> {
-    super::passes::remove_dead_code(&mut graph);
-    if options.precision == Precision::Mixed {
-        super::mixed::use_halves(&mut graph);
-    }
-    super::passes::fuse_residuals(&mut graph);
-    super::passes::fuse_casts(&mut graph);
-    let slots = assign_slots(&graph, &capacity);
+    let slots = assign_slots(graph, &capacity);
     let mut recording = Recording::new(name, capacity);
     recording.transients = slots.slots.clone();
     let label = String::new();
-    let mut lower =
-        Lower { graph: &graph, layout, slots, recording, options, label, nothing: None };
+    let mut lower = Lower { graph, layout, slots, recording, options, label, nothing: None };
     lower.declare_inputs();
     for node in &graph.nodes {
         lower.label =
@@ -74,24 +43,7 @@ pub fn compile_for(
         let region = lower.region(*tensor)?;
         lower.recording.outputs.push(Output { name: name.clone(), rows, cols, region });
     }
-    mark_cuts(&mut lower.recording);
-    lower.recording.check();
     Ok(lower.recording)
-}
-
-/// Work between two cut marks: about a tenth of a second on a GPU of 100 GFLOP/s.
-const CUT_FLOPS: u64 = 10_000_000_000;
-
-fn mark_cuts(recording: &mut Recording) {
-    let mut since_cut = 0;
-    for (index, dispatch) in recording.dispatches.iter().enumerate() {
-        let flops = dispatch.cost(&recording.capacity).flops;
-        if since_cut + flops > CUT_FLOPS && since_cut > 0 {
-            recording.cuts.push(index);
-            since_cut = 0;
-        }
-        since_cut += flops;
-    }
 }
 
 struct Lower<'a> {
@@ -192,9 +144,13 @@ impl Lower<'_> {
     ) {
         let params = bytemuck::bytes_of(params).to_vec();
         let abilities = &self.options.abilities;
-        let variant = kernel.choose(&Situation { params: &params, halves, abilities });
+        let fixed_order = self.graph.fixed_order;
+        let variant = match fixed_order {
+            true => 0,
+            false => kernel.choose(&Situation { params: &params, halves, abilities }),
+        };
         let label = self.label.clone();
-        let dispatch = Dispatch { kernel, variant, halves, params, regions, label };
+        let dispatch = Dispatch { kernel, variant, fixed_order, halves, params, regions, label };
         self.recording.dispatches.push(dispatch);
     }
 
@@ -228,6 +184,7 @@ impl Lower<'_> {
                 let mut params = dense::matmul::Params::new(m, n, k, *transpose_a, *transpose_b);
                 params.residual_scale = *residual_scale;
                 params.accumulate = self.accumulates(out).into();
+                params.fixed_order = self.graph.fixed_order.into();
                 let residual = inputs.get(2).copied().unwrap_or(inputs[0]);
                 let tensors = [inputs[0], inputs[1], residual, out];
                 self.dispatch(&dense::matmul::KERNEL, &params, &tensors)
@@ -250,6 +207,11 @@ impl Lower<'_> {
                 let params = attention::rope::Params::new(rows, cols, rotated, head_dim, *sign);
                 let tensors = [inputs[0], inputs[1], inputs[2], out];
                 self.dispatch(&attention::rope::KERNEL, &params, &tensors)
+            }
+            Op::Attention(shape) if self.graph.fixed_order => {
+                let params = self.attention_params(inputs, *shape);
+                let tensors = [inputs[0], inputs[1], inputs[2], out];
+                self.dispatch(&attention::attention_row::KERNEL, &params, &tensors)
             }
             Op::Attention(shape) => {
                 let params = self.attention_params(inputs, *shape);
@@ -374,7 +336,18 @@ impl Lower<'_> {
             key_offset: shape.key_offset as u32,
             value_offset: shape.value_offset as u32,
             scale: 1.0 / (shape.head_dim as f32).sqrt(),
-            ..bytemuck::Zeroable::zeroed()
+            keys_per_query: self.keys_per_query(inputs, shape) as u32,
+        }
+    }
+
+    fn keys_per_query(&self, inputs: &[TensorId], shape: AttentionShape) -> usize {
+        let length = |id: TensorId| self.rows(id).length(&self.recording.capacity);
+        match shape.reach {
+            Reach::Keys(count) => count.unwrap_or(0),
+            Reach::Shares(count) => {
+                let entries = length(inputs[0]) / shape.query_factor;
+                (count * length(inputs[1])).div_ceil(entries.max(1))
+            }
         }
     }
 
@@ -413,73 +386,7 @@ impl Lower<'_> {
             ..bytemuck::Zeroable::zeroed()
         }
     }
-
-    /// One dispatch for every five shards of the table, in table order.
-    fn hash_embedding(&mut self, node: &Node, tables: u32, rows_per_table: u32) -> Result<()> {
-        let (x, hash_ids, table) = (node.inputs[0], node.inputs[1], node.inputs[2]);
-        let out = node.outputs[0];
-        let params = dense::copy::Params::new(self.rows(out), self.cols(out));
-        self.dispatch(&dense::copy::KERNEL, &params, &[x, out])?;
-        let Source::Stored { name, .. } = &self.graph.tensor(table).source else {
-            unreachable!("tables are stored")
-        };
-        let place = self.layout.require(name)?.clone();
-        let rows_per_shard = place.shards[0].rows as u32;
-        for (group, shards) in place.shards.chunks(SHARDS_PER_DISPATCH).enumerate() {
-            let params = embedding::hash_embedding::Params {
-                bytes: self.rows(out),
-                cols: self.cols(out),
-                table_count: tables,
-                rows_per_table,
-                shard_count: shards.len() as u32,
-                rows_per_shard,
-                first_shard: (group * SHARDS_PER_DISPATCH) as u32,
-            };
-            let mut regions = vec![self.region(hash_ids)?];
-            for index in 0..SHARDS_PER_DISPATCH {
-                let shard = if index < shards.len() { index } else { 0 };
-                regions.push(shard_region(&place, group * SHARDS_PER_DISPATCH + shard));
-            }
-            regions.push(self.region(out)?);
-            self.dispatch_regions(&embedding::hash_embedding::KERNEL, &params, regions);
-        }
-        Ok(())
-    }
-
-    /// One dispatch a shard of the table; a computed output is cleared first.
-    fn scatter_add(&mut self, node: &Node) -> Result<()> {
-        let out = node.outputs[0];
-        let (touched, cols) = (self.rows(node.inputs[0]), self.cols(out));
-        let mut inputs = Vec::new();
-        for &input in &node.inputs {
-            inputs.push(self.region(input)?);
-        }
-        let shards: Vec<(usize, usize, Region)> = match &self.graph.tensor(out).source {
-            Source::Accumulated(name) => {
-                let place = self.layout.require(name)?;
-                let shards = place.shards.iter().enumerate();
-                shards.map(|(i, s)| (s.first_row, s.rows, shard_region(place, i))).collect()
-            }
-            _ => {
-                let params = dense::fill::Params::new(self.rows(out), cols, 0.0);
-                self.dispatch(&dense::fill::KERNEL, &params, &[out])?;
-                let rows = self.rows(out).length(&self.recording.capacity);
-                vec![(0, rows, self.region(out)?)]
-            }
-        };
-        for (first_row, row_count, region) in shards {
-            let (first_row, row_count) = (first_row as u32, row_count as u32);
-            let params = embedding::scatter_add::Params::new(touched, cols, first_row, row_count);
-            let mut regions = inputs.clone();
-            regions.push(region);
-            self.dispatch_regions(&embedding::scatter_add::KERNEL, &params, regions);
-        }
-        Ok(())
-    }
 }
-
-/// Row shards of a table that one dispatch binds.
-const SHARDS_PER_DISPATCH: usize = 5;
 
 fn shard_region(place: &Placement, index: usize) -> Region {
     let shard = &place.shards[index];

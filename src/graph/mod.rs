@@ -2,6 +2,7 @@
 //! [`Recording`] as plain data.
 
 mod autodiff;
+mod compile;
 #[allow(clippy::module_inception, reason = "the file is named after its one type")]
 mod graph;
 mod lifetimes;
@@ -13,10 +14,10 @@ mod recording;
 mod store;
 
 pub use autodiff::{Seed, differentiate, gradient_name};
+pub use compile::{CompileOptions, compile, compile_for};
 pub use graph::{Graph, Node, Source, Tensor, TensorId};
-pub use lower::{CompileOptions, compile, compile_for};
 pub use mixed::{Precision, half_name};
-pub use op::{AttentionShape, Op, PoolKind};
+pub use op::{AttentionShape, Op, PoolKind, Reach};
 pub use passes::{fuse_casts, fuse_residuals, remove_dead_code};
 pub use recording::{BufferId, Dispatch, Input, Output, Recording, Region, Transient};
 pub use store::{ALIGNMENT, Arena, ArenaId, NewTensor, Placement, Shard, StoreLayout};

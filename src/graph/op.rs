@@ -114,4 +114,15 @@ pub struct AttentionShape {
     pub key_offset: usize,
     /// First column of the values in kv.
     pub value_offset: usize,
+    /// Keys that a query sees; only estimates of the work read it.
+    pub reach: Reach,
+}
+
+/// How many keys a query sees, about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// At most so many: a window. `None`: nobody knows, rows may have any length.
+    Keys(Option<usize>),
+    /// Those of so many entries, among which all keys are divided: bytes among patches.
+    Shares(usize),
 }

@@ -61,6 +61,8 @@ pub struct Dispatch {
     pub kernel: &'static Kernel,
     /// Index of the variant in the kernel's list.
     pub variant: usize,
+    /// Whether results feed patch boundaries, so that no other variant may stand in for this one.
+    pub fixed_order: bool,
     /// Which bindings hold f16.
     pub halves: Halves,
     pub params: Vec<u8>,

@@ -17,6 +17,7 @@ pub static REGISTRY: &[&Kernel] = &[
     &reduce::sum_rows::KERNEL,
     &attention::rope::KERNEL,
     &attention::attention::KERNEL,
+    &attention::attention_row::KERNEL,
     &attention::attention_delta::KERNEL,
     &attention::attention_query_grad::KERNEL,
     &attention::attention_key_grad::KERNEL,

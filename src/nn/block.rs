@@ -2,7 +2,7 @@
 
 use crate::blt::config::TransformerConfig;
 use crate::error::Result;
-use crate::graph::{AttentionShape, Graph, TensorId};
+use crate::graph::{AttentionShape, Graph, Reach, TensorId};
 
 /// What the self-attention of a stack reads besides the residual stream.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,7 @@ fn self_attention(
         query_offset: 0,
         key_offset: query,
         value_offset: query + kv,
+        reach: Reach::Keys(config.window),
     };
     let attended = graph.attention(qkv, qkv, inputs.key_range, inputs.query_range, shape)?;
     graph.linear(attended, out_weight)

@@ -2,7 +2,7 @@
 
 use crate::blt::config::CrossAttentionConfig;
 use crate::error::Result;
-use crate::graph::{AttentionShape, Graph, TensorId};
+use crate::graph::{AttentionShape, Graph, Reach, TensorId};
 
 /// What a cross-attention reads besides its two streams, and how rows pair up.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ pub struct CrossAttention {
     pub query_factor: usize,
     /// Key rows an entry: k where patches are asked, 1 where bytes are asked.
     pub key_factor: usize,
+    /// Keys that a query sees, for estimates.
+    pub reach: Reach,
 }
 
 /// `2 x + Wo attention(RMSNorm_q(x), RMSNorm_kv(kv))`: x [queries, hidden], kv [keys, hidden].
@@ -54,6 +56,7 @@ pub fn cross_attention(
             query_offset: 0,
             key_offset: 0,
             value_offset: kv_size,
+            reach: inputs.reach,
         };
         let (key_range, query_range) = (inputs.key_range, inputs.query_range);
         let attended = graph.attention(queries, keys_values, key_range, query_range, shape)?;

@@ -109,6 +109,7 @@ fn push(
     recording.dispatches.push(Dispatch {
         kernel,
         variant: 0,
+        fixed_order: false,
         halves: Halves::NONE,
         params: bytemuck::bytes_of(params).to_vec(),
         regions,

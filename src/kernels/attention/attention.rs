@@ -99,7 +99,7 @@ pub(super) fn pair_count(params: &Params, counts: &Counts) -> u64 {
 /// What a query sees if nobody says.
 const USUAL_WINDOW: u64 = 512;
 
-fn cost(params: &[u8], counts: &Counts) -> Cost {
+pub(super) fn cost(params: &[u8], counts: &Counts) -> Cost {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let (heads, head_dim) = (u64::from(params.head_count), u64::from(params.head_dim));
     let query_heads = params.queries.length(counts) as u64 * heads;

@@ -13,6 +13,16 @@ pub(super) fn forward_cases() -> Vec<Case> {
     cases
 }
 
+/// Without the log-sum-exp.
+pub(super) fn row_cases() -> Vec<Case> {
+    let mut cases = forward_cases();
+    cases.extend([long_windows().forward(), caches().cached()]);
+    for case in &mut cases {
+        case.buffers.truncate(4);
+    }
+    cases
+}
+
 pub(super) fn query_grad_cases() -> Vec<Case> {
     let setups = setups().into_iter().chain([many_heads()]);
     let case =
@@ -105,6 +115,20 @@ fn setups() -> Vec<Setup> {
         setup("both factors", [4, 2], 10, [2, 3], 40, windows(&[13, 27], 5)),
         setup("empty ranges", [2, 2], 8, [1, 1], 90, sparse(80)),
     ]
+}
+
+/// Ranges of several blocks, in which scores grow to hundreds: a maximum found late counts.
+fn long_windows() -> Setup {
+    let (heads, factors) = ([2, 1], [1, 1]);
+    let (name, key_range) = ("windows of 150", windows(&[190, 220], 150));
+    Setup { name, heads, head_dim: 96, factors, unit_count: 410, key_range }
+}
+
+/// A few queries, each with a place of its own among keys of a constant number.
+fn caches() -> Setup {
+    let (heads, factors) = ([4, 2], [1, 1]);
+    let (name, key_range) = ("caches", vec![0, 70, 128, 129, 256, 384, 500, 512, 400, 400]);
+    Setup { name, heads, head_dim: 40, factors, unit_count: 512, key_range }
 }
 
 /// More than 65535 workgroups: one a query head, all on one key head.
@@ -216,6 +240,14 @@ impl Setup {
             .u(self.key_range.clone())
             .out(sums * self.head_dim)
             .out(sums)
+    }
+
+    /// The same over keys that are a cache of constant length.
+    fn cached(&self) -> Case {
+        let keys = Extent::fixed(self.key_count());
+        let mut case = self.forward();
+        case.params = bytemuck::bytes_of(&Params { keys, ..self.params() }).to_vec();
+        case
     }
 
     /// A gradient over `ranges` into a buffer of `length` elements.

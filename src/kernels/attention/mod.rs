@@ -5,6 +5,7 @@ pub mod attention;
 pub mod attention_delta;
 pub mod attention_key_grad;
 pub mod attention_query_grad;
+pub mod attention_row;
 mod cases;
 pub mod fast_exp;
 mod heads;

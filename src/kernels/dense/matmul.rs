@@ -5,6 +5,7 @@
 //! its input gradient is plain, its weight gradient dyᵀ x is `transpose_a` with `accumulate`.
 
 use super::gemm::{Layout, Threads, gemm};
+use super::ordered;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, values,
 };
@@ -26,7 +27,9 @@ pub struct Params {
     pub transpose_a: u32,
     pub transpose_b: u32,
     pub batch_count: u32,
-    pub reserved: u32,
+    /// One: every output is one sum in the order of k, so that its bits do not depend on m. The
+    /// CPU variant then takes `transpose_b` alone, as linear layers are.
+    pub fixed_order: u32,
 }
 
 const _: () = assert!(size_of::<Params>() == 48);
@@ -43,7 +46,7 @@ impl Params {
             transpose_a: transpose_a.into(),
             transpose_b: transpose_b.into(),
             batch_count: 1,
-            reserved: 0,
+            fixed_order: 0,
         }
     }
 }
@@ -119,6 +122,13 @@ fn cpu(mut call: Call<'_, f32>) {
     if m * n == 0 {
         return;
     }
+    if params.fixed_order == 1 {
+        let plain = [params.transpose_a, params.transpose_b, params.batch_count] == [0, 1, 1];
+        assert!(plain, "matmul: in fixed order the CPU variant takes transpose_b, one product");
+        let residual = (params.residual_scale != 0.0).then_some((residual, params.residual_scale));
+        ordered::product(shape, out, params.accumulate == 1, residual, a, b);
+        return;
+    }
     let a_layout =
         if params.transpose_a == 1 { Layout::transposed(m) } else { Layout::row_major(k) };
     let b_layout =
@@ -178,7 +188,7 @@ fn product(
 }
 
 /// Puts into `out` what the product is added to; returns whether, as the factor of `out`.
-fn prepare(out: &mut [f32], accumulate: bool, residual: Option<(&[f32], f32)>) -> f32 {
+pub(super) fn prepare(out: &mut [f32], accumulate: bool, residual: Option<(&[f32], f32)>) -> f32 {
     match residual {
         None => f32::from(u8::from(accumulate)),
         Some((values, scale)) => {
@@ -263,7 +273,28 @@ fn cases() -> Vec<Case> {
             }
         }
     }
+    cases.extend(cases_in_fixed_order());
     cases
+}
+
+/// Linear layers whose outputs are sums in one order.
+fn cases_in_fixed_order() -> Vec<Case> {
+    let shapes = [[1, 1, 1], [2, 260, 64], [67, 130, 33], [203, 37, 150]];
+    let case = |(index, [m, n, k]): (usize, [usize; 3])| {
+        let step = Step::of(Counts::default().with(Axis::Bytes, m));
+        let (rows, cols, depth) = (Extent::of(Axis::Bytes), Extent::fixed(n), Extent::fixed(k));
+        let mut params = Params::new(rows, cols, depth, false, true);
+        params.fixed_order = 1;
+        params.accumulate = (index % 2) as u32;
+        params.residual_scale = [1.0, 0.0, 2.0][index % 3];
+        let seed = 1000 + index as u64;
+        Case::new(format!("{m}x{n}x{k} in fixed order"), &params, step)
+            .f(values(seed, m * k))
+            .f(values(seed + 100, k * n))
+            .f(values(seed + 200, m * n))
+            .f(values(seed + 300, m * n))
+    };
+    shapes.into_iter().enumerate().map(case).collect()
 }
 
 #[cfg(test)]

@@ -6,5 +6,6 @@ pub mod elementwise;
 pub mod fill;
 pub mod gemm;
 pub mod matmul;
+pub(in crate::kernels) mod ordered;
 pub mod swiglu;
 pub mod swiglu_grad;

@@ -5,6 +5,7 @@ pub mod attention;
 pub mod attention_delta;
 pub mod attention_key_grad;
 pub mod attention_query_grad;
+pub mod attention_row;
 #[cfg(test)]
 mod case;
 pub mod rope;
@@ -13,4 +14,5 @@ pub use attention::{AttentionInput, AttentionShape, Columns, ColumnsMut, NO_KEYS
 pub use attention_delta::attention_delta;
 pub use attention_key_grad::attention_key_grad;
 pub use attention_query_grad::{AttentionUpstream, attention_query_grad};
+pub use attention_row::attention_row;
 pub use rope::{RopeShape, rope};

@@ -1,0 +1,75 @@
+//! Compiling: the passes over a graph in their order, then its lowering to a Recording.
+
+use super::graph::Graph;
+use super::lower::lower;
+use super::mixed::{Precision, use_halves};
+use super::passes::{fuse_casts, fuse_residuals, remove_dead_code};
+use super::recording::Recording;
+use super::store::StoreLayout;
+use crate::error::Result;
+use crate::kernels::{Abilities, Counts};
+
+/// What a graph is compiled for, besides its capacity.
+#[derive(Clone, Copy, Debug)]
+pub struct CompileOptions {
+    /// Variants are chosen by it.
+    pub abilities: Abilities,
+    pub precision: Precision,
+}
+
+impl CompileOptions {
+    /// Base variants in f32.
+    pub const BASE: Self = Self { abilities: Abilities::CORE, precision: Precision::F32 };
+}
+
+/// Compiles a graph for base variants in f32, see [`compile_for`].
+///
+/// # Errors
+/// If the layout lacks a tensor that the graph reads.
+pub fn compile(
+    graph: Graph,
+    name: &str,
+    layout: &StoreLayout,
+    capacity: Counts,
+) -> Result<Recording> {
+    compile_for(graph, name, layout, capacity, &CompileOptions::BASE)
+}
+
+/// Compiles a graph: precision, dead code, fusion, lifetimes, dispatches with their variants.
+///
+/// # Errors
+/// If the layout lacks a tensor that the graph reads.
+pub fn compile_for(
+    mut graph: Graph,
+    name: &str,
+    layout: &StoreLayout,
+    capacity: Counts,
+    options: &CompileOptions,
+) -> Result<Recording> {
+    remove_dead_code(&mut graph);
+    // What feeds a patch boundary is f32 in every precision.
+    if options.precision == Precision::Mixed && !graph.fixed_order {
+        use_halves(&mut graph);
+    }
+    fuse_residuals(&mut graph);
+    fuse_casts(&mut graph);
+    let mut recording = lower(&graph, name, layout, capacity, options)?;
+    mark_cuts(&mut recording);
+    recording.check();
+    Ok(recording)
+}
+
+/// Work between two cut marks: about a tenth of a second on a GPU of 100 GFLOP/s.
+const CUT_FLOPS: u64 = 10_000_000_000;
+
+fn mark_cuts(recording: &mut Recording) {
+    let mut since_cut = 0;
+    for (index, dispatch) in recording.dispatches.iter().enumerate() {
+        let flops = dispatch.cost(&recording.capacity).flops;
+        if since_cut + flops > CUT_FLOPS && since_cut > 0 {
+            recording.cuts.push(index);
+            since_cut = 0;
+        }
+        since_cut += flops;
+    }
+}
