@@ -6,11 +6,14 @@ use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::blt::{Batch, TRAIN_NATS, forward_graph, training_graph};
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
-use blt_wgpu::graph::{Graph, Op, Recording, Source, compile, fuse_residuals, remove_dead_code};
-use blt_wgpu::kernels::{Axis, Counts, Element, Extent, Step};
+use blt_wgpu::graph::{
+    CompileOptions, Graph, Op, Recording, Source, compile, compile_for, fuse_residuals,
+    remove_dead_code,
+};
+use blt_wgpu::kernels::{Abilities, Axis, Counts, Element, Extent, Step};
 use blt_wgpu::train::{AdamW, update_recording};
 use pollster::block_on;
-use support::{Session, small_batch, small_blt};
+use support::{Session, relative_distance, small_batch, small_blt};
 
 /// What a plan of [`small_blt`] costs. A change to the graph, to fusion or to lifetimes that is
 /// meant changes these numbers; one that is not meant is found here.
@@ -246,6 +249,34 @@ fn a_larger_plan_changes_no_bit_of_the_gradients() {
     let exact = run(batch.counts);
     assert!(exact.iter().any(|values| values.iter().any(|&value| value != 0.0)));
     assert!(run(capacity()) == exact, "other bits");
+}
+
+/// A large GPU sums weight gradients in pieces; so does the CPU engine, if it is asked to.
+#[test]
+fn gradients_in_pieces_are_the_same_and_a_larger_plan_cuts_them_alike() {
+    let batch = small_batch();
+    let run = |hardware: bool, capacity: Counts| {
+        let engine = HostEngine::<f32>::default();
+        let session = session(&engine);
+        let graph = training_graph(&small_blt()).unwrap();
+        let abilities = Abilities { hardware, ..Abilities::CORE };
+        let options = CompileOptions { abilities, ..CompileOptions::BASE };
+        let layout = &session.model.layout;
+        let recording = compile_for(graph, "micro", layout, capacity, &options).unwrap();
+        let dispatch_count = recording.dispatches.len();
+        let plan = block_on(engine.compile(&session.model.store, recording)).unwrap();
+        session.run(&plan, &batch, 0.01);
+        let parameters = session.model.parameters.iter();
+        let gradients = parameters.map(|spec| session.gradient(&spec.name)).collect::<Vec<_>>();
+        (dispatch_count, gradients)
+    };
+    let (whole_count, whole) = run(false, batch.counts);
+    let (pieces_count, pieces) = run(true, batch.counts);
+    assert!(pieces_count > whole_count + 20, "{pieces_count} dispatches, {whole_count} before");
+    for (whole, pieces) in whole.iter().zip(&pieces) {
+        assert!(relative_distance(whole, pieces) < 1e-5);
+    }
+    assert!(run(true, capacity()).1 == pieces, "other bits");
 }
 
 #[cfg(feature = "gpu")]

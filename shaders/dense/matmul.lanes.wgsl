@@ -2,21 +2,8 @@
 // drivers that compute on the processor: there a barrier is dear and a subgroup is a vector.
 // A subgroup of at least 8 lanes owns ROWS rows and 4 times as many columns as it has lanes: lanes
 // bring the rows of op(a), which all take by broadcasts, and each keeps four columns of every row.
-#import shared/step
+#import shared/matmul
 
-struct Params {
-    m: vec2<u32>,
-    n: vec2<u32>,
-    k: vec2<u32>,
-    residual_scale: f32,
-    accumulate: u32,
-    transpose_a: u32,
-    transpose_b: u32,
-    batch_count: u32,
-    reserved: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> a: array<a_type>;                // [batch, m, k]
 @group(0) @binding(3) var<storage, read> b: array<b_type>;                // [batch, k, n]
 @group(0) @binding(4) var<storage, read> residual: array<residual_type>;  // [batch, m, n]
@@ -59,11 +46,13 @@ fn main(
     let col_3 = min(col + 3u * lane_count, n - 1u);
     let row = min(row_0 + lane % 8u, m - 1u);
     let row_8 = min(row_0 + 8u + lane % 8u, m - 1u);
+    let batch = group.z / params.split_count;
+    let piece = piece_of(group.z, k);
 #ifdef TRANSPOSE_A
-    var a_at = group.z * m * k + vec2<u32>(row, row_8);
+    var a_at = batch * m * k + piece.x * m + vec2<u32>(row, row_8);
     let a_step = m;
 #else
-    var a_at = group.z * m * k + vec2<u32>(row, row_8) * k;
+    var a_at = batch * m * k + piece.x + vec2<u32>(row, row_8) * k;
     let a_step = 1u;
 #endif
 #ifdef TRANSPOSE_B
@@ -73,7 +62,7 @@ fn main(
     let b_step = n;
     let b_scale = 1u;
 #endif
-    let b_base = group.z * k * n;
+    let b_base = batch * k * n + piece.x * b_step;
     var b_at = vec4<u32>(b_base) + b_scale * vec4<u32>(col_0, col_1, col_2, col_3);
     var sum_0 = vec4<f32>();
     var sum_1 = vec4<f32>();
@@ -91,7 +80,7 @@ fn main(
     var sum_13 = vec4<f32>();
     var sum_14 = vec4<f32>();
     var sum_15 = vec4<f32>();
-    for (var depth = 0u; depth < k; depth++) {
+    for (var depth = piece.x; depth < piece.y; depth++) {
         let left = vec2<f32>(f32(a[a_at.x]), f32(a[a_at.y]));
         let right = vec4<f32>(f32(b[b_at.x]), f32(b[b_at.y]), f32(b[b_at.z]), f32(b[b_at.w]));
         sum_0 += subgroupBroadcast(left.x, 0u) * right;

@@ -2,21 +2,8 @@
 // TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k].
 // Each of 16 x 16 invocations owns 4 x 4 outputs; k advances in steps of 16, so every output is one
 // sum in the order of k: what fixed_order asks of the CPU, this variant always does.
-#import shared/step
+#import shared/matmul
 
-struct Params {
-    m: vec2<u32>,
-    n: vec2<u32>,
-    k: vec2<u32>,
-    residual_scale: f32,
-    accumulate: u32,
-    transpose_a: u32,
-    transpose_b: u32,
-    batch_count: u32,
-    fixed_order: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> a: array<a_type>;                // [batch, m, k]
 @group(0) @binding(3) var<storage, read> b: array<b_type>;                // [batch, k, n]
 @group(0) @binding(4) var<storage, read> residual: array<residual_type>;  // [batch, m, n]
@@ -83,8 +70,10 @@ fn main(
     let k = length_of(params.k);
     let row_0 = group.y * TILE;
     let col_0 = group.x * TILE;
-    let a_base = group.z * m * k;
-    let b_base = group.z * k * n;
+    let batch = group.z / params.split_count;
+    let piece = piece_of(group.z, k);
+    let a_base = batch * m * k;
+    let b_base = batch * k * n;
     var sum_0 = vec4<f32>();
     var sum_1 = vec4<f32>();
     var sum_2 = vec4<f32>();
@@ -93,7 +82,7 @@ fn main(
     // Each invocation brings four consecutive rows of op(a) and four columns of op(b).
     let load_depth = index / 16u;
     let load_at = (index % 16u) * 4u;
-    for (var depth_0 = 0u; depth_0 < k; depth_0 += DEPTH) {
+    for (var depth_0 = piece.x; depth_0 < piece.y; depth_0 += DEPTH) {
         let depth = depth_0 + load_depth;
         let row = row_0 + load_at;
         let col = col_0 + load_at;

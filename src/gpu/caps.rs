@@ -131,6 +131,7 @@ impl Caps {
             cooperative_matrix: self.has_matrices(),
             workgroup_bytes: self.limits.workgroup_bytes,
             workgroup_invocations: self.limits.workgroup_invocations,
+            hardware: self.kind != DeviceKind::Software,
             software: self.kind == DeviceKind::Software,
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn lower(
     let mut recording = Recording::new(name, capacity);
     recording.transients = slots.slots.clone();
     let label = String::new();
-    let mut lower = Lower { graph, layout, slots, recording, options, label, nothing: None };
+    let mut lower = Lower { graph, layout, slots, recording, options, label, scratch: None };
     lower.declare_inputs();
     for node in &graph.nodes {
         lower.label =
@@ -46,6 +46,13 @@ pub(super) fn lower(
     Ok(lower.recording)
 }
 
+/// Workgroups that keep a large GPU busy.
+const WORKGROUPS: usize = 264;
+/// Side of the tile of outputs that one of them makes.
+const SPLIT_TILE: usize = 128;
+/// Most pieces of an inner product.
+const MOST_PIECES: usize = 16;
+
 struct Lower<'a> {
     graph: &'a Graph,
     layout: &'a StoreLayout,
@@ -53,8 +60,8 @@ struct Lower<'a> {
     recording: Recording,
     options: &'a CompileOptions,
     label: String,
-    /// The transient slot that is bound where nothing is written.
-    nothing: Option<usize>,
+    /// The transient slot for what lives no longer than a pair of dispatches.
+    scratch: Option<usize>,
 }
 
 impl Lower<'_> {
@@ -118,12 +125,18 @@ impl Lower<'_> {
 
     /// A place to bind where a kernel writes nothing.
     fn nothing(&mut self) -> Region {
-        let unused = Transient { element: Element::F32, length: 1 };
-        let slot = *self.nothing.get_or_insert_with(|| {
-            self.recording.transients.push(unused);
-            self.recording.transients.len() - 1
+        self.scratch(1)
+    }
+
+    /// Numbers that no dispatch but the next one reads.
+    fn scratch(&mut self, length: usize) -> Region {
+        let transients = &mut self.recording.transients;
+        let slot = *self.scratch.get_or_insert_with(|| {
+            transients.push(Transient { element: Element::F32, length });
+            transients.len() - 1
         });
-        Region { buffer: BufferId::Transient(slot), offset: 0, length: 1 }
+        transients[slot].length = transients[slot].length.max(length);
+        Region { buffer: BufferId::Transient(slot), offset: 0, length }
     }
 
     fn dispatch_regions(
@@ -175,20 +188,7 @@ impl Lower<'_> {
                 let params = dense::copy::Params::new(self.rows(out), self.cols(out));
                 self.dispatch(&dense::copy::KERNEL, &params, &[inputs[0], out])
             }
-            Op::Matmul { transpose_a, transpose_b, residual_scale } => {
-                let (m, n) = (self.rows(out), Extent::fixed(self.cols(out) as usize));
-                let k = match transpose_a {
-                    true => self.rows(inputs[0]),
-                    false => Extent::fixed(self.cols(inputs[0]) as usize),
-                };
-                let mut params = dense::matmul::Params::new(m, n, k, *transpose_a, *transpose_b);
-                params.residual_scale = *residual_scale;
-                params.accumulate = self.accumulates(out).into();
-                params.fixed_order = self.graph.fixed_order.into();
-                let residual = inputs.get(2).copied().unwrap_or(inputs[0]);
-                let tensors = [inputs[0], inputs[1], residual, out];
-                self.dispatch(&dense::matmul::KERNEL, &params, &tensors)
-            }
+            Op::Matmul { .. } => self.matmul(node),
             Op::Add { alpha, beta } => {
                 let params = dense::add::Params::new(self.rows(out), self.cols(out), *alpha, *beta);
                 self.dispatch(&dense::add::KERNEL, &params, &[inputs[0], inputs[1], out])
@@ -285,6 +285,50 @@ impl Lower<'_> {
                 params.accumulate = self.accumulates(out).into();
                 self.dispatch(&reduce::sum::KERNEL, &params, &[inputs[0], out])
             }
+        }
+    }
+
+    fn matmul(&mut self, node: &Node) -> Result<()> {
+        let Op::Matmul { transpose_a, transpose_b, residual_scale } = node.op else {
+            unreachable!("the node is a matmul")
+        };
+        let (inputs, out) = (&node.inputs, node.outputs[0]);
+        let (m, n) = (self.rows(out), Extent::fixed(self.cols(out) as usize));
+        let k = match transpose_a {
+            true => self.rows(inputs[0]),
+            false => Extent::fixed(self.cols(inputs[0]) as usize),
+        };
+        let mut params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
+        params.fixed_order = self.graph.fixed_order.into();
+        params.split_count = self.split_count(m, n, k) as u32;
+        if params.split_count == 1 {
+            params.residual_scale = residual_scale;
+            params.accumulate = self.accumulates(out).into();
+            let residual = inputs.get(2).copied().unwrap_or(inputs[0]);
+            let tensors = [inputs[0], inputs[1], residual, out];
+            return self.dispatch(&dense::matmul::KERNEL, &params, &tensors);
+        }
+        let out_length = self.graph.tensor(out).cols * m.constant().expect("m is constant");
+        let pieces = self.scratch(params.split_count as usize * out_length);
+        let operands = [inputs[0], inputs[1], inputs[0]];
+        let mut regions = operands.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
+        regions.push(pieces);
+        self.push(&dense::matmul::KERNEL, &params, self.halves(&operands), regions);
+        let rows = Extent::fixed(params.split_count as usize);
+        let sum = reduce::sum_rows::Params::new(rows, out_length as u32, self.accumulates(out));
+        let regions = vec![pieces, self.region(out)?];
+        self.dispatch_regions(&reduce::sum_rows::KERNEL, &sum, regions);
+        Ok(())
+    }
+
+    /// Pieces for the inner products of a weight gradient, whose few tiles would leave most of a
+    /// GPU idle. Counts do not enter, so that a larger plan cuts alike.
+    fn split_count(&self, m: Extent, n: Extent, k: Extent) -> usize {
+        let (Some(m), Some(n), None) = (m.constant(), n.constant(), k.constant()) else { return 1 };
+        let tiles = m.div_ceil(SPLIT_TILE) * n.div_ceil(SPLIT_TILE);
+        match self.options.abilities.hardware {
+            true => (WORKGROUPS / tiles).clamp(1, MOST_PIECES),
+            false => 1,
         }
     }
 

@@ -202,6 +202,8 @@ pub struct Abilities {
     pub cooperative_matrix: bool,
     pub workgroup_bytes: u32,
     pub workgroup_invocations: u32,
+    /// A GPU that wants many workgroups at once.
+    pub hardware: bool,
     /// A driver that computes on the processor: barriers are slow, caches are large.
     pub software: bool,
 }
@@ -215,6 +217,7 @@ impl Abilities {
         cooperative_matrix: false,
         workgroup_bytes: 16_384,
         workgroup_invocations: 256,
+        hardware: false,
         software: false,
     };
 

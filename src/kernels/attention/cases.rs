@@ -2,7 +2,7 @@
 
 use super::attention::{KERNEL, Params};
 use super::attention_delta;
-use crate::kernels::{Axis, Call, Case, Counts, Extent, HostBuffer, Step, values};
+use crate::kernels::{Axis, Call, Case, Counts, Extent, Halves, HostBuffer, Step, values};
 use crate::oracle::attention::{AttentionInput, AttentionShape, Columns};
 use bytemuck::Zeroable;
 
@@ -16,6 +16,7 @@ pub(super) fn forward_cases() -> Vec<Case> {
 /// Without the log-sum-exp.
 pub(super) fn row_cases() -> Vec<Case> {
     let mut cases = forward_cases();
+    cases.retain(|case| case.halves == Halves::NONE);
     cases.extend([long_windows().forward(), caches().cached()]);
     for case in &mut cases {
         case.buffers.truncate(4);

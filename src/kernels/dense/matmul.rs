@@ -3,6 +3,10 @@
 //! `a` is [m, k] or, transposed, stored [k, m]; `b` is [k, n] or, transposed, stored [n, k]; all
 //! row-major, `batch_count` of them one after the other. A linear layer y = x Wᵀ is `transpose_b`,
 //! its input gradient is plain, its weight gradient dyᵀ x is `transpose_a` with `accumulate`.
+//!
+//! A small result of long sums keeps few workgroups busy. With `split_count` the inner products are
+//! cut in as many pieces, `out` is [batch, split, m, n] without any epilogue, and a `sum_rows` adds
+//! the pieces up in their order.
 
 use super::gemm::{Layout, Threads, gemm};
 use super::ordered;
@@ -30,9 +34,15 @@ pub struct Params {
     /// One: every output is one sum in the order of k, so that its bits do not depend on m. The
     /// CPU variant then takes `transpose_b` alone, as linear layers are.
     pub fixed_order: u32,
+    /// Pieces that the inner products are cut in; 1: whole.
+    pub split_count: u32,
+    pub reserved: [u32; 3],
 }
 
-const _: () = assert!(size_of::<Params>() == 48);
+const _: () = assert!(size_of::<Params>() == 64);
+
+/// Lengths of the pieces are multiples of this, so that each starts at whole vectors.
+const SPLIT_MULTIPLE: usize = 32;
 
 impl Params {
     /// One product of [m, k] by [k, n] that overwrites its output.
@@ -47,6 +57,16 @@ impl Params {
             transpose_b: transpose_b.into(),
             batch_count: 1,
             fixed_order: 0,
+            split_count: 1,
+            reserved: [0; 3],
+        }
+    }
+
+    /// Length of a piece of inner products of length `k`; the last may be shorter, or empty.
+    fn split_depth(&self, k: usize) -> usize {
+        match self.split_count {
+            1 => k,
+            count => k.div_ceil(count as usize).next_multiple_of(SPLIT_MULTIPLE),
         }
     }
 }
@@ -89,7 +109,7 @@ fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let tiles = |extent: Extent| extent.length(counts).div_ceil(TILE).max(1) as u32;
-    [tiles(params.n), tiles(params.m), params.batch_count]
+    [tiles(params.n), tiles(params.m), params.batch_count * params.split_count]
 }
 
 /// Outputs of the workgroup of `lanes`: rows, columns.
@@ -99,7 +119,7 @@ fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let [m, n] = [params.m, params.n].map(|extent| extent.length(counts));
     let tiles = |count: usize, side: usize| count.div_ceil(side).max(1) as u32;
-    [tiles(n, LANES_TILE[1]), tiles(m, LANES_TILE[0]), params.batch_count]
+    [tiles(n, LANES_TILE[1]), tiles(m, LANES_TILE[0]), params.batch_count * params.split_count]
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
@@ -110,7 +130,7 @@ fn cost(params: &[u8], counts: &Counts) -> Cost {
     Cost {
         flops: 2 * batch * m * n * k,
         read_bytes: 4 * batch * (m * k + k * n + outs - m * n),
-        written_bytes: 4 * batch * m * n,
+        written_bytes: 4 * batch * u64::from(params.split_count) * m * n,
     }
 }
 
@@ -133,6 +153,18 @@ fn cpu(mut call: Call<'_, f32>) {
         if params.transpose_a == 1 { Layout::transposed(m) } else { Layout::row_major(k) };
     let b_layout =
         if params.transpose_b == 1 { Layout::transposed(k) } else { Layout::row_major(n) };
+    if params.split_count > 1 {
+        let (count, depth) = (params.split_count as usize, params.split_depth(k));
+        let pieces = out[..params.batch_count as usize * count * m * n].par_chunks_mut(m * n);
+        pieces.enumerate().for_each(|(index, out)| {
+            let (batch, first) = (index / count, (index % count * depth).min(k));
+            let a = (a, a_layout.at(batch * m * k).at(first * a_layout.col_stride));
+            let b = (b, b_layout.at(batch * k * n).at(first * b_layout.row_stride));
+            let shape = [m, n, depth.min(k - first)];
+            gemm(shape, (out, Layout::row_major(n)), 0.0, a, b, Threads::One);
+        });
+        return;
+    }
     for batch in 0..params.batch_count as usize {
         let range = batch * m * n..(batch + 1) * m * n;
         let residual = (params.residual_scale != 0.0)
@@ -222,6 +254,18 @@ fn oracle(mut call: Call<'_, f64>) {
         transpose_b: params.transpose_b == 1,
         accumulate: params.accumulate == 1,
     };
+    if params.split_count > 1 {
+        let depth = params.split_depth(k);
+        let count = params.split_count as usize;
+        return oracle::dense::matmul_split(
+            call.f(0),
+            call.f(1),
+            call.f_mut(3),
+            &shape,
+            count,
+            depth,
+        );
+    }
     let scale = f64::from(params.residual_scale);
     let residual = (scale != 0.0).then(|| (call.f(2), scale));
     oracle::dense::matmul(call.f(0), call.f(1), residual, call.f_mut(3), &shape);
@@ -274,6 +318,7 @@ fn cases() -> Vec<Case> {
         }
     }
     cases.extend(cases_in_fixed_order());
+    cases.extend(cases_in_pieces());
     cases
 }
 
@@ -295,6 +340,26 @@ fn cases_in_fixed_order() -> Vec<Case> {
             .f(values(seed + 300, m * n))
     };
     shapes.into_iter().enumerate().map(case).collect()
+}
+
+/// Weight gradients in pieces, the last of which is short or empty.
+fn cases_in_pieces() -> Vec<Case> {
+    let shapes = [[24, 40, 200, 3], [130, 68, 300, 4], [16, 8, 40, 2], [64, 64, 33, 4]];
+    let case = |[m, n, k, split_count]: [usize; 4]| {
+        let step = Step::of(Counts::default().with(Axis::Bytes, k));
+        let (rows, cols, depth) = (Extent::fixed(m), Extent::fixed(n), Extent::of(Axis::Bytes));
+        let mut params = Params::new(rows, cols, depth, true, false);
+        params.split_count = split_count as u32;
+        let seed = (2000 + k) as u64;
+        Case::new(format!("{m}x{n}x{k} in {split_count} pieces"), &params, step)
+            .f(values(seed, m * k))
+            .f(values(seed + 100, k * n))
+            .f(vec![0.0])
+            .out(split_count * m * n)
+    };
+    let mut cases: Vec<Case> = shapes.into_iter().map(case).collect();
+    cases.extend(shapes.into_iter().map(|shape| case(shape).halves(&[0, 1])));
+    cases
 }
 
 #[cfg(test)]

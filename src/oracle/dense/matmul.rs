@@ -55,10 +55,49 @@ pub fn matmul<R: Real>(
     }
 }
 
+/// `out[piece, m, n] = op(a) · op(b)` over `depth` terms of the inner products for each of `count`
+/// pieces, `[batch, piece, m, n]`: their sum is the product. What lies behind `k` is empty.
+pub fn matmul_split<R: Real>(
+    a: &[R],
+    b: &[R],
+    out: &mut [R],
+    shape: &MatmulShape,
+    count: usize,
+    depth: usize,
+) {
+    let MatmulShape { batch, m, n, k, transpose_a, transpose_b, .. } = *shape;
+    for piece in 0..batch * count {
+        let (a, b) = (&a[piece / count * m * k..][..m * k], &b[piece / count * k * n..][..k * n]);
+        let first = (piece % count * depth).min(k);
+        for row in 0..m {
+            for col in 0..n {
+                let mut sum = R::zero();
+                for i in first..(first + depth).min(k) {
+                    let left = if transpose_a { a[i * m + row] } else { a[row * k + i] };
+                    let right = if transpose_b { b[col * k + i] } else { b[i * n + col] };
+                    sum += left * right;
+                }
+                out[(piece * m + row) * n + col] = sum;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::oracle::finite_difference::{Random, assert_close, assert_gradient, inner};
+
+    #[test]
+    fn pieces_add_up_to_the_product() {
+        let shape = MatmulShape { batch: 1, m: 2, n: 2, k: 3, ..Default::default() };
+        let a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let b = [7.0, 8.0, 9.0, 10.0, 11.0, 12.0];
+        let mut out = [100.0; 12];
+        matmul_split(&a, &b, &mut out, &shape, 3, 2);
+        assert_eq!(out[..8], [25.0, 28.0, 73.0, 82.0, 33.0, 36.0, 66.0, 72.0]);
+        assert_eq!(out[8..], [0.0; 4]);
+    }
 
     #[test]
     fn a_product_by_hand() {

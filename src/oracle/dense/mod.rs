@@ -9,5 +9,5 @@ pub mod swiglu;
 pub use add::add;
 pub use copy::copy;
 pub use fill::fill;
-pub use matmul::{MatmulShape, matmul};
+pub use matmul::{MatmulShape, matmul, matmul_split};
 pub use swiglu::{swiglu, swiglu_grad};

@@ -1,0 +1,31 @@
+// Parameters of every variant of matmul, and which part of the inner products a workgroup takes.
+#import shared/step
+
+struct Params {
+    m: vec2<u32>,
+    n: vec2<u32>,
+    k: vec2<u32>,
+    residual_scale: f32,
+    accumulate: u32,
+    transpose_a: u32,
+    transpose_b: u32,
+    batch_count: u32,
+    fixed_order: u32,
+    split_count: u32,
+    reserved_0: u32,
+    reserved_1: u32,
+    reserved_2: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+
+// Workgroups of depth z take the piece z % split_count of the batch z / split_count: from the first
+// term to the end.
+fn piece_of(z: u32, k: u32) -> vec2<u32> {
+    if (params.split_count == 1u) {
+        return vec2<u32>(0u, k);
+    }
+    let depth = ((k + params.split_count - 1u) / params.split_count + 31u) / 32u * 32u;
+    let first = min(z % params.split_count * depth, k);
+    return vec2<u32>(first, min(first + depth, k));
+}
