@@ -2,6 +2,7 @@
 //! on the CPU engine.
 #![cfg(feature = "cli")]
 
+mod config_json;
 mod eval;
 mod generate;
 mod init;
