@@ -1,8 +1,12 @@
 //! The demo on a few kilobytes: it learns, replays to the bit, and leaves models that belong
 //! together.
 
+use blt_wgpu::blt::LoadedDirectory;
+use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::demo::{Demo, DemoEvent, DemoOptions, DemoOutcome, Record, SHAKESPEARE, Shape};
+use blt_wgpu::eval::Evaluator;
+use blt_wgpu::text::Part;
 use pollster::block_on;
 
 const TEXT_BYTES: usize = 40_000;
@@ -68,6 +72,16 @@ fn a_demo_learns_and_replays_to_the_bit() {
     assert_eq!(first.record, record());
     assert!(first.config.patcher.is_some(), "the model directory carries its entropy model");
     assert!(first.report.strip.is_some() && first.report.baselines.len() == 2);
+    // The same figure as that of `blt eval` on the same text.
+    let engine = HostEngine::default();
+    let held_out = Part::LAST_TENTH.range_in(TEXT_BYTES).unwrap();
+    let bytes_per_patch = result.bytes_per_patch;
+    let DemoOutcome { mut blt, entropy, config, .. } = run(record()).0;
+    blt.config = ModelConfig::Blt(config);
+    let directory = LoadedDirectory { model: blt, patcher: Some(entropy) };
+    let mut evaluator = Evaluator::new(&engine, &directory).unwrap();
+    block_on(evaluator.step(&SHAKESPEARE[held_out])).unwrap();
+    assert_eq!(evaluator.evaluation().bytes_per_patch(), bytes_per_patch);
     let (second, _) = run(record());
     assert_eq!(weights(&first), weights(&second));
 }

@@ -8,7 +8,9 @@ use super::shape::Shape;
 use super::training::Training;
 use crate::blt::LoadedModel;
 use crate::blt::config::{BltConfig, ModelConfig};
-use crate::blt::patching::{Patching, PatchingMode, calibrate_threshold};
+use crate::blt::patching::{
+    Patching, PatchingMode, bytes_and_patches, bytes_per_patch, calibrate_threshold,
+};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::eval::{ScoreOptions, ScoredDocument, Scorer};
@@ -96,7 +98,7 @@ struct Cut {
     patch_lengths: Vec<u32>,
 }
 
-/// Mean patch length that the threshold is calibrated to.
+/// What the threshold is calibrated to.
 const BYTES_PER_PATCH: f64 = 4.5;
 /// Part of the time that the entropy model is trained.
 const ENTROPY_TIME: f64 = 0.27;
@@ -351,7 +353,9 @@ impl<'e, E: Engine> Demo<'e, E> {
         let blt = LoadedModel::create(self.engine, ModelConfig::Blt(config), true).await?;
         blt.initialise(self.engine, self.record.seed)?;
         self.report.blt = report::card("BLT", &blt);
-        let bytes_per_patch = self.held_out_ids.len() as f64 / patch_lengths.len() as f64;
+        let (byte_count, patch_count) = bytes_and_patches(self.held_out_ids.len(), &patch_lengths);
+        let bytes_per_patch = bytes_per_patch(byte_count, patch_count);
+        self.report.result.bytes_per_patch = bytes_per_patch;
         report::describe_patching(&mut self.report, calibration.threshold, &patch_lengths);
         let excerpt = report::excerpt(&self.held_out_ids, &patch_lengths);
         let (batch_bytes, rate) = (shape.batch_bytes, shape.blt_learning_rate);
@@ -381,9 +385,8 @@ impl<'e, E: Engine> Demo<'e, E> {
         let before = (self.clock)();
         let blt = training.trainer.model;
         let bpb = self.held_out(&blt, &cut.patch_lengths).await?;
-        let bytes_per_patch = self.held_out_ids.len() as f64 / cut.patch_lengths.len() as f64;
+        let bytes_per_patch = self.report.result.bytes_per_patch;
         self.report.result.bpb = bpb;
-        self.report.result.bytes_per_patch = bytes_per_patch;
         self.curve(Which::Blt).last_mut().expect("the last step is a point").held_out_bpb =
             Some(bpb);
         let entropy_bpb = self.report.result.entropy_bpb;
