@@ -3,6 +3,7 @@
 #![cfg(feature = "cli")]
 
 mod config_json;
+mod demo;
 mod eval;
 mod generate;
 mod init;
