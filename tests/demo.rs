@@ -1,8 +1,12 @@
 //! The demo on a few kilobytes: it learns, replays to the bit, and leaves models that belong
 //! together.
 
+use blt_wgpu::blt::LoadedDirectory;
+use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::demo::{Demo, DemoEvent, DemoOptions, DemoOutcome, Record, SHAKESPEARE, Shape};
+use blt_wgpu::eval::Evaluator;
+use blt_wgpu::text::Part;
 use pollster::block_on;
 
 const TEXT_BYTES: usize = 40_000;
@@ -18,8 +22,11 @@ fn record() -> Record {
         seed: 7,
         text_bytes: TEXT_BYTES as u64,
         shape,
+        train_bytes: Some(30_000),
+        held_out_bytes: None,
         entropy_step_count: 40,
         blt_step_count: 30,
+        sample_bytes: None,
     }
 }
 
@@ -66,8 +73,20 @@ fn a_demo_learns_and_replays_to_the_bit() {
     let steps = events.iter().filter(|event| matches!(event, DemoEvent::Stepped { .. })).count();
     assert_eq!(steps, 70);
     assert_eq!(first.record, record());
+    let corpus = &first.report.corpus;
+    assert_eq!((corpus.train_bytes, corpus.held_out_bytes), (30_000, 4_000));
     assert!(first.config.patcher.is_some(), "the model directory carries its entropy model");
     assert!(first.report.strip.is_some() && first.report.baselines.len() == 2);
+    // The same figure as that of `blt eval` on the same text.
+    let engine = HostEngine::default();
+    let held_out = Part::LAST_TENTH.range_in(TEXT_BYTES).unwrap();
+    let bytes_per_patch = result.bytes_per_patch;
+    let DemoOutcome { mut blt, entropy, config, .. } = run(record()).0;
+    blt.config = ModelConfig::Blt(config);
+    let directory = LoadedDirectory { model: blt, patcher: Some(entropy) };
+    let mut evaluator = Evaluator::new(&engine, &directory).unwrap();
+    block_on(evaluator.step(&SHAKESPEARE[held_out])).unwrap();
+    assert_eq!(evaluator.evaluation().bytes_per_patch(), bytes_per_patch);
     let (second, _) = run(record());
     assert_eq!(weights(&first), weights(&second));
 }
@@ -81,6 +100,7 @@ fn a_record_from_outside_is_checked() {
     };
     assert!(record().check(TEXT_BYTES).is_ok());
     assert!(refused(|record| record.text_bytes = 5).contains("5 bytes of text"));
+    assert!(refused(|record| record.held_out_bytes = Some(3)).contains("held_out_bytes"));
     assert!(refused(|record| record.blt_step_count = 0).contains("at least one step"));
     refused(|record| record.shape.local_size = 0);
     refused(|record| record.shape.local_size = 50);

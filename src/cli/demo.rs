@@ -17,11 +17,11 @@ use blt_wgpu::generate::Generator;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::random::Random;
 use blt_wgpu::report::data::{CurvePoint, Replay, Sample};
-use blt_wgpu::report::{RunReport, html, paint};
+use blt_wgpu::report::{RunReport, byte_count, html, paint};
 use blt_wgpu::text::{Utf8Stream, encode};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Train a small BLT on Shakespeare, in about three minutes on any machine
 ///
@@ -35,7 +35,7 @@ pub struct Arguments {
     /// Directory to write; one that a demo made is replaced
     #[arg(long, value_name = "DIR", default_value = "blt-demo")]
     out: PathBuf,
-    /// About how long it may take
+    /// About how long it may take; a short demo reads less of the text
     #[arg(long, value_name = "S", default_value_t = 150.0)]
     seconds: f64,
     /// Repeat the run of this record, with the same bits on the same device
@@ -54,6 +54,7 @@ const MODEL_DIRECTORY: &str = "model";
 const SEED: u64 = 1;
 /// Bytes that the model writes in the end, and how.
 const SAMPLE_BYTES: usize = 240;
+const SAMPLE_LEAST: usize = 40;
 const SAMPLE_PROMPT: &str = "ROMEO:\n";
 const SAMPLE_TEMPERATURE: f32 = 0.8;
 const SAMPLE_TOP_P: f32 = 0.95;
@@ -119,7 +120,9 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     }
     watch.end();
     let outcome = demo.finish();
-    let output = keep(&device, outcome, &arguments.out, terminal)?;
+    let seconds = Duration::from_secs_f64(arguments.seconds);
+    let deadline = arguments.replay.is_none().then(|| begin + seconds);
+    let output = keep(&device, outcome, &arguments.out, (begin, deadline), terminal)?;
     if arguments.json {
         return terminal.print_json(&output);
     }
@@ -137,8 +140,22 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
 
 fn show(event: &DemoEvent, watch: &Watch, terminal: &Terminal) {
     match event {
-        DemoEvent::Started { shape, baselines } => {
+        DemoEvent::Started { shape, baselines, extent, all, overrun } => {
             watch.note(&format!("shape:  {shape}"));
+            if extent != all {
+                watch.note(&format!(
+                    "text:   {} of {} to learn from, {} of {} to measure on",
+                    byte_count(extent.train_bytes as f64),
+                    byte_count(all.train_bytes as f64),
+                    byte_count(extent.held_out_bytes as f64),
+                    byte_count(all.held_out_bytes as f64),
+                ));
+            }
+            if let Some(seconds) = overrun {
+                terminal.warn(&format!(
+                    "the least that a demo does takes about {seconds:.1} seconds on this device"
+                ));
+            }
             for baseline in baselines {
                 watch.note(&format!("{:.4} bits per byte  {}", baseline.bpb, baseline.name));
             }
@@ -180,13 +197,20 @@ fn keep(
     device: &Device,
     outcome: DemoOutcome<Device>,
     out: &Path,
+    (begin, deadline): (Instant, Option<Instant>),
     terminal: &Terminal,
 ) -> anyhow::Result<Output> {
-    let DemoOutcome { mut report, record, entropy, mut blt, config } = outcome;
-    let seed = record.seed;
+    let DemoOutcome { mut report, mut record, entropy, mut blt, config } = outcome;
     blt.config = ModelConfig::Blt(config);
     let loaded = LoadedDirectory { model: blt, patcher: Some(entropy) };
-    report.samples = vec![sample(device, &loaded, seed, terminal)?];
+    // A recorded length is written again; a new one ends with the time, but never at once.
+    let most = record.sample_bytes.unwrap_or(SAMPLE_BYTES);
+    let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    let may_go_on = |count: usize| count < most && (count < SAMPLE_LEAST || !is_late());
+    let sample = sample(device, &loaded, record.seed, may_go_on, terminal)?;
+    record.sample_bytes = Some(sample.ids.len());
+    report.samples = vec![sample];
+    report.result.seconds = begin.elapsed().as_secs_f64();
     report.program.started_at = started_at(report.result.seconds);
     report.program.command = command_line();
     report.replay = Replay {
@@ -220,6 +244,7 @@ fn sample(
     device: &Device,
     loaded: &LoadedDirectory<Device>,
     seed: u64,
+    may_go_on: impl Fn(usize) -> bool,
     terminal: &Terminal,
 ) -> anyhow::Result<Sample> {
     let (temperature, top_p) = (SAMPLE_TEMPERATURE, SAMPLE_TOP_P);
@@ -230,7 +255,7 @@ fn sample(
     let begin = Instant::now();
     let mut characters = Utf8Stream::new();
     let mut text = SAMPLE_PROMPT.to_owned();
-    while generator.generated().len() < SAMPLE_BYTES && generator.check_room(1).is_ok() {
+    while may_go_on(generator.generated().len()) && generator.check_room(1).is_ok() {
         interrupt::check()?;
         let Some(id) = pollster::block_on(generator.step())? else { break };
         text.push_str(&characters.push_id(id));

@@ -7,7 +7,7 @@ use super::numbers::Numbers;
 use super::terminal::Terminal;
 use anyhow::Context;
 use blt_wgpu::blt::config::{ModelConfig, PatchingConfig, PatchingMode as Mode};
-use blt_wgpu::blt::patching::Patching;
+use blt_wgpu::blt::patching::{Patching, bytes_and_patches, bytes_per_patch};
 use blt_wgpu::blt::{configured_patching, load_entropy_model};
 use blt_wgpu::eval::Patcher;
 use blt_wgpu::report::paint;
@@ -104,10 +104,9 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         return terminal.print_json(&output);
     }
     terminal.print(&format!("{}\n", paint::patches(&ids, &patch_lengths, terminal.color)))?;
-    let mean =
-        patch_lengths.iter().map(|&it| f64::from(it)).sum::<f64>() / patch_lengths.len() as f64;
-    let count = patch_lengths.len();
-    terminal.note(&format!("{} ids in {count} patches of {mean:.2} on average", ids.len()));
+    let (byte_count, patch_count) = bytes_and_patches(ids.len(), &patch_lengths);
+    let mean = bytes_per_patch(byte_count, patch_count);
+    terminal.note(&format!("{} ids in {patch_count} patches, {mean:.2} bytes a patch", ids.len()));
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! The demo as a state machine.
 
-use super::measure::choose_shape;
+use super::budget::{
+    Budget, EVALUATION_COUNT, Extent, MEASURED_STEPS, QUICK_EVERY, Speeds, median, step_count,
+};
+use super::measure::{MEASURED_IDS, choose_shape, measure};
 use super::record::Record;
 use super::report;
 use super::rows::{entropy_rows, packed_rows};
@@ -8,7 +11,9 @@ use super::shape::Shape;
 use super::training::Training;
 use crate::blt::LoadedModel;
 use crate::blt::config::{BltConfig, ModelConfig};
-use crate::blt::patching::{Patching, PatchingMode, calibrate_threshold};
+use crate::blt::patching::{
+    Patching, PatchingMode, bytes_and_patches, bytes_per_patch, calibrate_threshold,
+};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::eval::{ScoreOptions, ScoredDocument, Scorer};
@@ -23,10 +28,10 @@ pub struct DemoOptions<'a> {
     /// The text; its last tenth is held out.
     pub text: &'a [u8],
     pub text_name: &'a str,
-    /// About how long it may take in all.
+    /// About how long it may take in all; a short demo reads less of the text.
     pub seconds: f64,
     pub seed: u64,
-    /// The record of a former run: its shape, step counts and seed are used.
+    /// The record of a former run, which decides everything but the text.
     pub replay: Option<Record>,
 }
 
@@ -41,7 +46,15 @@ pub enum Which {
 #[derive(Clone, Debug)]
 pub enum DemoEvent {
     /// The shape was chosen and the training of the entropy model begins.
-    Started { shape: String, baselines: Vec<Baseline> },
+    Started {
+        shape: String,
+        baselines: Vec<Baseline>,
+        /// What is read, and what there would be to read.
+        extent: Extent,
+        all: Extent,
+        /// Seconds that even the least takes on this device, if those are more than it has.
+        overrun: Option<f64>,
+    },
     /// An optimiser step; the point is there when figures were read from the device.
     Stepped { which: Which, step_index: u64, step_count: u64, point: Option<CurvePoint> },
     /// The entropy model is done, its threshold calibrated, the text cut.
@@ -72,8 +85,12 @@ pub struct Demo<'e, E: Engine> {
     engine: &'e E,
     clock: &'e dyn Fn() -> f64,
     options: DemoOptions<'e>,
+    train: &'e [u8],
+    held_out: &'e [u8],
     train_ids: Vec<u32>,
     held_out_ids: Vec<u32>,
+    /// Of training, as measured.
+    speeds: Speeds,
     started: f64,
     /// When the current training began.
     phase_started: f64,
@@ -96,19 +113,11 @@ struct Cut {
     patch_lengths: Vec<u32>,
 }
 
-/// Mean patch length that the threshold is calibrated to.
+/// What the threshold is calibrated to.
 const BYTES_PER_PATCH: f64 = 4.5;
-/// Part of the time that the entropy model is trained.
-const ENTROPY_TIME: f64 = 0.27;
-/// Part of the time that is left for scoring and writing at the end.
-const RESERVED_TIME: f64 = 0.08;
-/// Steps that are measured before the step count is fixed.
-const MEASURED_STEPS: u64 = 10;
 /// Points of the curve of one training, and how many of them pass between two evaluations.
 const POINT_COUNT: u64 = 60;
-const POINTS_PER_EVALUATION: u64 = 10;
-/// Windows of the held-out text of which one is scored while training.
-const QUICK_EVERY: usize = 8;
+const POINTS_PER_EVALUATION: u64 = POINT_COUNT / EVALUATION_COUNT;
 /// Positions of a window when scoring. The entropy model sees no further back than its window in
 /// each layer, so long windows cost it nothing.
 const ENTROPY_CONTEXT: usize = 2048;
@@ -135,26 +144,31 @@ impl<'e, E: Engine> Demo<'e, E> {
         if let Some(record) = &options.replay {
             record.check(options.text.len())?;
         }
-        let train = Part::ALL_BUT_LAST_TENTH.range_in(options.text.len())?;
-        let held_out = Part::LAST_TENTH.range_in(options.text.len())?;
-        let ids = |range: std::ops::Range<usize>| encode(&options.text[range], true, true);
-        let (train_ids, held_out_ids) = (ids(train), ids(held_out));
+        let text = options.text;
+        let train = &text[Part::ALL_BUT_LAST_TENTH.range_in(text.len())?];
+        let held_out = &text[Part::LAST_TENTH.range_in(text.len())?];
         let record = options.replay.clone().unwrap_or_else(|| Record {
             version: env!("CARGO_PKG_VERSION").into(),
             device: engine.name(),
             seed: options.seed,
             text_bytes: options.text.len() as u64,
             shape: Shape::all().remove(0),
+            train_bytes: None,
+            held_out_bytes: None,
             entropy_step_count: 0,
             blt_step_count: 0,
+            sample_bytes: None,
         });
         let started = clock();
         Ok(Self {
             engine,
             clock,
             options,
-            train_ids,
-            held_out_ids,
+            train,
+            held_out,
+            train_ids: Vec::new(),
+            held_out_ids: Vec::new(),
+            speeds: Speeds { entropy: 0.0, blt: 0.0 },
             started,
             phase_started: started,
             phase: Phase::Start,
@@ -218,16 +232,26 @@ impl<'e, E: Engine> Demo<'e, E> {
 
     async fn start(&mut self) -> Result<DemoEvent> {
         let before = (self.clock)();
-        self.report = report::begin(self.engine, &self.options);
-        self.report.baselines = report::baselines(&self.options)?;
-        self.end_phase("baselines", before, "order-2 counts, zstd");
+        let all = Extent { train_bytes: self.train.len(), held_out_bytes: self.held_out.len() };
+        let mut overrun = None;
         if self.options.replay.is_none() {
-            let before = (self.clock)();
-            let left = self.options.seconds * (1.0 - ENTROPY_TIME - RESERVED_TIME);
-            let (engine, clock) = (self.engine, self.clock);
-            self.record.shape = choose_shape(engine, clock, &self.train_ids, left).await?;
-            self.end_phase("measuring", before, "ten steps of the smallest shape");
+            overrun = self.plan(all).await?;
         }
+        let cut = |text: &'e [u8], count: Option<usize>| {
+            &text[..count.map_or(text.len(), |it| it.min(text.len()))]
+        };
+        self.train = cut(self.train, self.record.train_bytes);
+        self.held_out = cut(self.held_out, self.record.held_out_bytes);
+        (self.train_ids, self.held_out_ids) =
+            (encode(self.train, true, true), encode(self.held_out, true, true));
+        let extent = self.extent();
+        self.report = report::begin(self.engine, &self.options, extent);
+        if self.options.replay.is_none() {
+            self.end_phase("measuring", before, "ten steps of each model in the smallest shape");
+        }
+        let before = (self.clock)();
+        self.report.baselines = report::baselines(self.train, self.held_out)?;
+        self.end_phase("baselines", before, "order-2 counts, zstd");
         let shape = self.record.shape.clone();
         let config = ModelConfig::Entropy(shape.entropy_config());
         let model = LoadedModel::create(self.engine, config, true).await?;
@@ -245,7 +269,31 @@ impl<'e, E: Engine> Demo<'e, E> {
         }
         self.phase = Phase::Entropy(training);
         let baselines = self.report.baselines.clone();
-        Ok(DemoEvent::Started { shape: shape.name, baselines })
+        Ok(DemoEvent::Started { shape: shape.name, baselines, extent, all, overrun })
+    }
+
+    /// Measures the device, chooses a shape and how much of the text is read. What it returns is
+    /// that of [`DemoEvent::Started`].
+    async fn plan(&mut self, all: Extent) -> Result<Option<f64>> {
+        let measured = &self.train[..self.train.len().min(MEASURED_IDS)];
+        let ids = encode(measured, true, false);
+        let speeds = measure(self.engine, self.clock, &ids).await?;
+        let (shape, speeds) = choose_shape(self.engine, speeds, &self.budget(), all).await?;
+        let budget = self.budget();
+        let extent = budget.extent(speeds, all);
+        let overrun = budget.overrun(speeds, extent, shape.batch_bytes);
+        self.record.train_bytes = Some(extent.train_bytes);
+        self.record.held_out_bytes = Some(extent.held_out_bytes);
+        (self.record.shape, self.speeds) = (shape, speeds);
+        Ok(overrun)
+    }
+
+    fn budget(&self) -> Budget {
+        Budget { seconds: self.options.seconds, elapsed: (self.clock)() - self.started }
+    }
+
+    fn extent(&self) -> Extent {
+        Extent { train_bytes: self.train.len(), held_out_bytes: self.held_out.len() }
     }
 
     async fn train(
@@ -254,9 +302,13 @@ impl<'e, E: Engine> Demo<'e, E> {
         which: Which,
         held_out_lengths: &[u32],
     ) -> Result<DemoEvent> {
-        training.step().await?;
-        if training.step_index == MEASURED_STEPS && training.step_count == u64::MAX {
-            self.fix_step_count(training, which).await?;
+        if training.step_count == u64::MAX {
+            training.timed_step(self.clock).await?;
+            if training.step_index == MEASURED_STEPS {
+                self.fix_step_count(training, which);
+            }
+        } else {
+            training.step().await?;
         }
         let (index, count) = (training.step_index, training.step_count);
         let every = (count / POINT_COUNT).max(1);
@@ -291,27 +343,28 @@ impl<'e, E: Engine> Demo<'e, E> {
         }
     }
 
-    /// As many steps as fit the time this training has, by the speed of those done so far.
-    async fn fix_step_count(&mut self, training: &mut Training<'e, E>, which: Which) -> Result<()> {
-        training.wait().await?;
-        let now = (self.clock)();
-        let step_seconds = ((now - self.phase_started) / MEASURED_STEPS as f64).max(1e-6);
-        let seconds = self.options.seconds;
-        let end = match which {
-            Which::Entropy => self.phase_started + seconds * ENTROPY_TIME,
-            Which::Blt => self.started + seconds * (1.0 - RESERVED_TIME),
+    /// As many steps as fit the time this training has, by the median of those measured. It is
+    /// never estimated again: the record says how many steps there were, not how long they took.
+    fn fix_step_count(&mut self, training: &mut Training<'e, E>, which: Which) {
+        let (budget, extent) = (self.budget(), self.extent());
+        let spent = median(&training.step_seconds) * training.step_index as f64;
+        let speed = spent / training.byte_count.max(1) as f64;
+        let (seconds, max_epoch_count) = match which {
+            Which::Entropy => {
+                self.speeds.entropy = speed;
+                (budget.entropy_seconds(self.speeds, extent, spent), ENTROPY_MAX_EPOCHS)
+            }
+            Which::Blt => {
+                self.speeds.blt = speed;
+                (budget.blt_seconds_left(self.speeds, extent), self.record.shape.max_epoch_count)
+            }
         };
-        let by_time = MEASURED_STEPS + ((end - now).max(0.0) / step_seconds) as u64;
-        let max_epoch_count = match which {
-            Which::Entropy => ENTROPY_MAX_EPOCHS,
-            Which::Blt => self.record.shape.max_epoch_count,
-        };
-        training.step_count = by_time.min(max_epoch_count * training.epoch_step_count());
+        let most = max_epoch_count * training.epoch_step_count();
+        training.step_count = step_count(&training.step_seconds, seconds, most);
         match which {
             Which::Entropy => self.record.entropy_step_count = training.step_count,
             Which::Blt => self.record.blt_step_count = training.step_count,
         }
-        Ok(())
     }
 
     /// Bits per byte of some windows of the held-out text.
@@ -351,7 +404,9 @@ impl<'e, E: Engine> Demo<'e, E> {
         let blt = LoadedModel::create(self.engine, ModelConfig::Blt(config), true).await?;
         blt.initialise(self.engine, self.record.seed)?;
         self.report.blt = report::card("BLT", &blt);
-        let bytes_per_patch = self.held_out_ids.len() as f64 / patch_lengths.len() as f64;
+        let (byte_count, patch_count) = bytes_and_patches(self.held_out_ids.len(), &patch_lengths);
+        let bytes_per_patch = bytes_per_patch(byte_count, patch_count);
+        self.report.result.bytes_per_patch = bytes_per_patch;
         report::describe_patching(&mut self.report, calibration.threshold, &patch_lengths);
         let excerpt = report::excerpt(&self.held_out_ids, &patch_lengths);
         let (batch_bytes, rate) = (shape.batch_bytes, shape.blt_learning_rate);
@@ -381,9 +436,8 @@ impl<'e, E: Engine> Demo<'e, E> {
         let before = (self.clock)();
         let blt = training.trainer.model;
         let bpb = self.held_out(&blt, &cut.patch_lengths).await?;
-        let bytes_per_patch = self.held_out_ids.len() as f64 / cut.patch_lengths.len() as f64;
+        let bytes_per_patch = self.report.result.bytes_per_patch;
         self.report.result.bpb = bpb;
-        self.report.result.bytes_per_patch = bytes_per_patch;
         self.curve(Which::Blt).last_mut().expect("the last step is a point").held_out_bpb =
             Some(bpb);
         let entropy_bpb = self.report.result.entropy_bpb;

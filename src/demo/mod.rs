@@ -4,6 +4,7 @@
 //! and measures both on the last tenth of the text. [`Demo::step`] does one training step or one
 //! phase and says what happened.
 
+mod budget;
 mod job;
 mod measure;
 mod record;
@@ -13,6 +14,7 @@ mod shape;
 mod text;
 mod training;
 
+pub use budget::Extent;
 pub use job::{Demo, DemoEvent, DemoOptions, DemoOutcome, Excerpt, Which};
 pub use record::Record;
 pub use shape::Shape;

@@ -17,15 +17,27 @@ pub struct Record {
     /// Bytes of the text; another text would be another run.
     pub text_bytes: u64,
     pub shape: Shape,
+    /// Of the text to learn from, its first bytes that were read; absent: all of it.
+    #[serde(default)]
+    pub train_bytes: Option<usize>,
+    /// The same of the text to measure on.
+    #[serde(default)]
+    pub held_out_bytes: Option<usize>,
     pub entropy_step_count: u64,
     pub blt_step_count: u64,
+    /// Bytes that the model wrote in the end; absent: as many as it likes.
+    #[serde(default)]
+    pub sample_bytes: Option<usize>,
 }
+
+/// Less of a longer text makes no rows.
+const MIN_READ_BYTES: usize = 1024;
 
 impl Record {
     /// That a record from outside describes a demo of this text.
     ///
     /// # Errors
-    /// Another text, no steps, or a shape that makes no model.
+    /// Another text, next to nothing of it, no steps, or a shape that makes no model.
     pub fn check(&self, text_bytes: usize) -> Result<()> {
         let wrong = |problem: String| Err(Error::input("record", problem));
         if self.text_bytes != text_bytes as u64 {
@@ -33,6 +45,13 @@ impl Record {
         }
         if self.entropy_step_count == 0 || self.blt_step_count == 0 {
             return wrong("expected at least one step of each model, got none".into());
+        }
+        for (name, bytes) in
+            [("train_bytes", self.train_bytes), ("held_out_bytes", self.held_out_bytes)]
+        {
+            if bytes.is_some_and(|bytes| bytes < MIN_READ_BYTES.min(text_bytes / 10)) {
+                return wrong(format!("{name}: too little to read, got {bytes:?}"));
+            }
         }
         let Shape { entropy_row_bytes, row_patch_count, batch_bytes, .. } = self.shape;
         if entropy_row_bytes < 2 || row_patch_count < 3 || batch_bytes == 0 {

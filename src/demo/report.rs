@@ -1,5 +1,6 @@
 //! What the demo writes into its report.
 
+use super::budget::Extent;
 use super::job::{DemoOptions, Excerpt};
 use crate::blt::LoadedModel;
 use crate::blt::config::{ModelConfig, TransformerConfig};
@@ -11,7 +12,6 @@ use crate::report::RunReport;
 use crate::report::data::{
     Baseline, Corpus, Device, EntropyStrip, Fact, ModelCard, ModelPart, Patching, Program,
 };
-use crate::text::Part;
 
 /// Ids of the excerpt that is shown while the demo runs, and of the strip in the report.
 const EXCERPT_IDS: usize = 160;
@@ -20,12 +20,11 @@ const STRIP_IDS: usize = 560;
 const EXCERPT_START: usize = 1;
 
 /// A report that knows what runs on what.
-pub(super) fn begin<E: Engine>(engine: &E, options: &DemoOptions<'_>) -> RunReport {
+pub(super) fn begin<E: Engine>(engine: &E, options: &DemoOptions<'_>, extent: Extent) -> RunReport {
     let name = engine.name();
     let backend = name.split('/').next().unwrap_or_default().to_owned();
     let thread_count = rayon::current_num_threads();
     let name = if name == "cpu" { format!("{thread_count} CPU threads") } else { name };
-    let held_out = options.text.len() as u64 / 10;
     RunReport {
         title: "A Byte Latent Transformer, from scratch".into(),
         program: Program {
@@ -41,17 +40,15 @@ pub(super) fn begin<E: Engine>(engine: &E, options: &DemoOptions<'_>) -> RunRepo
         },
         corpus: Corpus {
             name: options.text_name.into(),
-            train_bytes: options.text.len() as u64 - held_out,
-            held_out_bytes: held_out,
+            train_bytes: extent.train_bytes as u64,
+            held_out_bytes: extent.held_out_bytes as u64,
         },
         ..RunReport::default()
     }
 }
 
 /// Bits per byte of simpler models on the same held-out text.
-pub(super) fn baselines(options: &DemoOptions<'_>) -> Result<Vec<Baseline>> {
-    let part = |part: Part| Ok(&options.text[part.range_in(options.text.len())?]);
-    let (train, held_out) = (part(Part::ALL_BUT_LAST_TENTH)?, part(Part::LAST_TENTH)?);
+pub(super) fn baselines(train: &[u8], held_out: &[u8]) -> Result<Vec<Baseline>> {
     let mut counts = ByteCounts::default();
     counts.add_document(train);
     Ok(vec![

@@ -27,6 +27,8 @@ pub(super) struct Training<'e, E: Engine> {
     pub step_count: u64,
     /// Targets read so far.
     pub byte_count: u64,
+    /// Seconds of the first steps, until the step count is known.
+    pub step_seconds: Vec<f64>,
     /// Targets and seconds when the figures were last asked for.
     asked: (u64, f64),
 }
@@ -78,6 +80,7 @@ impl<'e, E: Engine> Training<'e, E> {
             step_index: 0,
             step_count: u64::MAX,
             byte_count: 0,
+            step_seconds: Vec::new(),
             asked: (0, now),
         })
     }
@@ -92,6 +95,16 @@ impl<'e, E: Engine> Training<'e, E> {
         self.byte_count += batch.target_count as u64;
         self.step_index += 1;
         Ok(())
+    }
+
+    /// The same, waited for and timed.
+    pub async fn timed_step(&mut self, clock: &dyn Fn() -> f64) -> Result<f64> {
+        let before = clock();
+        self.step().await?;
+        self.wait().await?;
+        let seconds = clock() - before;
+        self.step_seconds.push(seconds);
+        Ok(seconds)
     }
 
     /// Figures since the last call, at `now` seconds. Waits for the device.

@@ -5,6 +5,7 @@ use super::patcher::Patcher;
 use super::score::{ScoreOptions, ScoredDocument, Scorer};
 use crate::blt::LoadedDirectory;
 use crate::blt::config::ModelConfig;
+use crate::blt::patching::{bytes_and_patches, bytes_per_patch};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::text::encode;
@@ -24,12 +25,9 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Mean targets in a patch; 0 where nothing was scored.
+    /// Targets in a patch; 0 where nothing was scored.
     pub fn bytes_per_patch(&self) -> f64 {
-        match self.patch_count {
-            0 => 0.0,
-            count => self.score.target_count as f64 / count as f64,
-        }
+        bytes_per_patch(self.score.target_count, self.patch_count)
     }
 }
 
@@ -73,7 +71,7 @@ impl<'m, E: Engine> Evaluator<'m, E> {
         self.evaluation.score.add(score.nats, score.target_count);
         self.evaluation.patch_count += match self.patcher {
             None => score.target_count,
-            Some(_) => patch_lengths.len() as u64,
+            Some(_) => bytes_and_patches(ids.len(), &patch_lengths).1,
         };
         Ok(())
     }

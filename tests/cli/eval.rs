@@ -37,6 +37,25 @@ fn eval_measures_bits_per_byte() {
 }
 
 #[test]
+fn bytes_per_patch_means_the_same_to_eval_and_patch() {
+    let place = tempfile::tempdir().unwrap();
+    let model = tiny(place.path());
+    let file = place.path().join("text.txt");
+    // BOS, "to ", "be ", "or", EOS with the byte before: 9 targets, 4 patches.
+    std::fs::write(&file, "to be or").unwrap();
+    let files = ["--model", text_of(&model), "--data", text_of(&file), "--json"];
+    let found = blt_cpu(&[&["eval"], &files[..]].concat()).json();
+    assert_eq!((found["bytes"].as_u64(), found["patches"].as_u64()), (Some(9), Some(4)));
+    assert_eq!(found["bytes_per_patch"].as_f64(), Some(2.25));
+    // With the virtual token and without: it is no byte, and alone it is no patch.
+    for flags in [&[][..], &["--no-virtual"]] {
+        let start = ["patch", "--file", text_of(&file), "--mode", "space"];
+        let shown = blt_cpu(&[&start[..], flags].concat()).ok();
+        assert_eq!(shown.stderr, "10 ids in 4 patches, 2.25 bytes a patch\n");
+    }
+}
+
+#[test]
 fn eval_takes_documents_of_any_bytes_and_names_what_is_wrong() {
     let model = fixture("k2_entropy");
     let place = tempfile::tempdir().unwrap();

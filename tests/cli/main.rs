@@ -2,6 +2,8 @@
 //! on the CPU engine.
 #![cfg(feature = "cli")]
 
+mod config_json;
+mod demo;
 mod eval;
 mod generate;
 mod init;

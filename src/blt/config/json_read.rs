@@ -1,21 +1,23 @@
 //! Reading a `config.json` written here or by `transformers` (spec §22.3).
 //!
 //! Absent keys take the defaults of `transformers` 5.23, which are those of the released 1B model,
-//! including an FFN of `int(8 h / 3)` where the file has a null. Keys nobody here knows are
-//! ignored, because other programs write theirs into the same file.
+//! including an FFN of `int(8 h / 3)` where the file has a null. Keys nobody here knows are named
+//! in a warning and otherwise ignored, because other programs write theirs into the same file and
+//! newer versions of `transformers` add some.
 
 use serde_json::Value;
 
-use super::defaults::{
-    DEFAULT_PATCHING_THRESHOLD, IMPLIED_GROUP_SIZES, LOCAL_THETA, PATCHER_THETA, VOCABULARY_SIZE,
+use super::defaults::{DEFAULT_PATCHING_THRESHOLD, IMPLIED_GROUP_SIZES};
+use super::json_section::{Reading, Section};
+use super::json_stack::{
+    DECODER, ENCODER, GLOBAL, check_vocabulary, entropy_config, refuse_dropout, transformer,
 };
-use super::json_section::Section;
+use super::json_unread::unread_keys_warnings;
 use super::model::{
-    BltConfig, CrossAttentionConfig, EntropyConfig, HashEmbeddingConfig, ModelConfig, Pooling,
-    Semantics, TransformerConfig,
+    BltConfig, CrossAttentionConfig, HashEmbeddingConfig, ModelConfig, Pooling, Semantics,
+    TransformerConfig,
 };
 use super::patching::{PatchingConfig, PatchingMode};
-use super::reference_keys::ignored_keys_warning;
 use crate::error::{Error, Result};
 
 /// A configuration and what should be said about how it was read.
@@ -37,7 +39,8 @@ impl ModelConfig {
     pub fn from_json(text: &str) -> Result<Parsed<Self>> {
         let value: Value = serde_json::from_str(text)
             .map_err(|problem| Error::config("config.json", format!("not JSON: {problem}")))?;
-        let top = Section::top(&value)?;
+        let reading = Reading::default();
+        let top = Section::top(&value, &reading)?;
         let mut warnings = Vec::new();
         let config = match top.text("model_type")? {
             Some("blt_patcher") => Self::Entropy(entropy_config(&top, semantics(&top)?)?),
@@ -55,6 +58,7 @@ impl ModelConfig {
             }
         };
         config.validate()?;
+        warnings.extend(unread_keys_warnings(&value, &reading.asked()));
         Ok(Parsed { config, warnings })
     }
 }
@@ -62,9 +66,6 @@ impl ModelConfig {
 /// `extended`: the file says `blt_wgpu`, so keys mean what they mean here.
 fn blt_config(top: &Section, extended: bool, warnings: &mut Vec<String>) -> Result<BltConfig> {
     refuse_top(top)?;
-    if let Some(warning) = ignored_keys_warning(|key| key != "max_length" && top.has(key)) {
-        warnings.push(warning);
-    }
     let semantics = semantics(top)?;
     let window =
         match (top.has("local_attention_window_len"), top.size("local_attention_window_len")?) {
@@ -74,12 +75,14 @@ fn blt_config(top: &Section, extended: bool, warnings: &mut Vec<String>) -> Resu
     let (encoder_keys, decoder_keys) = (top.child("encoder_config")?, top.child("decoder_config")?);
     let encoder = TransformerConfig { window, ..transformer(&encoder_keys, &ENCODER)? };
     let decoder = TransformerConfig { window, ..transformer(&decoder_keys, &DECODER)? };
-    let global = transformer(&top.child("global_config")?, &GLOBAL)?;
+    let global_keys = top.child("global_config")?;
+    let global = transformer(&global_keys, &GLOBAL)?;
     let k = top.size("cross_attn_k")?.unwrap_or(2);
     for keys in [&encoder_keys, &decoder_keys] {
-        agree(keys, "cross_attn_k", k)?;
+        keys.agree("cross_attn_k", k)?;
+        check_window(keys, window)?;
     }
-    agree(&decoder_keys, "hidden_size_global", global.hidden_size)?;
+    decoder_keys.agree("hidden_size_global", global.hidden_size)?;
     let mut config = BltConfig {
         semantics,
         encoder_cross_attention: cross_attention(top, "encoder", &encoder_keys, &encoder)?,
@@ -93,34 +96,63 @@ fn blt_config(top: &Section, extended: bool, warnings: &mut Vec<String>) -> Resu
         patching: patching(top, warnings)?,
         patcher: None,
     };
+    // transformers writes a patcher_config even for a model without a patcher.
+    let patcher_keys = top.child("patcher_config")?;
     if top.flag("patch_in_forward")?.unwrap_or(true) {
-        config.patcher = Some(entropy_config(&top.child("patcher_config")?, semantics)?);
+        config.patcher = Some(entropy_config(&patcher_keys, semantics)?);
     }
     config.validate()?;
+    global_keys.agree("encoder_cross_output_size", config.patch_vector_size())?;
     if !extended {
-        mean_what_transformers_means(&mut config, warnings);
+        mean_what_transformers_means(&mut config, top, warnings)?;
     }
     Ok(config)
 }
 
 /// A file that says `blt` promises what `transformers` computes; its own key `patching_mode` has
 /// the meaning it has there, and extra keys that break the promise are pointed out.
-fn mean_what_transformers_means(config: &mut BltConfig, warnings: &mut Vec<String>) {
+fn mean_what_transformers_means(
+    config: &mut BltConfig,
+    top: &Section,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
     let patching = &mut config.patching;
-    let known = matches!(patching.mode, PatchingMode::Entropy | PatchingMode::Byte);
-    if config.semantics == Semantics::Transformers && !known {
-        warnings.push(format!(
-            "model_type is \"blt\", and there patching mode \"{}\" makes every byte a patch; set \
-             model_type to \"blt_wgpu\" for the mode of that name",
-            patching.mode.name()
-        ));
-        patching.mode = PatchingMode::Byte;
-        patching.threshold_add = None;
+    if config.semantics == Semantics::Transformers {
+        let name = top.text("patching_mode")?.unwrap_or("entropy");
+        let mode = match (patching.mode, name) {
+            (PatchingMode::Entropy | PatchingMode::Byte, _) => None,
+            (_, "entropy") => Some((PatchingMode::Entropy, "goes by one threshold alone")),
+            _ => Some((PatchingMode::Byte, "makes every byte a patch")),
+        };
+        if let Some((mode, meaning)) = mode {
+            warnings.push(format!(
+                "model_type is \"blt\", and there patching_mode {name:?} {meaning}; set model_type \
+                 to \"blt_wgpu\" for {} patching",
+                patching.mode.name()
+            ));
+            patching.mode = mode;
+            patching.threshold_add = None;
+        }
     }
     if let Some(difference) = config.transformers_difference() {
         warnings.push(format!(
             "model_type is \"blt\", but transformers would compute something else: {difference}"
         ));
+    }
+    Ok(())
+}
+
+/// The window of a local stack repeats the one that holds for both.
+fn check_window(keys: &Section, window: Option<usize>) -> Result<()> {
+    match keys.size("sliding_window")? {
+        Some(got) if Some(got) != window => {
+            let expected = window.map_or("null".into(), |window| window.to_string());
+            let problem = format!("expected {expected}, got {got}");
+            Err(keys
+                .error("sliding_window", problem)
+                .with_hint("local_attention_window_len decides, for encoder and decoder"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -138,6 +170,10 @@ fn refuse_top(top: &Section) -> Result<()> {
     if top.get("quantization_config").is_some() {
         return Err(top.error("quantization_config", "quantised weights are not supported"));
     }
+    refuse_dropout(top)?;
+    if top.flag("use_rope")? == Some(false) {
+        return Err(top.error("use_rope", "false is broken in the reference and not supported"));
+    }
     if top.size("pm_size")?.is_some_and(|size| size > 0) {
         return Err(top.error("pm_size", "a vocabulary of more than 260 is not supported"));
     }
@@ -150,124 +186,11 @@ fn refuse_top(top: &Section) -> Result<()> {
 pub(super) const NO_QUERIES: &str =
     "false leaves the encoder's cross-attention without queries, so it must be true";
 
-fn check_vocabulary(section: &Section) -> Result<()> {
-    agree(section, "vocab_size", VOCABULARY_SIZE)
-}
-
-/// A key that repeats a number must repeat it rightly.
-fn agree(section: &Section, key: &str, expected: usize) -> Result<()> {
-    match section.size(key)? {
-        Some(got) if got != expected => {
-            Err(section.error(key, format!("expected {expected}, got {got}")))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn semantics(top: &Section) -> Result<Semantics> {
     let Some(name) = top.text("blt_semantics")? else { return Ok(Semantics::default()) };
     Semantics::from_name(name).ok_or_else(|| {
         top.error("blt_semantics", format!("expected reference or transformers, got {name:?}"))
     })
-}
-
-/// What `transformers` assumes of a stack whose keys are absent.
-struct StackDefaults {
-    hidden_size: usize,
-    layer_count: usize,
-    head_count: usize,
-    intermediate_size: Option<usize>,
-    max_positions: usize,
-    rope_theta: f64,
-}
-
-const ENCODER: StackDefaults = StackDefaults {
-    hidden_size: 1024,
-    layer_count: 1,
-    head_count: 16,
-    intermediate_size: None,
-    max_positions: 24576,
-    rope_theta: LOCAL_THETA,
-};
-const DECODER: StackDefaults =
-    StackDefaults { layer_count: 9, intermediate_size: Some(2816), ..ENCODER };
-const GLOBAL: StackDefaults = StackDefaults {
-    hidden_size: 2048,
-    layer_count: 25,
-    intermediate_size: Some(5632),
-    max_positions: 4096,
-    ..ENCODER
-};
-const PATCHER: StackDefaults = StackDefaults {
-    hidden_size: 768,
-    layer_count: 14,
-    head_count: 12,
-    intermediate_size: Some(2048),
-    max_positions: 8192,
-    rope_theta: PATCHER_THETA,
-};
-
-fn transformer(keys: &Section, defaults: &StackDefaults) -> Result<TransformerConfig> {
-    if keys.number("dropout")?.is_some_and(|dropout| dropout != 0.0) {
-        return Err(keys.error("dropout", "not supported; only 0 is"));
-    }
-    if let Some(other) = keys.text("hidden_act")?.filter(|act| *act != "silu") {
-        return Err(keys.error("hidden_act", format!("expected \"silu\", got {other:?}")));
-    }
-    check_vocabulary(keys)?;
-    let hidden_size = keys.size("hidden_size")?.unwrap_or(defaults.hidden_size);
-    let head_count = keys.size("num_attention_heads")?.unwrap_or(defaults.head_count);
-    let head_dim = match keys.size("head_dim")? {
-        Some(head_dim) => head_dim,
-        None if head_count == 0 || !hidden_size.is_multiple_of(head_count) => {
-            let problem = format!("{head_count} heads do not divide a width of {hidden_size}");
-            return Err(keys.error("num_attention_heads", problem));
-        }
-        None => hidden_size / head_count,
-    };
-    let intermediate_size = match keys.size("intermediate_size")? {
-        Some(size) => size,
-        None if keys.has("intermediate_size") => hidden_size.saturating_mul(8) / 3,
-        None => defaults.intermediate_size.unwrap_or(hidden_size.saturating_mul(8) / 3),
-    };
-    Ok(TransformerConfig {
-        hidden_size,
-        layer_count: keys.size("num_hidden_layers")?.unwrap_or(defaults.layer_count),
-        head_count,
-        kv_head_count: keys.size("num_key_value_heads")?.unwrap_or(head_count),
-        head_dim,
-        intermediate_size,
-        rms_norm_eps: keys.number("rms_norm_eps")?.unwrap_or(1e-5),
-        rope_theta: rope_theta(keys, defaults.rope_theta)?,
-        max_positions: keys.size("max_position_embeddings")?.unwrap_or(defaults.max_positions),
-        window: None,
-    })
-}
-
-/// The base of the rotary angles: from `rope_scaling` or `rope_parameters` where it stands there,
-/// else from `rope_theta`.
-fn rope_theta(keys: &Section, default: f64) -> Result<f64> {
-    let key = if keys.get("rope_scaling").is_some() { "rope_scaling" } else { "rope_parameters" };
-    let rope = keys.child(key)?;
-    for kind in ["rope_type", "type"] {
-        if let Some(other) = rope.text(kind)?.filter(|name| *name != "default") {
-            return Err(rope.error(kind, format!("expected \"default\", got {other:?}")));
-        }
-    }
-    let own = rope.number("rope_theta")?;
-    Ok(own.or(keys.number("rope_theta")?).unwrap_or(default))
-}
-
-fn entropy_config(keys: &Section, semantics: Semantics) -> Result<EntropyConfig> {
-    if keys.flag("tie_word_embeddings")? == Some(true) {
-        return Err(keys.error("tie_word_embeddings", "not supported; only false is"));
-    }
-    let window = match (keys.has("sliding_window"), keys.size("sliding_window")?) {
-        (false, _) => Some(512),
-        (true, window) => window,
-    };
-    let transformer = TransformerConfig { window, ..transformer(keys, &PATCHER)? };
-    Ok(EntropyConfig { transformer, semantics })
 }
 
 fn cross_attention(
@@ -276,20 +199,20 @@ fn cross_attention(
     keys: &Section,
     own: &TransformerConfig,
 ) -> Result<Option<CrossAttentionConfig>> {
-    if top.flag(&format!("cross_attn_{part}"))? == Some(false) {
-        return Ok(None);
-    }
+    let is_there = top.flag(&format!("cross_attn_{part}"))?.unwrap_or(true);
+    let kv_heads = keys.size("cross_attn_n_kv_heads")?;
     let (head_count, kv_head_count) = match keys.size("cross_attn_nheads")? {
-        Some(heads) => (heads, keys.size("cross_attn_n_kv_heads")?.unwrap_or(heads)),
-        None => (own.head_count, own.kv_head_count),
+        Some(heads) => (heads, kv_heads.unwrap_or(heads)),
+        None => (own.head_count, kv_heads.unwrap_or(own.kv_head_count)),
     };
-    Ok(Some(CrossAttentionConfig {
+    let cross = CrossAttentionConfig {
         head_count,
         kv_head_count,
         head_dim: own.hidden_size / head_count.max(1),
         all_layers: keys.flag("cross_attn_all_layers")?.unwrap_or(part == "decoder"),
         window: top.size(&format!("cross_attn_window_{part}"))?,
-    }))
+    };
+    Ok(is_there.then_some(cross))
 }
 
 fn pooling(top: &Section) -> Result<Vec<Pooling>> {
@@ -302,14 +225,13 @@ fn pooling(top: &Section) -> Result<Vec<Pooling>> {
 
 fn hash(top: &Section, extended: bool) -> Result<HashEmbeddingConfig> {
     let sizes = top.sizes("encoder_hash_byte_group_size")?;
-    if extended && sizes.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(HashEmbeddingConfig::none());
-    }
-    Ok(HashEmbeddingConfig {
+    let is_absent = extended && sizes.as_ref().is_some_and(Vec::is_empty);
+    let config = HashEmbeddingConfig {
         group_sizes: sizes.filter(|it| !it.is_empty()).unwrap_or(IMPLIED_GROUP_SIZES.into()),
         function_count: top.size("encoder_hash_byte_group_nb_functions")?.unwrap_or(1),
         rows_per_table: top.size("encoder_hash_byte_group_vocab")?.unwrap_or(500_002),
-    })
+    };
+    Ok(if is_absent { HashEmbeddingConfig::none() } else { config })
 }
 
 fn patching(top: &Section, warnings: &mut Vec<String>) -> Result<PatchingConfig> {
@@ -318,10 +240,10 @@ fn patching(top: &Section, warnings: &mut Vec<String>) -> Result<PatchingConfig>
         return Err(top.error("patching_threshold", problem));
     }
     let add = top.number("patching_threshold_add")?;
+    let monotonic = top.flag("monotonicity")?.unwrap_or(false);
     let mut mode = match top.text("patching_mode")? {
         None if top.has("patching_mode") => PatchingMode::Byte,
-        None => PatchingMode::Entropy,
-        Some(name) => mode_of(name, top.flag("monotonicity")?.unwrap_or(false), add.is_some())
+        name => mode_of(name.unwrap_or("entropy"), monotonic, add.is_some())
             .map_err(|problem| top.error("patching_mode", problem))?,
     };
     let patch_size = match top.number("patch_size")? {

@@ -1,20 +1,41 @@
 //! Typed reads from one object of a `config.json`. A null counts as an absent key.
+//!
+//! A section notes which keys it was asked for, so that the list of known keys is the code that
+//! reads them, and no second one.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
+/// The keys that were asked for, by the path of their object: empty, or such as
+/// `encoder_config.rope_parameters.`, with the point at its end.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    asked: RefCell<BTreeMap<String, BTreeSet<String>>>,
+}
+
+impl Reading {
+    /// The keys asked for, by path.
+    pub fn asked(self) -> BTreeMap<String, BTreeSet<String>> {
+        self.asked.into_inner()
+    }
+}
+
 /// One JSON object and where it stands in the file.
 pub(super) struct Section<'a> {
     path: String,
     map: Option<&'a Map<String, Value>>,
+    reading: &'a Reading,
 }
 
 impl<'a> Section<'a> {
     /// The whole file.
-    pub fn top(value: &'a Value) -> Result<Self> {
+    pub fn top(value: &'a Value, reading: &'a Reading) -> Result<Self> {
         match value {
-            Value::Object(map) => Ok(Self { path: String::new(), map: Some(map) }),
+            Value::Object(map) => Ok(Self { path: String::new(), map: Some(map), reading }),
             other => Err(Error::config(
                 "config.json",
                 format!("expected an object at the top, got {}", kind(other)),
@@ -29,17 +50,17 @@ impl<'a> Section<'a> {
             Some(Value::Object(map)) => Some(map),
             Some(other) => return Err(self.wrong(key, "an object", other)),
         };
-        Ok(Self { path: format!("{}{key}.", self.path), map })
+        Ok(Self { path: format!("{}{key}.", self.path), map, reading: self.reading })
     }
 
     /// The value under `key`, unless it is null.
     pub fn get(&self, key: &str) -> Option<&'a Value> {
-        self.map?.get(key).filter(|value| !value.is_null())
+        self.value(key).filter(|value| !value.is_null())
     }
 
     /// Whether the key is written, be it as null.
     pub fn has(&self, key: &str) -> bool {
-        self.map.is_some_and(|map| map.contains_key(key))
+        self.value(key).is_some()
     }
 
     /// A whole number of zero or more.
@@ -85,9 +106,25 @@ impl<'a> Section<'a> {
         list.iter().map(item).collect::<Option<Vec<_>>>().map(Some).ok_or_else(wrong)
     }
 
+    /// A key that repeats a number must repeat it rightly.
+    pub fn agree(&self, key: &str, expected: usize) -> Result<()> {
+        match self.size(key)? {
+            Some(got) if got != expected => {
+                Err(self.error(key, format!("expected {expected}, got {got}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// An error about `key`, which it names with its full path.
     pub fn error(&self, key: &str, problem: impl Into<String>) -> Error {
         Error::config(format!("config.json: {}{key}", self.path), problem)
+    }
+
+    fn value(&self, key: &str) -> Option<&'a Value> {
+        let mut asked = self.reading.asked.borrow_mut();
+        asked.entry(self.path.clone()).or_default().insert(key.to_owned());
+        self.map?.get(key)
     }
 
     fn wrong(&self, key: &str, expected: &str, got: &Value) -> Error {

@@ -14,6 +14,8 @@ mod difference;
 mod initialisation;
 mod json_read;
 mod json_section;
+mod json_stack;
+mod json_unread;
 mod json_write;
 mod key_names;
 mod model;

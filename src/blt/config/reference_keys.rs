@@ -45,14 +45,18 @@ const IGNORED: &[&str] = &[
     "weight_tying",
 ];
 
-/// One warning for all ignored keys that are there.
-pub(super) fn ignored_keys_warning(is_there: impl Fn(&str) -> bool) -> Option<String> {
-    let found: Vec<&str> = IGNORED.iter().copied().filter(|key| is_there(key)).collect();
-    (!found.is_empty()).then(|| {
-        format!(
-            "keys without effect here, as in the reference implementation: {}",
-            found.join(", ")
-        )
+/// Beginnings of further such keys.
+const IGNORED_PREFIXES: &[&str] = &["encoder_preds_", "init_use_", "recompute_"];
+
+/// Whether the reference has the key and does nothing with it.
+pub(super) fn is_without_effect(key: &str) -> bool {
+    IGNORED.contains(&key) || IGNORED_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// One warning for all keys that are there and have no effect.
+pub(super) fn without_effect_warning(keys: &[String]) -> Option<String> {
+    (!keys.is_empty()).then(|| {
+        format!("keys without effect here, as in the reference implementation: {}", keys.join(", "))
     })
 }
 
@@ -221,14 +225,15 @@ impl ReferenceModelKeys {
     ///
     /// An unknown key, with the nearest known one as the hint, or a value of the wrong type.
     pub fn from_table(mut table: toml::Table) -> Result<(Self, Option<String>)> {
-        let warning = ignored_keys_warning(|key| table.contains_key(key));
-        table.retain(|key, _| !IGNORED.contains(&key));
+        let found: Vec<String> =
+            table.keys().filter(|key| is_without_effect(key)).cloned().collect();
+        table.retain(|key, _| !is_without_effect(key));
         if let Some(key) = table.keys().find(|key| !Self::NAMES.contains(&key.as_str())) {
             return Err(unknown_key("model", key, Self::known_keys()));
         }
         let keys = table.try_into().map_err(|problem: toml::de::Error| {
             Error::config("model", problem.to_string().trim().replace('\n', " "))
         })?;
-        Ok((keys, warning))
+        Ok((keys, without_effect_warning(&found)))
     }
 }

@@ -176,6 +176,11 @@ fn a_file_that_says_blt_means_what_transformers_means() {
     assert_eq!(config.semantics, Semantics::Reference);
     assert_eq!(config.patcher.unwrap().semantics, Semantics::Reference);
     assert_eq!(warnings.len(), 1);
+    for switch in [r#""monotonicity": true"#, r#""patching_threshold_add": 0.0"#] {
+        let (config, warnings) = read_blt(&blt_keys(switch));
+        assert_eq!((config.patching.mode, warnings.len()), (PatchingMode::Entropy, 1), "{switch}");
+        assert!(warnings[0].contains("one threshold alone"), "{warnings:?}");
+    }
     let (config, _) = read_blt(&blt_keys(r#""patch_size": null"#));
     assert_eq!(config.patching.mode, PatchingMode::Byte);
     let (config, _) = read_blt(&blt_keys(r#""encoder_hash_byte_group_size": []"#));
@@ -186,10 +191,11 @@ fn a_file_that_says_blt_means_what_transformers_means() {
 fn keys_of_others_are_ignored_and_dead_keys_get_one_warning() {
     let (_, warnings) = read_blt(&blt_keys(
         r#""transformers_version": "5.23.0", "norm_type": 1, "encoder_lm_loss": true,
-           "max_length": 20"#,
+           "max_length": 20, "recompute_x": 1, "global_config": {"pre_norm": true}"#,
     ));
     assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].ends_with("encoder_lm_loss, norm_type"), "{warnings:?}");
+    let expected = "encoder_lm_loss, global_config.pre_norm, norm_type, recompute_x";
+    assert!(warnings[0].ends_with(expected), "{warnings:?}");
 }
 
 #[test]
@@ -220,6 +226,16 @@ fn refusals_name_the_key_and_the_numbers() {
         (r#""decoder_config": {"hidden_size": 512}"#, "expected 1024, got 512"),
         (r#""decoder_config": {"hidden_act": "gelu"}"#, "expected \"silu\""),
         (r#""decoder_config": {"rms_norm_eps": -1.0}"#, "rms_norm_eps"),
+        (r#""dropout": 0.1"#, "config.json: dropout: not supported"),
+        (r#""use_rope": false"#, "config.json: use_rope: false"),
+        (r#""encoder_config": {"sliding_window": 4}"#, "sliding_window: expected 512, got 4"),
+        (r#""decoder_config": {"tie_word_embeddings": true}"#, "decoder_config.tie_word"),
+        (r#""decoder_config": {"norm_eps": 0.1}"#, "expected 0.00001, as rms_norm_eps, got 0.1"),
+        (r#""global_config": {"encoder_cross_output_size": 9}"#, "expected 2048, got 9"),
+        (
+            r#""global_config": {"rope_theta": 7, "rope_parameters": {"rope_theta": 8}}"#,
+            "rope_parameters.rope_theta: expected 7, got 8",
+        ),
         (r#""global_config": {"head_dim": 3}"#, "even head width, got 3"),
         (r#""global_config": {"rope_parameters": {"rope_type": "yarn"}}"#, "got \"yarn\""),
         (r#""encoder_hash_byte_group_vocab": 16777216"#, "at most 16777215, got 16777216"),

@@ -4,6 +4,7 @@
 //! cuts. The mean length never falls as the threshold rises, so a bisection over the sorted scores
 //! finds the best step exactly.
 
+use super::bytes_per_patch::bytes_per_patch;
 use super::mode::{Patching, PatchingMode, check_entropies};
 use super::{entropy, lengths};
 use crate::error::{Error, Result};
@@ -17,20 +18,21 @@ pub struct Calibration {
     /// In nats. It lies midway between two scores where it can, so that scores which come out a
     /// little different on another device still fall on the same side.
     pub threshold: f32,
-    /// Mean patch length that it gives: `position_count / patch_count`.
+    /// What it gives: [`bytes_per_patch`] of the two counts.
     pub bytes_per_patch: f64,
-    /// Sum of all patch lengths.
-    pub position_count: u64,
+    /// All ids but the first of each document.
+    pub byte_count: u64,
+    /// Patches that hold an id.
     pub patch_count: u64,
 }
 
-/// The threshold of `patching` (whose own is ignored) at which the mean length of all patches of
-/// all documents comes nearest to `bytes_per_patch`; of two equally near ones the lower.
+/// The threshold of `patching` (whose own is ignored) at which [`bytes_per_patch`] of all documents
+/// comes nearest to `wanted`; of two equally near ones the lower.
 ///
 /// `documents[d][i]` is the entropy in nats after id i of document d, one per id with BOS and EOS.
-/// Starts that no threshold can prevent, the longest length and the virtual token of `patching`
-/// count as they do in [`Patching::patch_lengths`]. A wanted length out of reach gives the end of
-/// the range: compare [`Calibration::bytes_per_patch`].
+/// Starts that no threshold can prevent and the longest length of `patching` count as they do in
+/// [`Patching::patch_lengths`]; the virtual token is in no figure. A wanted mean out of reach gives
+/// the end of the range: compare [`Calibration::bytes_per_patch`].
 ///
 /// # Errors
 /// A mode other than `Entropy` and `Monotonic`; no documents, or one with no entropies; an entropy
@@ -38,21 +40,22 @@ pub struct Calibration {
 pub fn calibrate_threshold<D: AsRef<[f32]>>(
     patching: &Patching,
     documents: &[D],
-    bytes_per_patch: f64,
+    wanted: f64,
 ) -> Result<Calibration> {
+    let patching = &Patching { include_next_token: false, ..*patching };
     let rule = Rule::of(patching)?;
-    if !(bytes_per_patch.is_finite() && bytes_per_patch >= 1.0) {
+    if !(wanted.is_finite() && wanted >= 1.0) {
         return Err(Error::input(
             "wanted bytes per patch",
-            format!("expected a finite number of at least 1, got {bytes_per_patch}"),
+            format!("expected a finite number of at least 1, got {wanted}"),
         ));
     }
     check_documents(documents)?;
-    let mut position_count = 0;
+    let mut byte_count = 0;
     let mut scores = Vec::new();
     for document in documents {
         let row_length = patching.row_length(document.as_ref().len())?;
-        position_count += u64::from(row_length);
+        byte_count += u64::from(row_length) - 1;
         scores.extend(rule.scores(document.as_ref(), row_length));
     }
     scores.sort_unstable_by(f32::total_cmp);
@@ -62,14 +65,14 @@ pub fn calibrate_threshold<D: AsRef<[f32]>>(
     let at_step = |step: usize| {
         let threshold = threshold_of_step(&scores, step);
         let patch_count = rule.count_patches(patching, documents, threshold);
-        let reached = position_count as f64 / patch_count as f64;
-        Calibration { threshold, bytes_per_patch: reached, position_count, patch_count }
+        let bytes_per_patch = bytes_per_patch(byte_count, patch_count);
+        Calibration { threshold, bytes_per_patch, byte_count, patch_count }
     };
     // The first step whose mean is not below the wanted one, or the last step.
     let (mut low, mut high) = (0, scores.len());
     while low < high {
         let middle = low + (high - low) / 2;
-        if at_step(middle).bytes_per_patch < bytes_per_patch {
+        if at_step(middle).bytes_per_patch < wanted {
             low = middle + 1;
         } else {
             high = middle;
@@ -77,7 +80,7 @@ pub fn calibrate_threshold<D: AsRef<[f32]>>(
     }
     let above = at_step(low);
     let below = at_step(low.saturating_sub(1));
-    let distance = |found: &Calibration| (found.bytes_per_patch - bytes_per_patch).abs();
+    let distance = |found: &Calibration| (found.bytes_per_patch - wanted).abs();
     Ok(if distance(&below) <= distance(&above) { below } else { above })
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the calibration against trying every threshold there is.
 
 use super::*;
+use crate::blt::patching::bytes_and_patches;
 use proptest::prelude::*;
 
 fn entropy() -> Patching {
@@ -19,23 +20,25 @@ fn with_threshold(patching: &Patching, threshold: f32) -> Patching {
     Patching { mode, ..*patching }
 }
 
-/// Mean length and number of patches by cutting every document.
+/// Bytes per patch and number of patches by cutting every document.
 fn measure(patching: &Patching, documents: &[Vec<f32>]) -> (f64, u64) {
-    let lengths: Vec<u32> = documents
-        .iter()
-        .flat_map(|document| patching.patch_lengths(&vec![5; document.len()], document).unwrap())
-        .collect();
-    let position_count: u64 = lengths.iter().copied().map(u64::from).sum();
-    (position_count as f64 / lengths.len() as f64, lengths.len() as u64)
+    let (mut byte_count, mut patch_count) = (0, 0);
+    for document in documents {
+        let lengths = patching.patch_lengths(&vec![5; document.len()], document).unwrap();
+        let (bytes, patches) = bytes_and_patches(document.len(), &lengths);
+        byte_count += bytes;
+        patch_count += patches;
+    }
+    (bytes_per_patch(byte_count, patch_count), patch_count)
 }
 
 #[test]
 fn a_mean_that_can_be_met_is_met() {
-    // Nine ids and the virtual token: starts 0 and 1, then one for each of the eight scores above.
+    // Nine ids: starts 0 and 1, then one for each of the scores above; 8 is about the tenth id.
     let document = vec![9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
-    let found = calibrate_threshold(&entropy(), std::slice::from_ref(&document), 2.5).unwrap();
-    assert_eq!((found.position_count, found.patch_count), (10, 4));
-    assert_eq!((found.threshold, found.bytes_per_patch), (6.5, 2.5), "7 and 8 are above");
+    let found = calibrate_threshold(&entropy(), std::slice::from_ref(&document), 2.0).unwrap();
+    assert_eq!((found.byte_count, found.patch_count), (8, 4));
+    assert_eq!((found.threshold, found.bytes_per_patch), (5.5, 2.0), "6 and 7 are above");
     let found = calibrate_threshold(&monotonic(), &[document], 2.5).unwrap();
     assert_eq!(found.patch_count, 3, "all rises are equal: all or none, and none is nearer");
 }
@@ -43,22 +46,22 @@ fn a_mean_that_can_be_met_is_met() {
 #[test]
 fn a_mean_out_of_reach_gives_the_end_of_the_range() {
     let documents = [vec![0.5, 0.0, 0.25, 0.5], vec![0.0]];
-    let shortest = calibrate_threshold(&entropy(), &documents, 1.0).unwrap();
-    assert_eq!((shortest.patch_count, shortest.bytes_per_patch), (7, 1.0));
     let longest = calibrate_threshold(&entropy(), &documents, 1e9).unwrap();
-    assert_eq!((longest.patch_count, longest.position_count), (4, 7));
-    for found in [shortest, longest] {
-        let (reached, _) = measure(&with_threshold(&entropy(), found.threshold), &documents);
-        assert_eq!(reached, found.bytes_per_patch);
-    }
+    assert_eq!((longest.patch_count, longest.byte_count), (3, 3));
+    let (reached, _) = measure(&with_threshold(&entropy(), longest.threshold), &documents);
+    assert_eq!(reached, longest.bytes_per_patch);
+    // No mean of at least 1 is too short: byte patches have less, the first id being no byte.
+    let ties = [vec![0.0, 1.0, 1.0, 1.0]];
+    let shortest = calibrate_threshold(&entropy(), &ties, 1.0).unwrap();
+    assert_eq!((shortest.patch_count, shortest.bytes_per_patch), (4, 0.75));
     let nothing_to_choose = calibrate_threshold(&entropy(), &[[1.0]], 4.5).unwrap();
-    assert_eq!((nothing_to_choose.threshold, nothing_to_choose.patch_count), (0.0, 2));
+    assert_eq!((nothing_to_choose.threshold, nothing_to_choose.patch_count), (0.0, 1));
 }
 
 #[test]
 fn of_two_equally_near_means_the_lower_threshold_is_taken() {
-    // Six positions in two or in three patches.
-    let documents = [vec![0.0, 1.0, 0.0, 0.0, 0.0]];
+    // Six bytes in two or in three patches.
+    let documents = [vec![0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]];
     let found = calibrate_threshold(&entropy(), &documents, 2.5).unwrap();
     assert_eq!((found.patch_count, found.threshold), (3, 0.5));
 }
@@ -66,9 +69,10 @@ fn of_two_equally_near_means_the_lower_threshold_is_taken() {
 #[test]
 fn scores_of_forced_starts_do_not_count() {
     // The rise of 5 belongs to position 2, which starts anyway; those of 1 and 2 decide.
-    let found = calibrate_threshold(&monotonic(), &[[0.0, 5.0, 6.0, 8.0]], 1.25).unwrap();
+    let document = [0.0, 5.0, 6.0, 8.0, 0.0];
+    let found = calibrate_threshold(&monotonic(), &[document], 1.0).unwrap();
     assert_eq!((found.patch_count, found.threshold), (4, 1.5));
-    let found = calibrate_threshold(&monotonic(), &[[0.0, 5.0, 6.0, 8.0]], 9.0).unwrap();
+    let found = calibrate_threshold(&monotonic(), &[document], 9.0).unwrap();
     assert_eq!((found.patch_count, found.threshold), (3, 2.0 + MARGIN));
 }
 

@@ -11,6 +11,7 @@
 //! being generated; both make the same cuts. [`calibrate_threshold`] finds the threshold for a
 //! wanted mean length.
 
+mod bytes_per_patch;
 mod calibration;
 mod cutter;
 mod delimiter;
@@ -19,6 +20,7 @@ mod lengths;
 mod mode;
 mod space;
 
+pub use bytes_per_patch::{bytes_and_patches, bytes_per_patch};
 pub use calibration::{Calibration, calibrate_threshold};
 pub use cutter::PatchCutter;
 pub use lengths::first_patch_of_one;

@@ -12,7 +12,8 @@ const COLUMNS: usize = 20;
 /// Both charts side by side, or the one there is.
 pub(super) fn patching(report: &RunReport) -> String {
     let patching = &report.patching;
-    let charts = [histogram(patching), calibration(patching, report.result.bytes_per_patch)];
+    let mean = report.result.bytes_per_patch;
+    let charts = [histogram(patching, mean), calibration(patching, mean)];
     let charts: String = charts.into_iter().flatten().collect();
     if charts.is_empty() {
         return charts;
@@ -38,7 +39,7 @@ fn column_name(patching: &Patching, length: usize) -> String {
     if is_open { format!("{length}+") } else { length.to_string() }
 }
 
-fn histogram(patching: &Patching) -> Option<String> {
+fn histogram(patching: &Patching, mean: f64) -> Option<String> {
     let columns = columns(patching);
     let total: u64 = columns.iter().map(|column| column.1).sum();
     if total == 0 {
@@ -50,7 +51,7 @@ fn histogram(patching: &Patching) -> Option<String> {
          preserveAspectRatio=\"none\" role=\"img\" aria-labelledby=\"lengths-t lengths-d\">\
          <title id=\"lengths-t\">Patch lengths</title><desc id=\"lengths-d\">{}</desc>\n",
         columns.len(),
-        Text(&described(patching, &columns, total)),
+        Text(&described(patching, &columns, total, mean)),
     );
     let mut words = String::new();
     let mut hovers = Vec::new();
@@ -91,14 +92,12 @@ fn percent(count: u64, total: u64) -> String {
     format!("{:.1}%", count as f64 / total as f64 * 100.0)
 }
 
-fn described(patching: &Patching, columns: &[(usize, u64)], total: u64) -> String {
+fn described(patching: &Patching, columns: &[(usize, u64)], total: u64, mean: f64) -> String {
     let most = columns.iter().max_by_key(|column| column.1).map_or(1, |column| column.0);
-    let lengths = patching.length_counts.iter().enumerate();
-    let bytes: u64 = lengths.map(|(length, count)| length as u64 * count).sum();
     format!(
         "{} patches of {} bytes on average; the most frequent length is {}.",
         grouped(total),
-        fixed(bytes as f64 / total as f64, 2),
+        fixed(mean, 2),
         column_name(patching, most),
     )
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::markup::Text;
+use crate::blt::patching::bytes_per_patch;
 use crate::report::data::{RunReport, Sample};
 use crate::report::figures::{byte_count, fixed};
 use crate::report::glyph::{self, Glyph, Kind};
@@ -16,7 +17,8 @@ fn sample(sample: &Sample) -> String {
     let mut facts = vec![sample.settings.clone()];
     let patch_count = glyph::patches(&sample.ids, &sample.patch_lengths).len();
     if patch_count > 0 {
-        let mean = sample.ids.len() as f64 / patch_count as f64;
+        // Every id behind a prompt is predicted.
+        let mean = bytes_per_patch(sample.ids.len() as u64, patch_count as u64);
         facts.push(format!("{patch_count} patches of {} bytes", fixed(mean, 2)));
     }
     facts.extend(sample.bytes_per_second.map(|speed| format!("{}/s", byte_count(speed))));

@@ -26,7 +26,6 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         let step_count = interval.step_count.max(1) as f64;
         let (loss, interval_loss) = (loss as f32, (interval.nats / interval.target_count) as f32);
         let bits = (interval.nats / interval.target_count / std::f64::consts::LN_2) as f32;
-        let patched = interval.patch_count != interval.byte_count;
         let target_count = interval.target_count as u64;
         Metrics {
             global_step: self.step,
@@ -46,8 +45,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
             bits_per_byte_across: bits,
             target_count,
             target_count_across: target_count,
-            bytes_per_patch: patched
-                .then(|| interval.byte_count as f64 / interval.patch_count as f64),
+            bytes_per_patch: interval.bytes_per_patch(),
             created_at: iso_utc(self.platform.unix_seconds()),
             ..Metrics::default()
         }

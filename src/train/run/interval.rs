@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::blt::Batch;
+use crate::blt::patching::bytes_per_patch;
 use crate::kernels::Axis;
 
 /// Sums over the updates since the last line.
@@ -40,6 +41,12 @@ impl Interval {
         self.patch_count += patch_count(batch);
     }
 
+    /// Targets in a patch; `None` where the rows have no patches.
+    pub fn bytes_per_patch(&self) -> Option<f64> {
+        let patched = self.patch_count != self.byte_count;
+        patched.then(|| bytes_per_patch(self.target_count as u64, self.patch_count))
+    }
+
     /// What a checkpoint keeps.
     pub fn saved(&self) -> SavedInterval {
         SavedInterval {
@@ -73,6 +80,15 @@ pub fn patch_count(batch: &Batch) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn padding_is_in_no_patch() {
+        let mut interval = Interval { byte_count: 100, patch_count: 20, ..Default::default() };
+        interval.target_count = 90.0;
+        assert_eq!(interval.bytes_per_patch(), Some(4.5));
+        interval.patch_count = 100;
+        assert_eq!(interval.bytes_per_patch(), None, "an entropy model has no patches");
+    }
 
     #[test]
     fn sums_come_back_from_json_even_when_they_are_no_numbers() {

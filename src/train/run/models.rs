@@ -96,7 +96,8 @@ impl RunModel {
 }
 
 /// The entropy model of a directory: a lone one, or the patcher of a BLT. With `semantics` it
-/// follows those instead of its own, as it will inside the BLT.
+/// follows those instead of its own, as it will inside the BLT. Beside it: what should be said
+/// about the directory.
 ///
 /// # Errors
 /// A directory that holds no entropy model, or is damaged; or if the device has not the memory.
@@ -104,7 +105,7 @@ pub async fn load_entropy_model<E: Engine>(
     engine: &E,
     directory: &Path,
     semantics: Option<Semantics>,
-) -> Result<LoadedModel<E>> {
+) -> Result<(LoadedModel<E>, Vec<String>)> {
     let files = ModelDirectory::open(directory)?;
     let (config, prefix) = match files.config() {
         ModelConfig::Entropy(config) => (config, ""),
@@ -124,5 +125,6 @@ pub async fn load_entropy_model<E: Engine>(
     for spec in &model.parameters {
         model.write(engine, &spec.name, &files.read(&format!("{prefix}{}", spec.name))?)?;
     }
-    Ok(model)
+    let about = |warning: &String| format!("{}: {warning}", directory.display());
+    Ok((model, files.warnings().iter().map(about).collect()))
 }

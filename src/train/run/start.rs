@@ -6,7 +6,7 @@ use super::evaluation::{HeldOut, HeldOutOptions};
 use super::interval::Interval;
 use super::job::{Parts, Run};
 use super::metrics_file::MetricsFile;
-use super::models::{load_entropy_model, run_model};
+use super::models::{RunModel, load_entropy_model, run_model};
 use super::resume::{Resumed, check_config, restore};
 use crate::blt::LoadedModel;
 use crate::blt::config::ModelConfig;
@@ -55,8 +55,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             check_config(checkpoint, &config)?;
         }
 
-        let entropy_scorer =
-            entropy_scorer(engine, &config, &mut model.config, &checkpoint).await?;
+        let entropy_scorer = entropy_scorer(engine, &config, &mut model, &checkpoint).await?;
         let (model_config, precision) = (model.config.clone(), config.precision);
         let loaded = LoadedModel::create_in(engine, model_config, true, precision).await?;
         let adamw = adamw(&config);
@@ -168,10 +167,10 @@ fn find_checkpoint(
 async fn entropy_scorer<'e, E: Engine>(
     engine: &'e E,
     config: &RunConfig,
-    model: &mut ModelConfig,
+    model: &mut RunModel,
     checkpoint: &Option<Checkpoint>,
 ) -> Result<Option<EntropyScorer<'e, E>>> {
-    let ModelConfig::Blt(blt) = model else { return Ok(None) };
+    let ModelConfig::Blt(blt) = &mut model.config else { return Ok(None) };
     if !patching_of(&config.data.patcher_args).mode.needs_entropies() {
         return Ok(None);
     }
@@ -180,7 +179,8 @@ async fn entropy_scorer<'e, E: Engine>(
         Some(checkpoint) => &checkpoint.path,
         None => configured.expect("the configuration was checked for it"),
     };
-    let entropy = load_entropy_model(engine, directory, Some(blt.semantics)).await?;
+    let (entropy, warnings) = load_entropy_model(engine, directory, Some(blt.semantics)).await?;
+    model.warnings.extend(warnings);
     let ModelConfig::Entropy(patcher) = &entropy.config else {
         unreachable!("an entropy model was loaded")
     };
