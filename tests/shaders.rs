@@ -3,7 +3,7 @@
 //!
 //! A shader is a kernel, a variant and one set of injected constants that its cases produce.
 
-use blt_wgpu::kernels::{Access, Element, Halves, Kernel, Needs, REGISTRY, Step};
+use blt_wgpu::kernels::{Access, Element, Halves, Kernel, Needs, REGISTRY, Step, Variant};
 use blt_wgpu::shader::{Target, assemble};
 use naga::valid::{Capabilities, ModuleInfo, ShaderStages, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, Scalar, ShaderStage, StorageAccess, TypeInner};
@@ -56,6 +56,9 @@ fn shaders() -> BTreeMap<String, (Shader, Vec<u8>)> {
     for &kernel in REGISTRY {
         for case in (kernel.cases)() {
             for (index, variant) in kernel.variants.iter().enumerate() {
+                if !(variant.takes)(&case.params, case.halves) {
+                    continue;
+                }
                 let mut name = format!("{}.{}", kernel.name, variant.name);
                 for (constant, value) in (kernel.constants)(&case.params) {
                     write!(name, ".{constant}_{value}").unwrap();
@@ -167,7 +170,8 @@ fn every_case_dispatches_within_the_limits() {
     let most = blt_wgpu::kernels::MAX_GROUPS_PER_DIMENSION;
     for kernel in REGISTRY {
         for case in (kernel.cases)() {
-            for variant in kernel.variants {
+            let takes = |variant: &&Variant| (variant.takes)(&case.params, case.halves);
+            for variant in kernel.variants.iter().filter(takes) {
                 let groups = (variant.groups)(&case.params, &case.step.counts);
                 let fits = groups.iter().all(|&count| count <= most);
                 let place = format!("{}.{} case `{}`", kernel.name, variant.name, case.name);

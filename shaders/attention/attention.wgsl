@@ -2,26 +2,8 @@
 // A workgroup owns ROWS queries of one head and walks the union of their ranges, KEYS keys at a
 // time, with an online softmax; scores live in workgroup memory only. In the products each
 // invocation owns 4 rows x 2 vec4 of the output: vec4 `col` and `col + COL_GROUPS`.
-#import shared/step
+#import shared/attention
 
-struct Params {
-    queries: vec2<u32>,
-    keys: vec2<u32>,
-    head_count: u32,
-    kv_head_count: u32,
-    head_dim: u32,
-    query_factor: u32,
-    key_factor: u32,
-    query_stride: u32,
-    query_offset: u32,
-    kv_stride: u32,
-    key_offset: u32,
-    value_offset: u32,
-    scale: f32,
-    keys_per_query: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<q_type>;               // [queries, query_stride]
 @group(0) @binding(3) var<storage, read> kv: array<kv_type>;             // [keys, kv_stride]
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;          // [entries, 2]

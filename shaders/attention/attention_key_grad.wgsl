@@ -3,26 +3,8 @@
 // A workgroup owns ROWS keys of one head and walks the union of the query ranges that see them,
 // QUERIES queries at a time. Each invocation owns 2 rows x 2 vec4 of dk and of dv: vec4 `col` and
 // `col + COL_GROUPS`.
-#import shared/step
+#import shared/attention
 
-struct Params {
-    queries: vec2<u32>,
-    keys: vec2<u32>,
-    head_count: u32,
-    kv_head_count: u32,
-    head_dim: u32,
-    query_factor: u32,
-    key_factor: u32,
-    query_stride: u32,
-    query_offset: u32,
-    kv_stride: u32,
-    key_offset: u32,
-    value_offset: u32,
-    scale: f32,
-    keys_per_query: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<q_type>;            // [queries, query_stride]
 @group(0) @binding(3) var<storage, read> kv: array<kv_type>;          // [keys, kv_stride]
 @group(0) @binding(4) var<storage, read> query_range: array<u32>;     // [keys / key_factor, 2]

@@ -1,29 +1,12 @@
 // out = softmax(scale q k^T) v where every query sees one contiguous range of keys, and the bits of
 // a row depend on that range alone: not on other rows, nor on where it lies.
 // A workgroup owns ROWS queries of one head, components of a vec4, and walks the union of their
-// ranges, WIDTH keys at a time, a key a lane. What a row does not see weighs exactly zero, so each sum takes the row's own
-// keys in their order. A weight 2^t is split into 2^fraction and a power of two; the maximum enters
-// the power alone. So rescaling is exact, and where in the walk a maximum is found changes no bit.
-#import shared/step
+// ranges, WIDTH keys at a time, a key a lane. What a row does not see weighs exactly zero, so each
+// sum takes the row's own keys in their order. A weight 2^t is split into 2^fraction and a power of
+// two; the maximum enters the power alone. So rescaling is exact, and where in the walk a maximum
+// is found changes no bit.
+#import shared/attention
 
-struct Params {
-    queries: vec2<u32>,
-    keys: vec2<u32>,
-    head_count: u32,
-    kv_head_count: u32,
-    head_dim: u32,
-    query_factor: u32,
-    key_factor: u32,
-    query_stride: u32,
-    query_offset: u32,
-    kv_stride: u32,
-    key_offset: u32,
-    value_offset: u32,
-    scale: f32,
-    keys_per_query: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<f32>;          // [queries, query_stride]
 @group(0) @binding(3) var<storage, read> kv: array<f32>;         // [keys, kv_stride]
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;  // [entries, 2]

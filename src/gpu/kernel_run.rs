@@ -85,7 +85,12 @@ impl GpuEngine {
     /// # Errors
     /// [`Error::Device`] naming kernel, variant, case, index, expected and got.
     pub async fn verify(&self, kernel: &'static Kernel, variant: usize) -> Result<()> {
+        let mut count = 0;
         for case in (kernel.cases)() {
+            if !(kernel.variants[variant].takes)(&case.params, case.halves) {
+                continue;
+            }
+            count += 1;
             let needs = kernel.needs(variant, case.halves);
             if needs.f16 && !self.context.caps().f16 {
                 continue; // no plan for this device has halves
@@ -98,6 +103,7 @@ impl GpuEngine {
                     .map_err(|problem| Error::device(format!("{}.{name}", kernel.name), problem))?;
             }
         }
+        assert!(count > 0, "{}: no case is one for variant {variant}", kernel.name);
         Ok(())
     }
 }

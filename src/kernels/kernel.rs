@@ -47,8 +47,10 @@ impl Kernel {
     /// The variant to run where nothing has been measured: the last that suits.
     pub fn choose(&self, situation: &Situation<'_>) -> usize {
         let suits = |variant: usize| {
-            let needs = self.needs(variant, situation.halves);
-            situation.abilities.satisfy(needs) && (self.variants[variant].suits)(situation)
+            let Situation { params, halves, abilities } = *situation;
+            abilities.satisfy(self.needs(variant, halves))
+                && (self.variants[variant].takes)(params, halves)
+                && (self.variants[variant].suits)(situation)
         };
         (0..self.variants.len()).rev().find(|&variant| suits(variant)).unwrap_or(0)
     }
@@ -167,7 +169,9 @@ pub struct Variant {
     pub defines: &'static [(&'static str, u32)],
     /// What the device must have.
     pub needs: Needs,
-    /// Whether it is worth choosing there; what it cannot compute it must refuse.
+    /// Whether it computes these parameters on bindings of these types.
+    pub takes: fn(&[u8], Halves) -> bool,
+    /// Whether it is worth choosing there.
     pub suits: fn(&Situation<'_>) -> bool,
     /// How many workgroups run for these parameters and capacities.
     pub groups: fn(&[u8], &Counts) -> [u32; 3],
@@ -177,7 +181,9 @@ impl Variant {
     /// The variant that runs everywhere and on all parameters.
     pub const fn base(source: &'static str, groups: fn(&[u8], &Counts) -> [u32; 3]) -> Self {
         let needs = Needs::NOTHING;
-        Self { name: "base", source, defines: &[], needs, suits: |_| true, groups }
+        let (takes, suits): (fn(&[u8], Halves) -> bool, fn(&Situation<'_>) -> bool) =
+            (|_, _| true, |_| true);
+        Self { name: "base", source, defines: &[], needs, takes, suits, groups }
     }
 }
 

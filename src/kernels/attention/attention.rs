@@ -9,6 +9,7 @@
 
 use super::cases::{forward_cases, oracle_input, oracle_shape};
 use super::fast_exp::{exp, with_wide_vectors};
+use super::few;
 use super::heads::{Heads, add_scaled, change_and_sum, dot, largest};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
@@ -57,7 +58,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::write("out", Element::F32).or_half(),
         Binding::write("log_sum_exp", Element::F32),
     ],
-    variants: &[Variant::base(include_str!("../../../shaders/attention/attention.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/attention/attention.wgsl"), groups),
+        few::few(include_str!("../../../shaders/attention/attention.few.wgsl"), few::query_groups),
+    ],
     constants,
     cost,
     cpu,

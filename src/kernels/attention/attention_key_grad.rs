@@ -9,6 +9,7 @@ use super::attention::{Input, Params, constants, pair_count, row_groups, tile_ro
 use super::attention_query_grad::Upstream;
 use super::cases::{key_grad_cases, oracle_input, oracle_shape};
 use super::fast_exp::{exp, with_wide_vectors};
+use super::few;
 use super::heads::{add_scaled, dot};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
@@ -30,10 +31,13 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("delta", Element::F32),
         Binding::update("dkv", Element::F32).or_half(),
     ],
-    variants: &[Variant::base(
-        include_str!("../../../shaders/attention/attention_key_grad.wgsl"),
-        groups,
-    )],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/attention/attention_key_grad.wgsl"), groups),
+        few::few(
+            include_str!("../../../shaders/attention/attention_key_grad.few.wgsl"),
+            few::key_groups,
+        ),
+    ],
     constants,
     cost,
     cpu,

@@ -7,6 +7,7 @@
 use super::attention::{Input, Params, constants, pair_count, row_groups, tile_rows};
 use super::cases::{oracle_input, oracle_shape, query_grad_cases};
 use super::fast_exp::{exp, with_wide_vectors};
+use super::few;
 use super::heads::{Heads, add_scaled, dot};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
@@ -28,10 +29,13 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("delta", Element::F32),
         Binding::update("dq", Element::F32).or_half(),
     ],
-    variants: &[Variant::base(
-        include_str!("../../../shaders/attention/attention_query_grad.wgsl"),
-        groups,
-    )],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/attention/attention_query_grad.wgsl"), groups),
+        few::few(
+            include_str!("../../../shaders/attention/attention_query_grad.few.wgsl"),
+            few::query_groups,
+        ),
+    ],
     constants,
     cost,
     cpu,

@@ -8,6 +8,7 @@ use bytemuck::Zeroable;
 
 pub(super) fn forward_cases() -> Vec<Case> {
     let mut cases: Vec<Case> = setups().iter().map(Setup::forward).collect();
+    cases.extend(vector_setups().iter().map(Setup::forward));
     cases.push(many_heads().forward());
     cases.extend(with_halves().iter().map(|setup| setup.forward().halves(&[0, 1, 3])));
     cases
@@ -25,7 +26,7 @@ pub(super) fn row_cases() -> Vec<Case> {
 }
 
 pub(super) fn query_grad_cases() -> Vec<Case> {
-    let setups = setups().into_iter().chain([many_heads()]);
+    let setups = setups().into_iter().chain(vector_setups()).chain([many_heads()]);
     let case =
         |setup: Setup| setup.gradient(&setup.key_range, setup.query_count() * setup.query_row());
     let mut cases: Vec<Case> = setups.map(case).collect();
@@ -34,7 +35,7 @@ pub(super) fn query_grad_cases() -> Vec<Case> {
 }
 
 pub(super) fn key_grad_cases() -> Vec<Case> {
-    let setups = setups().into_iter().chain([many_keys()]);
+    let setups = setups().into_iter().chain(vector_setups()).chain([many_keys()]);
     let case =
         |setup: Setup| setup.gradient(&setup.query_range(), setup.key_count() * setup.kv_row());
     let mut cases: Vec<Case> = setups.map(case).collect();
@@ -45,7 +46,8 @@ pub(super) fn key_grad_cases() -> Vec<Case> {
 /// The shapes that are also run on q, kv and their like in f16.
 fn with_halves() -> Vec<Setup> {
     let names = ["documents, window 70", "heads of 128", "pooling, k 4", "unpooling, k 3"];
-    setups().into_iter().filter(|setup| names.contains(&setup.name)).collect()
+    let some = setups().into_iter().filter(|setup| names.contains(&setup.name));
+    some.chain(vector_setups()).collect()
 }
 
 /// The shape as the oracles take it.
@@ -91,6 +93,8 @@ struct Setup {
     /// Units that ranges count in.
     unit_count: usize,
     key_range: Vec<u32>,
+    /// Columns before and behind the heads.
+    spare: usize,
 }
 
 fn setups() -> Vec<Setup> {
@@ -101,6 +105,7 @@ fn setups() -> Vec<Setup> {
         factors,
         unit_count,
         key_range,
+        spare: 1,
     };
     vec![
         setup("one query, one key", [1, 1], 2, [1, 1], 1, vec![0, 1]),
@@ -118,32 +123,55 @@ fn setups() -> Vec<Setup> {
     ]
 }
 
+/// Shapes whose heads are whole vectors of four at multiples of four: what faster variants take.
+fn vector_setups() -> Vec<Setup> {
+    let setup = |name, heads, head_dim, factors, unit_count, key_range| Setup {
+        name,
+        heads,
+        head_dim,
+        factors,
+        unit_count,
+        key_range,
+        spare: 4,
+    };
+    vec![
+        setup("vectors, one query", [1, 1], 64, [1, 1], 1, vec![0, 1]),
+        setup("vectors, window 70", [2, 1], 64, [1, 1], 331, windows(&[100, 1, 64, 166], 70)),
+        setup("vectors, causal", [1, 1], 128, [1, 1], 150, windows(&[150], 1000)),
+        setup("vectors, heads of 32", [4, 2], 32, [1, 1], 71, windows(&[50, 21], 33)),
+        setup("vectors, pooling", [2, 2], 64, [2, 1], 149, patches(37)),
+        setup("vectors, unpooling", [3, 3], 64, [1, 2], 23, transposed_patches(23)),
+        setup("vectors, heads of 16", [6, 3], 16, [2, 3], 40, windows(&[13, 27], 5)),
+        setup("vectors, empty ranges", [2, 2], 128, [1, 1], 90, sparse(80)),
+    ]
+}
+
 /// Ranges of several blocks, in which scores grow to hundreds: a maximum found late counts.
 fn long_windows() -> Setup {
     let (heads, factors) = ([2, 1], [1, 1]);
     let (name, key_range) = ("windows of 150", windows(&[190, 220], 150));
-    Setup { name, heads, head_dim: 96, factors, unit_count: 410, key_range }
+    Setup { name, heads, head_dim: 96, factors, unit_count: 410, key_range, spare: 1 }
 }
 
 /// A few queries, each with a place of its own among keys of a constant number.
 fn caches() -> Setup {
     let (heads, factors) = ([4, 2], [1, 1]);
     let (name, key_range) = ("caches", vec![0, 70, 128, 129, 256, 384, 500, 512, 400, 400]);
-    Setup { name, heads, head_dim: 40, factors, unit_count: 512, key_range }
+    Setup { name, heads, head_dim: 40, factors, unit_count: 512, key_range, spare: 1 }
 }
 
 /// More than 65535 workgroups: one a query head, all on one key head.
 fn many_heads() -> Setup {
     let (heads, factors) = ([70_000, 1], [1, 1]);
     let (name, key_range) = ("70000 heads", vec![0, 2, 1, 3]);
-    Setup { name, heads, head_dim: 2, factors, unit_count: 3, key_range }
+    Setup { name, heads, head_dim: 2, factors, unit_count: 3, key_range, spare: 1 }
 }
 
 /// More than 65535 workgroups: one for every 16 keys, most of which nobody sees.
 fn many_keys() -> Setup {
     let (heads, factors) = ([1, 1], [1, 1024]);
     let (name, key_range) = ("a million keys", vec![0, 1, 1, 1, 1022, 1025]);
-    Setup { name, heads, head_dim: 2, factors, unit_count: 1025, key_range }
+    Setup { name, heads, head_dim: 2, factors, unit_count: 1025, key_range, spare: 1 }
 }
 
 /// Causal windows in documents of these lengths, back to back.
@@ -201,12 +229,12 @@ impl Setup {
 
     /// Elements of a row of q.
     fn query_row(&self) -> usize {
-        self.width() + 2
+        self.width() + 2 * self.spare
     }
 
     /// Elements of a row of kv.
     fn kv_row(&self) -> usize {
-        2 * self.heads[1] * self.head_dim + 2
+        2 * self.heads[1] * self.head_dim + 2 * self.spare
     }
 
     fn params(&self) -> Params {
@@ -219,10 +247,10 @@ impl Setup {
             query_factor: self.factors[0] as u32,
             key_factor: self.factors[1] as u32,
             query_stride: self.query_row() as u32,
-            query_offset: 1,
+            query_offset: self.spare as u32,
             kv_stride: self.kv_row() as u32,
-            key_offset: 1 + (self.heads[1] * self.head_dim) as u32,
-            value_offset: 1,
+            key_offset: (self.spare + self.heads[1] * self.head_dim) as u32,
+            value_offset: self.spare as u32,
             scale: 1.0 / (self.head_dim as f32).sqrt(),
             ..Params::zeroed()
         }

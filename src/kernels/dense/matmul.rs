@@ -87,6 +87,7 @@ pub static KERNEL: Kernel = Kernel {
             source: include_str!("../../../shaders/dense/matmul.lanes.wgsl"),
             defines: &[],
             needs: Needs { subgroups: true, subgroup_min: 8, ..Needs::NOTHING },
+            takes: |_, _| true,
             suits: |situation| situation.abilities.software,
             groups: lanes_groups,
         },
