@@ -29,6 +29,20 @@ pub enum DevicePlan {
     Gpu(Box<GpuPlan>),
 }
 
+impl Device {
+    /// Waits until all work submitted so far is done. The CPU engine has always done it.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn wait(&self) -> Result<()> {
+        match self {
+            Self::Cpu(_) => Ok(()),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.wait().await,
+        }
+    }
+}
+
 /// Calls the method of whichever engine it is, with the store or plan that belongs to it.
 macro_rules! dispatch {
     ($self:ident, $handle:ident: $kind:ident, |$engine:ident, $inner:ident| $body:expr) => {

@@ -143,6 +143,11 @@ impl Inputs {
         self.values.insert(name.to_owned(), InputValues::U(values));
     }
 
+    /// The contents of an input, if it was set.
+    pub fn get(&self, name: &str) -> Option<&InputValues> {
+        self.values.get(name)
+    }
+
     /// The contents of an input that must be there with this many elements.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The Byte Latent Transformer on every GPU: training and inference with handwritten WGSL, run by
 //! wgpu on Vulkan, Metal, DX12 and browser WebGPU, and by a CPU engine where there is no GPU.
 
+pub mod bench;
 pub mod blt;
 pub mod checkpoint;
 pub mod cpu;

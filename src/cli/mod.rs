@@ -4,6 +4,7 @@
 //! they do is done by jobs of the library, which never print. Exit codes: 0 done, 1 failed, 2
 //! usage, 3 no usable device, 130 stopped by Ctrl-C.
 
+mod bench;
 mod demo;
 mod device;
 mod devices;

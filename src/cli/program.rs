@@ -3,7 +3,7 @@
 use super::failure;
 use super::interrupt;
 use super::terminal::Terminal;
-use super::{demo, devices, eval, generate, info, init, logits, patch, train};
+use super::{bench, demo, devices, eval, generate, info, init, logits, patch, train};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -21,6 +21,7 @@ struct Program {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    Bench(bench::Arguments),
     Train(train::Arguments),
     Generate(generate::Arguments),
     Eval(eval::Arguments),
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
 fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<()> {
     match command {
         Command::Demo(arguments) => demo::run(arguments, terminal),
+        Command::Bench(arguments) => bench::run(arguments, terminal),
         Command::Train(arguments) => train::run(arguments, terminal),
         Command::Generate(arguments) => generate::run(arguments, terminal),
         Command::Eval(arguments) => eval::run(arguments, terminal),

@@ -173,7 +173,8 @@ impl<R: HostNumber> Engine for HostEngine<R> {
 }
 
 impl<R: HostNumber> HostEngine<R> {
-    /// Replays a plan and calls `after` behind every dispatch, by its index: for timing.
+    /// Replays a plan and calls `before` in front of every dispatch with its index, and behind the
+    /// last with their number: for timing.
     ///
     /// # Errors
     /// As [`Engine::run`].
@@ -182,7 +183,7 @@ impl<R: HostNumber> HostEngine<R> {
         plan: &HostPlan<R>,
         step: &Step,
         inputs: &Inputs,
-        mut after: impl FnMut(usize),
+        mut before: impl FnMut(usize),
     ) -> Result<()> {
         let recording = &plan.recording;
         check_counts(recording, &step.counts)?;
@@ -198,11 +199,12 @@ impl<R: HostNumber> HostEngine<R> {
         }
         let mut arenas = lock(&plan.arenas);
         for (index, dispatch) in recording.dispatches.iter().enumerate() {
+            before(index);
             let mut all = AllBuffers { plan: &mut buffers, arenas: &mut arenas };
             all.call(dispatch, step);
             all.round_halves(dispatch);
-            after(index);
         }
+        before(recording.dispatches.len());
         Ok(())
     }
 }

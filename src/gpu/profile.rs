@@ -10,17 +10,24 @@ use super::plan::GpuPlan;
 use crate::engine::Inputs;
 use crate::error::{Error, Result};
 use crate::kernels::Step;
+use std::ops::Range;
 
 /// Most dispatches between two queries: a query set holds two timestamps of each.
 const QUERY_DISPATCHES: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
 impl GpuEngine {
-    /// Replays a plan and gives the milliseconds of each of its dispatches, in order. Zero for one
-    /// without workgroups. Browsers round to 0.1 ms.
+    /// Replays a plan and gives the milliseconds of each of its dispatches, in order: zero for one
+    /// without workgroups, `None` where the device's clock was not read or went backwards. Browsers
+    /// round to 0.1 ms.
     ///
     /// # Errors
     /// If the device has no timestamps, or as [`Engine::run`](crate::engine::Engine::run).
-    pub async fn profile(&self, plan: &GpuPlan, step: &Step, inputs: &Inputs) -> Result<Vec<f64>> {
+    pub async fn profile(
+        &self,
+        plan: &GpuPlan,
+        step: &Step,
+        inputs: &Inputs,
+    ) -> Result<Vec<Option<f64>>> {
         let context = &self.context;
         if !context.caps().timestamps {
             return Err(Error::device(context.caps().id(), "the device has no timestamps"));
@@ -35,12 +42,38 @@ impl GpuEngine {
                 self.readback.read(context, &resolved, 0, launches.len() * 4).await?;
             times_ms.extend(launches.iter().zip(words.chunks_exact(4)).map(|(launch, words)| {
                 let tick = |at: usize| u64::from(words[at]) | u64::from(words[at + 1]) << 32;
-                let ticks = tick(2).saturating_sub(tick(0));
-                if launch.groups.contains(&0) { 0.0 } else { ticks as f64 * period_ms }
+                match launch.groups.contains(&0) {
+                    true => Some(0.0),
+                    false => elapsed(tick(0), tick(2)).map(|ticks| ticks as f64 * period_ms),
+                }
             }));
         }
         Ok(times_ms)
     }
+
+    /// Runs dispatches of a plan `count` times in one pass and waits for them, with the step and
+    /// the inputs of its last replay: for timing what is too short to be timed once.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn repeat(&self, plan: &GpuPlan, range: Range<usize>, count: u32) -> Result<()> {
+        let (context, launches) = (&self.context, &plan.launches()[range]);
+        context.scoped_now(&plan.recording().name, || {
+            let mut encoder = context.device.create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for _ in 0..count {
+                launch::encode(launches, &mut pass);
+            }
+            drop(pass);
+            context.queue.submit([encoder.finish()]);
+        })?;
+        self.wait().await
+    }
+}
+
+/// Ticks between two readings of the device's clock; `None` where it was not read or went back.
+fn elapsed(begin: u64, end: u64) -> Option<u64> {
+    (begin != 0 && end != 0).then(|| end.checked_sub(begin)).flatten()
 }
 
 /// Submits launches in a pass each; the buffer holds start and end of each as 64-bit ticks.
@@ -74,4 +107,17 @@ fn submit_timed(context: &Context, launches: &[Launch]) -> wgpu::Buffer {
     encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
     context.queue.submit([encoder.finish()]);
     resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_stands_or_goes_backwards_gives_no_time() {
+        assert_eq!(elapsed(5, 12), Some(7));
+        assert_eq!(elapsed(5, 5), Some(0));
+        assert_eq!(elapsed(12, 5), None);
+        assert_eq!([elapsed(0, 5), elapsed(5, 0)], [None, None]);
+    }
 }

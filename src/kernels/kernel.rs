@@ -276,6 +276,18 @@ pub struct Cost {
     pub written_bytes: u64,
 }
 
+impl std::ops::Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            flops: self.flops + other.flops,
+            read_bytes: self.read_bytes + other.read_bytes,
+            written_bytes: self.written_bytes + other.written_bytes,
+        }
+    }
+}
+
 /// Most workgroups that core WebGPU dispatches along one dimension.
 pub const MAX_GROUPS_PER_DIMENSION: u32 = 65_535;
 

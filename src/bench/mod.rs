@@ -1,0 +1,26 @@
+//! The benchmark behind `blt bench`: what a device can do at best, what every kernel, a forward
+//! pass, a training step and generation make of it, as rows that machines and people can compare.
+//!
+//! A [`Bench`] is a state machine over a list of [`Part`]s; every [`Bench::step`] gives the next
+//! [`BenchRow`]. What cannot run is a row too, with the reason.
+
+mod cost;
+mod device_id;
+mod host;
+mod job;
+mod profile;
+mod profile_table;
+mod row;
+mod samples;
+mod shape;
+mod stepping;
+mod trace;
+mod work;
+
+pub use device_id::DeviceId;
+pub use job::{Bench, BenchOptions, Clock, Event, Part};
+pub use profile::{DispatchTime, Profile, ProfileLine};
+pub use row::{BenchRow, SCHEMA, Status};
+pub use samples::{Spread, median, spread};
+pub use shape::{BenchShape, PRECISIONS, SHAPE_NAMES, precision_name};
+pub use trace::chrome_trace;

@@ -1,0 +1,197 @@
+//! Where the time of a step goes: every dispatch, by kernel, by place in the model.
+
+use super::cost::cost;
+use super::device_id::DeviceId;
+use super::host;
+use super::job::Clock;
+use super::row::BenchRow;
+use super::samples::median;
+use super::stepping::Stepping;
+use super::work::work;
+use crate::device::{Device, DevicePlan};
+use crate::error::Result;
+use crate::kernels::Cost;
+use std::collections::BTreeMap;
+
+/// The time of one dispatch of a step.
+#[derive(Clone, Debug)]
+pub struct DispatchTime {
+    /// The Recording it belongs to.
+    pub program: String,
+    /// `kernel.variant`.
+    pub kernel: String,
+    /// What this is in the model.
+    pub label: String,
+    /// Its sizes.
+    pub work: String,
+    pub cost: Cost,
+    /// One a profiled step; empty where the device's clock gave none.
+    pub samples_ms: Vec<f64>,
+}
+
+/// All dispatches of a step, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    pub dispatches: Vec<DispatchTime>,
+    /// How the times were taken.
+    pub method: &'static str,
+    /// What should be said of them.
+    pub notes: Vec<String>,
+}
+
+/// Dispatches that belong together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProfileLine {
+    pub name: String,
+    pub dispatch_count: usize,
+    pub time_ms: f64,
+    pub cost: Cost,
+}
+
+impl ProfileLine {
+    pub fn gflops(&self) -> f64 {
+        self.cost.flops as f64 / self.time_ms.max(1e-9) * 1e-6
+    }
+
+    /// Bytes that are read and written once, over the time.
+    pub fn gigabytes_per_second(&self) -> f64 {
+        (self.cost.read_bytes + self.cost.written_bytes) as f64 / self.time_ms.max(1e-9) * 1e-6
+    }
+}
+
+impl DispatchTime {
+    /// The median, or zero where there is no time.
+    pub fn time_ms(&self) -> f64 {
+        median(&self.samples_ms).unwrap_or(0.0)
+    }
+}
+
+impl Profile {
+    /// Profiles `repeat_count` steps.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(super) async fn take(
+        stepping: &mut Stepping<'_>,
+        platform: &Clock,
+        repeat_count: usize,
+    ) -> Result<Self> {
+        let mut profile = Self::default();
+        for (index, step, inputs) in stepping.calls() {
+            let recording = &stepping.programs[index].recording;
+            for dispatch in &recording.dispatches {
+                profile.dispatches.push(DispatchTime {
+                    program: recording.name.clone(),
+                    kernel: dispatch.variant_name(),
+                    label: dispatch.label.clone(),
+                    work: work(dispatch, &step.counts),
+                    cost: cost(dispatch, recording, &step, &inputs),
+                    samples_ms: Vec::new(),
+                });
+            }
+        }
+        for _ in 0..repeat_count {
+            profile.add_step(stepping, platform).await?;
+        }
+        let silent = profile.dispatches.iter().filter(|it| it.samples_ms.is_empty()).count();
+        if silent > 0 {
+            let all = profile.dispatches.len();
+            profile.notes.push(format!(
+                "{silent} of {all} dispatches have no time: their timestamps were missing or went \
+                 backwards"
+            ));
+        }
+        Ok(profile)
+    }
+
+    async fn add_step(&mut self, stepping: &mut Stepping<'_>, platform: &Clock) -> Result<()> {
+        let calls = stepping.next_calls();
+        let mut first = 0;
+        for (index, step, inputs) in calls {
+            let program = &stepping.programs[index];
+            let times = match (stepping.device, &program.plan) {
+                (Device::Cpu(engine), DevicePlan::Cpu(plan)) => {
+                    self.method = "host clock";
+                    host::dispatch_times(engine, plan, &step, &inputs, platform)?
+                }
+                #[cfg(feature = "gpu")]
+                (Device::Gpu(engine), DevicePlan::Gpu(plan)) => {
+                    if engine.context().caps().timestamps {
+                        self.method = "timestamps, a pass for every dispatch";
+                        engine.profile(plan, &step, &inputs).await?
+                    } else {
+                        self.method = "repeated dispatches, host clock";
+                        host::repeated_times(engine, plan, &step, &inputs, platform).await?
+                    }
+                }
+                #[cfg(feature = "gpu")]
+                _ => unreachable!("a plan is profiled on the device that made it"),
+            };
+            for (dispatch, time) in self.dispatches[first..].iter_mut().zip(&times) {
+                dispatch.samples_ms.extend(time);
+            }
+            first += times.len();
+        }
+        Ok(())
+    }
+
+    /// Time of all dispatches together.
+    pub fn total_ms(&self) -> f64 {
+        self.dispatches.iter().map(DispatchTime::time_ms).sum()
+    }
+
+    /// By kernel and variant, the longest first.
+    pub fn by_kernel(&self) -> Vec<ProfileLine> {
+        self.grouped(|dispatch| dispatch.kernel.clone())
+    }
+
+    /// By place in the model, layers of a stack together, the longest first.
+    pub fn by_label(&self) -> Vec<ProfileLine> {
+        self.grouped(|dispatch| without_numbers(&dispatch.label))
+    }
+
+    /// By kernel and sizes, the longest first.
+    pub fn by_work(&self) -> Vec<ProfileLine> {
+        self.grouped(|dispatch| format!("{} {}", dispatch.kernel, dispatch.work))
+    }
+
+    fn grouped(&self, name: impl Fn(&DispatchTime) -> String) -> Vec<ProfileLine> {
+        let mut lines: BTreeMap<String, ProfileLine> = BTreeMap::new();
+        for dispatch in &self.dispatches {
+            let name = name(dispatch);
+            let line = lines.entry(name.clone()).or_default();
+            line.name = name;
+            line.dispatch_count += 1;
+            line.time_ms += dispatch.time_ms();
+            line.cost = line.cost + dispatch.cost;
+        }
+        let mut lines: Vec<_> = lines.into_values().collect();
+        lines.sort_by(|a, b| b.time_ms.total_cmp(&a.time_ms));
+        lines
+    }
+
+    /// A row for every kernel.
+    pub fn rows(&self, id: &DeviceId, shape: &str, precision: &str) -> Vec<BenchRow> {
+        let lines = self.by_kernel().into_iter().map(|line| {
+            let mut row = id.row("profile", &line.name, shape, precision);
+            if let Some((kernel, variant)) = line.name.split_once('.') {
+                (row.kernel, row.variant) = (kernel.to_owned(), variant.to_owned());
+            }
+            match line.cost.flops {
+                0 => {
+                    let bytes = line.cost.read_bytes + line.cost.written_bytes;
+                    row.timed(vec![line.time_ms], bytes as f64 / 1e9, "GB/s")
+                }
+                flops => row.timed(vec![line.time_ms], flops as f64 / 1e9, "GFLOP/s"),
+            }
+        });
+        lines.collect()
+    }
+}
+
+/// A label with its numbers replaced: layers of a stack have one name.
+fn without_numbers(label: &str) -> String {
+    let parts = label.split('.');
+    let parts = parts.map(|part| if part.parse::<u32>().is_ok() { "*" } else { part });
+    parts.collect::<Vec<_>>().join(".")
+}
