@@ -1,8 +1,12 @@
-// out = op(a) op(b) + residual_scale * residual (+ out), one 64 x 64 tile a workgroup.
+// out = op(a) op(b) + residual_scale * residual (+ out), one 64 x 64 tile a workgroup of 64.
 // TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k].
-// Each of 16 x 16 invocations owns 4 x 4 outputs; k advances in steps of 16, so every output is one
-// sum in the order of k: what fixed_order asks of the CPU, this variant always does.
+// WIDE: the stored rows of a and b and the rows of out are whole vectors of four.
+// Each invocation owns 8 x 8 outputs, in two groups of four rows and columns 32 apart; k advances
+// in steps of 16. The sums travel as a struct, never as an array with an index: checked shaders
+// then pay nothing for them. Every output is one sum in the order of k: what fixed_order asks of
+// the CPU, this variant always does.
 #import shared/matmul
+#import shared/wide
 
 @group(0) @binding(2) var<storage, read> a: array<a_type>;                // [batch, m, k]
 @group(0) @binding(3) var<storage, read> b: array<b_type>;                // [batch, k, n]
@@ -11,58 +15,242 @@
 
 const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
+const ROW: u32 = 16u;  // vectors in a row of a tile in workgroup memory
 
-var<workgroup> a_tile: array<vec4<f32>, 256>;  // [DEPTH, TILE / 4]
-var<workgroup> b_tile: array<vec4<f32>, 256>;  // [DEPTH, TILE / 4]
+// Both tiles lie [DEPTH, TILE]. An operand stored with k along its rows is transposed on the way;
+// its vectors are shuffled (see `shuffled`) so that the stores meet no bank twice.
+var<workgroup> a_tile: array<vec4<f32>, 256>;
+var<workgroup> b_tile: array<vec4<f32>, 256>;
 
-fn a_at(row: u32, depth: u32, base: u32, m: u32, k: u32) -> f32 {
-    if (row >= m || depth >= k) {
-        return 0.0;
+// What an invocation brings of an operand in one step.
+struct Part {
+    v_0: vec4<f32>,
+    v_1: vec4<f32>,
+    v_2: vec4<f32>,
+    v_3: vec4<f32>,
+}
+
+// Row r, columns 0 to 3 and 32 to 35, of an invocation's outputs.
+struct Sums {
+    r0_left: vec4<f32>, r0_right: vec4<f32>,
+    r1_left: vec4<f32>, r1_right: vec4<f32>,
+    r2_left: vec4<f32>, r2_right: vec4<f32>,
+    r3_left: vec4<f32>, r3_right: vec4<f32>,
+    r4_left: vec4<f32>, r4_right: vec4<f32>,
+    r5_left: vec4<f32>, r5_right: vec4<f32>,
+    r6_left: vec4<f32>, r6_right: vec4<f32>,
+    r7_left: vec4<f32>, r7_right: vec4<f32>,
+}
+
+// A stored operand: rows x cols from element `base` on.
+struct Stored {
+    base: u32,
+    rows: u32,
+    cols: u32,
+}
+
+// Four elements of a stored row, zeros beyond its end.
+fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<f32> {
+    if (row >= stored.rows || col >= stored.cols) {
+        return vec4<f32>();
     }
+    let at = stored.base + row * stored.cols + col;
+#ifdef WIDE
+    return vec4<f32>(a[at / 4u]);
+#else
+    var v = vec4<f32>(f32(a[at]), 0.0, 0.0, 0.0);
+    if (col + 1u < stored.cols) {
+        v.y = f32(a[at + 1u]);
+    }
+    if (col + 2u < stored.cols) {
+        v.z = f32(a[at + 2u]);
+    }
+    if (col + 3u < stored.cols) {
+        v.w = f32(a[at + 3u]);
+    }
+    return v;
+#endif
+}
+
+fn b_vector(stored: Stored, row: u32, col: u32) -> vec4<f32> {
+    if (row >= stored.rows || col >= stored.cols) {
+        return vec4<f32>();
+    }
+    let at = stored.base + row * stored.cols + col;
+#ifdef WIDE
+    return vec4<f32>(b[at / 4u]);
+#else
+    var v = vec4<f32>(f32(b[at]), 0.0, 0.0, 0.0);
+    if (col + 1u < stored.cols) {
+        v.y = f32(b[at + 1u]);
+    }
+    if (col + 2u < stored.cols) {
+        v.z = f32(b[at + 2u]);
+    }
+    if (col + 3u < stored.cols) {
+        v.w = f32(b[at + 3u]);
+    }
+    return v;
+#endif
+}
+
+// What an invocation brings of a for the step at `depth`. `whole`: nothing reaches over an edge.
+fn a_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Part {
 #ifdef TRANSPOSE_A
-    return f32(a[base + depth * m + row]);
+    let row = depth + index / 16u;
+    let col = start + index % 16u * 4u;
+    let stride = 4u;
 #else
-    return f32(a[base + row * k + depth]);
+    let row = start + index / 4u;
+    let col = depth + index % 4u * 4u;
+    let stride = 16u;
 #endif
-}
-
-fn b_at(depth: u32, col: u32, base: u32, k: u32, n: u32) -> f32 {
-    if (depth >= k || col >= n) {
-        return 0.0;
+#ifdef WIDE
+    if (whole) {
+        let at = (stored.base + row * stored.cols + col) / 4u;
+        let apart = stride * stored.cols / 4u;
+        return Part(
+            vec4<f32>(a[at]), vec4<f32>(a[at + apart]), vec4<f32>(a[at + 2u * apart]),
+            vec4<f32>(a[at + 3u * apart]));
     }
+#endif
+    return Part(
+        a_vector(stored, row, col), a_vector(stored, row + stride, col),
+        a_vector(stored, row + 2u * stride, col), a_vector(stored, row + 3u * stride, col));
+}
+
+// What an invocation brings of b for the step at `depth`. `whole`: nothing reaches over an edge.
+fn b_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Part {
 #ifdef TRANSPOSE_B
-    return f32(b[base + col * k + depth]);
+    let row = start + index / 4u;
+    let col = depth + index % 4u * 4u;
+    let stride = 16u;
 #else
-    return f32(b[base + depth * n + col]);
+    let row = depth + index / 16u;
+    let col = start + index % 16u * 4u;
+    let stride = 4u;
+#endif
+#ifdef WIDE
+    if (whole) {
+        let at = (stored.base + row * stored.cols + col) / 4u;
+        let apart = stride * stored.cols / 4u;
+        return Part(
+            vec4<f32>(b[at]), vec4<f32>(b[at + apart]), vec4<f32>(b[at + 2u * apart]),
+            vec4<f32>(b[at + 3u * apart]));
+    }
+#endif
+    return Part(
+        b_vector(stored, row, col), b_vector(stored, row + stride, col),
+        b_vector(stored, row + 2u * stride, col), b_vector(stored, row + 3u * stride, col));
+}
+
+// Where vector v of row d lies in a tile that was transposed on the way.
+fn shuffled(v: u32, d: u32) -> u32 {
+    return v ^ (d / 4u % 4u * 2u);
+}
+
+fn put_a_transposed(row: u32, depth: u32, v: vec4<f32>) {
+    let at = depth * ROW + shuffled(row / 4u, depth);
+    a_tile[at][row % 4u] = v.x;
+    a_tile[at + ROW][row % 4u] = v.y;
+    a_tile[at + 2u * ROW][row % 4u] = v.z;
+    a_tile[at + 3u * ROW][row % 4u] = v.w;
+}
+
+fn put_a(part: Part, index: u32) {
+#ifdef TRANSPOSE_A
+    a_tile[index] = part.v_0;
+    a_tile[index + 64u] = part.v_1;
+    a_tile[index + 128u] = part.v_2;
+    a_tile[index + 192u] = part.v_3;
+#else
+    put_a_transposed(index / 4u, index % 4u * 4u, part.v_0);
+    put_a_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
+    put_a_transposed(index / 4u + 32u, index % 4u * 4u, part.v_2);
+    put_a_transposed(index / 4u + 48u, index % 4u * 4u, part.v_3);
 #endif
 }
 
-fn store(row: u32, col: u32, base: u32, m: u32, n: u32, value: f32) {
+fn put_b_transposed(col: u32, depth: u32, v: vec4<f32>) {
+    let at = depth * ROW + shuffled(col / 4u, depth);
+    b_tile[at][col % 4u] = v.x;
+    b_tile[at + ROW][col % 4u] = v.y;
+    b_tile[at + 2u * ROW][col % 4u] = v.z;
+    b_tile[at + 3u * ROW][col % 4u] = v.w;
+}
+
+fn put_b(part: Part, index: u32) {
+#ifdef TRANSPOSE_B
+    put_b_transposed(index / 4u, index % 4u * 4u, part.v_0);
+    put_b_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
+    put_b_transposed(index / 4u + 32u, index % 4u * 4u, part.v_2);
+    put_b_transposed(index / 4u + 48u, index % 4u * 4u, part.v_3);
+#else
+    b_tile[index] = part.v_0;
+    b_tile[index + 64u] = part.v_1;
+    b_tile[index + 128u] = part.v_2;
+    b_tile[index + 192u] = part.v_3;
+#endif
+}
+
+// The sums with the products of depth d added; y and x number the invocation in the tile.
+fn advanced(sums: Sums, d: u32, y: u32, x: u32) -> Sums {
+#ifdef TRANSPOSE_A
+    let row = d * ROW + y;
+#else
+    let row = d * ROW + shuffled(y, d);
+#endif
+#ifdef TRANSPOSE_B
+    let col = d * ROW + shuffled(x, d);
+#else
+    let col = d * ROW + x;
+#endif
+    let upper = a_tile[row];
+    let lower = a_tile[row + 8u];
+    let left = b_tile[col];
+    let right = b_tile[col + 8u];
+    return Sums(
+        sums.r0_left + upper.x * left, sums.r0_right + upper.x * right,
+        sums.r1_left + upper.y * left, sums.r1_right + upper.y * right,
+        sums.r2_left + upper.z * left, sums.r2_right + upper.z * right,
+        sums.r3_left + upper.w * left, sums.r3_right + upper.w * right,
+        sums.r4_left + lower.x * left, sums.r4_right + lower.x * right,
+        sums.r5_left + lower.y * left, sums.r5_right + lower.y * right,
+        sums.r6_left + lower.z * left, sums.r6_right + lower.z * right,
+        sums.r7_left + lower.w * left, sums.r7_right + lower.w * right);
+}
+
+fn store(row: u32, col: u32, base: u32, m: u32, n: u32, values: vec4<f32>) {
     if (row >= m || col >= n) {
         return;
     }
     let at = base + row * n + col;
-    var sum = value;
+#ifdef WIDE
+    var sum = values;
     if (params.residual_scale != 0.0) {
-        sum += params.residual_scale * f32(residual[at]);
+        sum += params.residual_scale * vec4<f32>(residual[at / 4u]);
     }
     if (params.accumulate != 0u) {
-        sum += f32(out[at]);
+        sum += vec4<f32>(out[at / 4u]);
     }
-    out[at] = out_type(sum);
+    out[at / 4u] = out_type(sum);
+#else
+    for (var i = 0u; i < min(4u, n - col); i++) {
+        var sum = values[i];
+        if (params.residual_scale != 0.0) {
+            sum += params.residual_scale * f32(residual[at + i]);
+        }
+        if (params.accumulate != 0u) {
+            sum += f32(out[at + i]);
+        }
+        out[at + i] = out_type(sum);
+    }
+#endif
 }
 
-fn store_row(row: u32, col: u32, base: u32, m: u32, n: u32, values: vec4<f32>) {
-    store(row, col, base, m, n, values.x);
-    store(row, col + 1u, base, m, n, values.y);
-    store(row, col + 2u, base, m, n, values.z);
-    store(row, col + 3u, base, m, n, values.w);
-}
-
-@compute @workgroup_size(16, 16)
+@compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
     let m = length_of(params.m);
@@ -70,45 +258,74 @@ fn main(
     let k = length_of(params.k);
     let row_0 = group.y * TILE;
     let col_0 = group.x * TILE;
+    let inside = row_0 + TILE <= m && col_0 + TILE <= n;
     let batch = group.z / params.split_count;
     let piece = piece_of(group.z, k);
-    let a_base = batch * m * k;
-    let b_base = batch * k * n;
-    var sum_0 = vec4<f32>();
-    var sum_1 = vec4<f32>();
-    var sum_2 = vec4<f32>();
-    var sum_3 = vec4<f32>();
+    var depth = piece.x;
+    let depth_end = piece.y;
+#ifdef TRANSPOSE_A
+    let a_stored = Stored(batch * m * k, k, m);
+#else
+    let a_stored = Stored(batch * m * k, m, k);
+#endif
+#ifdef TRANSPOSE_B
+    let b_stored = Stored(batch * k * n, n, k);
+#else
+    let b_stored = Stored(batch * k * n, k, n);
+#endif
 
-    // Each invocation brings four consecutive rows of op(a) and four columns of op(b).
-    let load_depth = index / 16u;
-    let load_at = (index % 16u) * 4u;
-    for (var depth_0 = piece.x; depth_0 < piece.y; depth_0 += DEPTH) {
-        let depth = depth_0 + load_depth;
-        let row = row_0 + load_at;
-        let col = col_0 + load_at;
-        a_tile[index] = vec4<f32>(
-            a_at(row, depth, a_base, m, k), a_at(row + 1u, depth, a_base, m, k),
-            a_at(row + 2u, depth, a_base, m, k), a_at(row + 3u, depth, a_base, m, k));
-        b_tile[index] = vec4<f32>(
-            b_at(depth, col, b_base, k, n), b_at(depth, col + 1u, b_base, k, n),
-            b_at(depth, col + 2u, b_base, k, n), b_at(depth, col + 3u, b_base, k, n));
+    // Invocation (y, x) owns rows 4 y to 4 y + 3 and the same 32 below; columns likewise.
+    let y = index / 8u;
+    let x = index % 8u;
+    var sums = Sums();
+    var a_next = a_part(a_stored, row_0, depth, index, inside && depth + DEPTH <= k);
+    var b_next = b_part(b_stored, col_0, depth, index, inside && depth + DEPTH <= k);
+    while (depth < depth_end) {
+        put_a(a_next, index);
+        put_b(b_next, index);
         workgroupBarrier();  // the tiles are complete
-        for (var d = 0u; d < DEPTH; d++) {
-            let left = a_tile[d * 16u + local.y];
-            let right = b_tile[d * 16u + local.x];
-            sum_0 += left.x * right;
-            sum_1 += left.y * right;
-            sum_2 += left.z * right;
-            sum_3 += left.w * right;
+        depth += DEPTH;
+        if (depth < depth_end) {  // on their way while the products below are computed
+            a_next = a_part(a_stored, row_0, depth, index, inside && depth + DEPTH <= k);
+            b_next = b_part(b_stored, col_0, depth, index, inside && depth + DEPTH <= k);
         }
+        sums = advanced(sums, 0u, y, x);
+        sums = advanced(sums, 1u, y, x);
+        sums = advanced(sums, 2u, y, x);
+        sums = advanced(sums, 3u, y, x);
+        sums = advanced(sums, 4u, y, x);
+        sums = advanced(sums, 5u, y, x);
+        sums = advanced(sums, 6u, y, x);
+        sums = advanced(sums, 7u, y, x);
+        sums = advanced(sums, 8u, y, x);
+        sums = advanced(sums, 9u, y, x);
+        sums = advanced(sums, 10u, y, x);
+        sums = advanced(sums, 11u, y, x);
+        sums = advanced(sums, 12u, y, x);
+        sums = advanced(sums, 13u, y, x);
+        sums = advanced(sums, 14u, y, x);
+        sums = advanced(sums, 15u, y, x);
         workgroupBarrier();  // everybody has read the tiles before they are overwritten
     }
 
-    let row = row_0 + local.y * 4u;
-    let col = col_0 + local.x * 4u;
+    let row = row_0 + y * 4u;
+    let left = col_0 + x * 4u;
+    let right = left + 32u;
     let base = group.z * m * n;
-    store_row(row, col, base, m, n, sum_0);
-    store_row(row + 1u, col, base, m, n, sum_1);
-    store_row(row + 2u, col, base, m, n, sum_2);
-    store_row(row + 3u, col, base, m, n, sum_3);
+    store(row + 0u, left, base, m, n, sums.r0_left);
+    store(row + 0u, right, base, m, n, sums.r0_right);
+    store(row + 1u, left, base, m, n, sums.r1_left);
+    store(row + 1u, right, base, m, n, sums.r1_right);
+    store(row + 2u, left, base, m, n, sums.r2_left);
+    store(row + 2u, right, base, m, n, sums.r2_right);
+    store(row + 3u, left, base, m, n, sums.r3_left);
+    store(row + 3u, right, base, m, n, sums.r3_right);
+    store(row + 32u, left, base, m, n, sums.r4_left);
+    store(row + 32u, right, base, m, n, sums.r4_right);
+    store(row + 33u, left, base, m, n, sums.r5_left);
+    store(row + 33u, right, base, m, n, sums.r5_right);
+    store(row + 34u, left, base, m, n, sums.r6_left);
+    store(row + 34u, right, base, m, n, sums.r6_right);
+    store(row + 35u, left, base, m, n, sums.r7_left);
+    store(row + 35u, right, base, m, n, sums.r7_right);
 }

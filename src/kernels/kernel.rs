@@ -165,7 +165,7 @@ pub struct Variant {
     pub name: &'static str,
     /// The WGSL before preprocessing.
     pub source: &'static str,
-    /// Constants of this variant (tile sizes), beside those of the kernel.
+    /// Constants of this variant (tile sizes), beside or instead of those of the kernel.
     pub defines: &'static [(&'static str, u32)],
     /// What the device must have.
     pub needs: Needs,

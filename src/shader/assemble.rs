@@ -33,6 +33,7 @@ pub fn assemble(
     let mut text = header(kernel.needs(variant, halves), target);
     let variant = &kernel.variants[variant];
     let mut constants = (kernel.constants)(params);
+    constants.retain(|(name, _)| !variant.defines.iter().any(|(other, _)| other == name));
     constants.extend_from_slice(variant.defines);
     let wide = constants.contains(&(WIDE, 1));
     for (index, binding) in kernel.bindings.iter().enumerate() {

@@ -11,7 +11,8 @@
 use super::gemm::{Layout, Threads, gemm};
 use super::ordered;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, WIDE,
+    values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -85,7 +86,7 @@ pub static KERNEL: Kernel = Kernel {
         Variant {
             name: "lanes",
             source: include_str!("../../../shaders/dense/matmul.lanes.wgsl"),
-            defines: &[],
+            defines: &[(WIDE, 0)],
             needs: Needs { subgroups: true, subgroup_min: 8, ..Needs::NOTHING },
             takes: |_, _| true,
             suits: |situation| situation.abilities.software,
@@ -104,7 +105,15 @@ const TILE: usize = 64;
 
 fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    vec![("TRANSPOSE_A", params.transpose_a), ("TRANSPOSE_B", params.transpose_b)]
+    let whole = |extent: Extent| extent.constant().is_some_and(|count| count.is_multiple_of(4));
+    let a_row = if params.transpose_a == 1 { params.m } else { params.k };
+    let b_row = if params.transpose_b == 1 { params.k } else { params.n };
+    let vectors = [a_row, b_row, params.n].into_iter().all(whole);
+    vec![
+        ("TRANSPOSE_A", params.transpose_a),
+        ("TRANSPOSE_B", params.transpose_b),
+        (WIDE, vectors.into()),
+    ]
 }
 
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
@@ -273,7 +282,7 @@ fn oracle(mut call: Call<'_, f64>) {
 }
 
 fn cases() -> Vec<Case> {
-    // The last two are cut into pieces on the CPU: by rows, and along the sums.
+    // Two are cut into pieces on the CPU: by rows, and along the sums.
     let shapes = [
         [1, 1, 1],
         [5, 7, 3],
@@ -283,6 +292,8 @@ fn cases() -> Vec<Case> {
         [200, 3, 130],
         [700, 41, 30],
         [24, 37, 1500],
+        [66, 132, 36],
+        [130, 72, 100],
     ];
     let mut cases = Vec::new();
     for (index, [m, n, k]) in shapes.into_iter().enumerate() {
