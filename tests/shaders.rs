@@ -44,6 +44,7 @@ impl Shader {
         let mut capabilities = Capabilities::empty();
         capabilities.set(Capabilities::SUBGROUP, subgroups);
         capabilities.set(Capabilities::SHADER_FLOAT16, f16);
+        capabilities.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, f16);
         capabilities.set(Capabilities::COOPERATIVE_MATRIX, cooperative_matrix);
         capabilities
     }
@@ -236,7 +237,11 @@ fn check_bindings(shader: Shader, module: &Module) -> Result<(), String> {
                 let allowed = access.contains(StorageAccess::STORE);
                 expect(&format!("write access to {name}"), writes, allowed)?;
                 let element = element(module, variable.ty);
-                let expected = Some(kernel.element(index, halves));
+                // Faster variants read halves as words of two.
+                let expected = match (kernel.element(index, halves), element) {
+                    (Element::F16, Some(Element::U32)) => Some(Element::U32),
+                    (expected, _) => Some(expected),
+                };
                 expect(&format!("element of {name}"), expected, element)?;
             }
             (space, number) => return Err(format!("{name}: binding {number} in {space:?}")),

@@ -11,8 +11,8 @@
 use super::gemm::{Layout, Threads, gemm};
 use super::ordered;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, WIDE,
-    values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, Step, Variant,
+    WIDE, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -63,6 +63,13 @@ impl Params {
         }
     }
 
+    /// Lengths of the rows of a and b as they are stored.
+    fn stored_rows(&self) -> [Extent; 2] {
+        let a_row = if self.transpose_a == 1 { self.m } else { self.k };
+        let b_row = if self.transpose_b == 1 { self.k } else { self.n };
+        [a_row, b_row]
+    }
+
     /// Length of a piece of inner products of length `k`; the last may be shorter, or empty.
     fn split_depth(&self, k: usize) -> usize {
         match self.split_count {
@@ -92,6 +99,21 @@ pub static KERNEL: Kernel = Kernel {
             suits: |situation| situation.abilities.software,
             groups: lanes_groups,
         },
+        Variant {
+            name: "matrix",
+            source: include_str!("../../../shaders/dense/matmul.matrix.wgsl"),
+            defines: &[(WIDE, 1)],
+            needs: Needs {
+                subgroups: true,
+                f16: true,
+                cooperative_matrix: true,
+                workgroup_bytes: 24_576,
+                ..Needs::NOTHING
+            },
+            takes: matrix_takes,
+            suits: |_| true,
+            groups: matrix_groups,
+        },
     ],
     constants,
     cost,
@@ -106,8 +128,7 @@ const TILE: usize = 64;
 fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let whole = |extent: Extent| extent.constant().is_some_and(|count| count.is_multiple_of(4));
-    let a_row = if params.transpose_a == 1 { params.m } else { params.k };
-    let b_row = if params.transpose_b == 1 { params.k } else { params.n };
+    let [a_row, b_row] = params.stored_rows();
     let vectors = [a_row, b_row, params.n].into_iter().all(whole);
     vec![
         ("TRANSPOSE_A", params.transpose_a),
@@ -130,6 +151,26 @@ fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let [m, n] = [params.m, params.n].map(|extent| extent.length(counts));
     let tiles = |count: usize, side: usize| count.div_ceil(side).max(1) as u32;
     [tiles(n, LANES_TILE[1]), tiles(m, LANES_TILE[0]), params.batch_count * params.split_count]
+}
+
+/// Side of the tile of `matrix`.
+const MATRIX_TILE: usize = 128;
+
+fn matrix_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let tiles = |extent: Extent| extent.length(counts).div_ceil(MATRIX_TILE).max(1) as u32;
+    [tiles(params.n), tiles(params.m), params.batch_count * params.split_count]
+}
+
+/// Operands in f16 whose stored rows are whole vectors of eight.
+fn matrix_takes(params: &[u8], halves: Halves) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let [a_row, b_row] = params.stored_rows();
+    let whole = |extent: Extent, lanes: usize| {
+        extent.constant().is_some_and(|count| count.is_multiple_of(lanes))
+    };
+    let operands = halves.contains(0) && halves.contains(1);
+    operands && whole(a_row, 8) && whole(b_row, 8) && whole(params.n, 4)
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
