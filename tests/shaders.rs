@@ -46,6 +46,7 @@ impl Shader {
         capabilities.set(Capabilities::SHADER_FLOAT16, f16);
         capabilities.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, f16);
         capabilities.set(Capabilities::COOPERATIVE_MATRIX, cooperative_matrix);
+        capabilities.set(Capabilities::SUBGROUP_BARRIER, cooperative_matrix);
         capabilities
     }
 }

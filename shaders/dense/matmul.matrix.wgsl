@@ -1,160 +1,332 @@
-// out = op(a) op(b) + residual_scale * residual (+ out) on cooperative matrices: f16 operands, f32
-// sums, one 128 x 128 tile a workgroup of four subgroups, 64 x 64 each.
-// TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k].
-// Stored rows of a and b are whole vectors of eight f16, rows of out of four.
-//
-// What is odd here is for the compilers of drivers. Operands are loaded as words, 16 bytes at once,
-// and become f16 in workgroup memory. Sums and fragments are variables, never arrays. Loads reach
-// over no edge because their places are clamped; what does not belong to the product is made zero
-// when it is stored, so that nothing waits for a load before the products of the step before.
-// Workgroup memory stays within 24 KiB, so that two workgroups fit one processor, and every
-// variable there is a multiple of 16 bytes: fragments are loaded from such places only.
+// out = op(a) op(b) + residual_scale * residual (+ out) on matrix units: f16 operands, f32 sums.
+// One 128 x 128 tile a workgroup of four subgroups of 32; each owns 64 x 64 outputs as 4 x 4
+// matrices of 16 x 16. k advances in steps of 32.
+// TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. WIDE: the stored rows of a and
+// b are whole vectors of eight, which are loaded as words, those of out of four.
+// Workgroup memory is 24 KB at most: with more, NVIDIA runs one workgroup an SM instead of two.
 #import shared/matmul
 
+#ifdef WIDE
 @group(0) @binding(2) var<storage, read> a: array<vec4<u32>>;             // [batch, m, k]
 @group(0) @binding(3) var<storage, read> b: array<vec4<u32>>;             // [batch, k, n]
+#else
+@group(0) @binding(2) var<storage, read> a: array<a_type>;                // [batch, m, k]
+@group(0) @binding(3) var<storage, read> b: array<b_type>;                // [batch, k, n]
+#endif
 @group(0) @binding(4) var<storage, read> residual: array<residual_type>;  // [batch, m, n]
 @group(0) @binding(5) var<storage, read_write> out: array<out_type>;      // [batch, m, n]
 
-const WIDTH: u32 = 128u;
-const LANES: u32 = 32u;
 const TILE: u32 = 128u;
-const DEPTH: u32 = 16u;
+const DEPTH: u32 = 32u;
 
-// Two steps of an operand lie side by side: while one is multiplied the other is filled. Stored
-// with k along its rows an operand is [TILE, 2 DEPTH] in workgroup memory, else [2 DEPTH, TILE];
-// PITCH is the vectors of a row, STEP from one step to the next, FRAGMENT from one fragment to the
-// next,
-// FAR from the first eight elements of an invocation to its second.
+// Tiles lie as their operand is stored: rows of k or rows across. Lengths are in vectors of four;
+// a row has 16 bytes more than it needs, so that matrices are read without bank conflicts.
+const LONG: u32 = 10u;  // of k: 32 and padding
+const BROAD: u32 = 34u;  // across: 128 and padding
+
+// From one matrix to the next across, to the next along k, and from pass to pass of `put`.
 #ifdef TRANSPOSE_A
-const A_PITCH: u32 = 34u;
-const A_STEP: u32 = DEPTH * A_PITCH;
-const A_FRAGMENT: u32 = 4u;
-const A_FAR: u32 = 8u * A_PITCH;
+const A_SIZE: u32 = 1088u;
+const A_NEXT: u32 = 4u;
+const A_SLICE: u32 = 544u;
+const A_PASS: u32 = 272u;
 #else
-const A_PITCH: u32 = 10u;
-const A_STEP: u32 = 4u;
-const A_FRAGMENT: u32 = 16u * A_PITCH;
-const A_FAR: u32 = 64u * A_PITCH;
+const A_SIZE: u32 = 1280u;
+const A_NEXT: u32 = 160u;
+const A_SLICE: u32 = 4u;
+const A_PASS: u32 = 320u;
 #endif
 #ifdef TRANSPOSE_B
-const B_PITCH: u32 = 10u;
-const B_STEP: u32 = 4u;
-const B_FRAGMENT: u32 = 16u * B_PITCH;
-const B_FAR: u32 = 64u * B_PITCH;
+const B_SIZE: u32 = 1280u;
+const B_NEXT: u32 = 160u;
+const B_SLICE: u32 = 4u;
+const B_PASS: u32 = 320u;
 #else
-const B_PITCH: u32 = 34u;
-const B_STEP: u32 = DEPTH * B_PITCH;
-const B_FRAGMENT: u32 = 4u;
-const B_FAR: u32 = 8u * B_PITCH;
+const B_SIZE: u32 = 1088u;
+const B_NEXT: u32 = 4u;
+const B_SLICE: u32 = 544u;
+const B_PASS: u32 = 272u;
 #endif
 
-var<workgroup> a_tile: array<vec4<f16>, 1280>;
-var<workgroup> b_tile: array<vec4<f16>, 1280>;
-var<workgroup> part: array<vec4<f32>, 256>;  // 16 x 16 sums of each subgroup on their way out
+var<workgroup> a_tile: array<vec4<f16>, A_SIZE>;
+var<workgroup> b_tile: array<vec4<f16>, B_SIZE>;
+var<workgroup> block: array<vec4<f32>, 256>;  // a 16 x 16 block of each subgroup
 
-// Where an invocation loads and stores its first eight elements of a step of an operand: row and
-// column of the operand as it is stored, counted from the tile, and their place in the tile.
+// A stored operand: rows x cols from element `base` on.
+struct Stored {
+    base: u32,
+    rows: u32,
+    cols: u32,
+}
+
+// What an invocation brings of an operand in one step: 4 times 8 elements.
+struct Part {
+    v_0: vec4<u32>,
+    v_1: vec4<u32>,
+    v_2: vec4<u32>,
+    v_3: vec4<u32>,
+}
+
+// The matrices of a subgroup along 16 of k.
+struct Slice {
+    a_0: coop_mat16x16<f16, A>, a_1: coop_mat16x16<f16, A>,
+    a_2: coop_mat16x16<f16, A>, a_3: coop_mat16x16<f16, A>,
+    b_0: coop_mat16x16<f16, B>, b_1: coop_mat16x16<f16, B>,
+    b_2: coop_mat16x16<f16, B>, b_3: coop_mat16x16<f16, B>,
+}
+
+// The sums of a subgroup, row by row. A struct, because arrays of matrices stay in memory.
+struct Sums {
+    c_00: coop_mat16x16<f32, C>, c_01: coop_mat16x16<f32, C>,
+    c_02: coop_mat16x16<f32, C>, c_03: coop_mat16x16<f32, C>,
+    c_10: coop_mat16x16<f32, C>, c_11: coop_mat16x16<f32, C>,
+    c_12: coop_mat16x16<f32, C>, c_13: coop_mat16x16<f32, C>,
+    c_20: coop_mat16x16<f32, C>, c_21: coop_mat16x16<f32, C>,
+    c_22: coop_mat16x16<f32, C>, c_23: coop_mat16x16<f32, C>,
+    c_30: coop_mat16x16<f32, C>, c_31: coop_mat16x16<f32, C>,
+    c_32: coop_mat16x16<f32, C>, c_33: coop_mat16x16<f32, C>,
+}
+
+// Eight elements of a stored row, zeros beyond its end.
+#ifdef WIDE
+fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
+    if (row >= stored.rows || col >= stored.cols) {
+        return vec4<u32>();
+    }
+    return a[(stored.base + row * stored.cols + col) / 8u];
+}
+#else
+fn a_element(stored: Stored, row: u32, col: u32) -> f32 {
+    if (row >= stored.rows || col >= stored.cols) {
+        return 0.0;
+    }
+    return f32(a[stored.base + row * stored.cols + col]);
+}
+
+fn a_pair(stored: Stored, row: u32, col: u32) -> u32 {
+    let left = a_element(stored, row, col);
+    return pack2x16float(vec2<f32>(left, a_element(stored, row, col + 1u)));
+}
+
+fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
+    return vec4<u32>(
+        a_pair(stored, row, col), a_pair(stored, row, col + 2u),
+        a_pair(stored, row, col + 4u), a_pair(stored, row, col + 6u));
+}
+#endif
+
+#ifdef WIDE
+fn b_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
+    if (row >= stored.rows || col >= stored.cols) {
+        return vec4<u32>();
+    }
+    return b[(stored.base + row * stored.cols + col) / 8u];
+}
+#else
+fn b_element(stored: Stored, row: u32, col: u32) -> f32 {
+    if (row >= stored.rows || col >= stored.cols) {
+        return 0.0;
+    }
+    return f32(b[stored.base + row * stored.cols + col]);
+}
+
+fn b_pair(stored: Stored, row: u32, col: u32) -> u32 {
+    let left = b_element(stored, row, col);
+    return pack2x16float(vec2<f32>(left, b_element(stored, row, col + 1u)));
+}
+
+fn b_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
+    return vec4<u32>(
+        b_pair(stored, row, col), b_pair(stored, row, col + 2u),
+        b_pair(stored, row, col + 4u), b_pair(stored, row, col + 6u));
+}
+#endif
+
+// The order in which eight rows of k are filled, so that stores of 128 bytes meet every bank once.
+fn shuffled(row: u32) -> u32 {
+    return (row & 0xfffffff8u) | ((row >> 1u) & 3u) | ((row & 1u) << 2u);
+}
+
+// What an invocation brings of a for the step at `depth`. `whole`: nothing reaches over an edge.
+fn a_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Part {
+#ifdef TRANSPOSE_A
+    let row = depth + index / 16u;
+    let col = start + index % 16u * 8u;
+    let stride = 8u;
+#else
+    let row = start + shuffled(index / 4u);
+    let col = depth + index % 4u * 8u;
+    let stride = 32u;
+#endif
+#ifdef WIDE
+    if (whole) {
+        let at = (stored.base + row * stored.cols + col) / 8u;
+        let apart = stride * (stored.cols / 8u);
+        return Part(a[at], a[at + apart], a[at + 2u * apart], a[at + 3u * apart]);
+    }
+#endif
+    return Part(
+        a_vector(stored, row, col), a_vector(stored, row + stride, col),
+        a_vector(stored, row + 2u * stride, col), a_vector(stored, row + 3u * stride, col));
+}
+
+// What an invocation brings of b for the step at `depth`. `whole`: nothing reaches over an edge.
+fn b_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Part {
+#ifdef TRANSPOSE_B
+    let row = start + shuffled(index / 4u);
+    let col = depth + index % 4u * 8u;
+    let stride = 32u;
+#else
+    let row = depth + index / 16u;
+    let col = start + index % 16u * 8u;
+    let stride = 8u;
+#endif
+#ifdef WIDE
+    if (whole) {
+        let at = (stored.base + row * stored.cols + col) / 8u;
+        let apart = stride * (stored.cols / 8u);
+        return Part(b[at], b[at + apart], b[at + 2u * apart], b[at + 3u * apart]);
+    }
+#endif
+    return Part(
+        b_vector(stored, row, col), b_vector(stored, row + stride, col),
+        b_vector(stored, row + 2u * stride, col), b_vector(stored, row + 3u * stride, col));
+}
+
+// The words of two halves as f16. The compiler must not know that they are halves before they are
+// stored, or it waits for the loads ahead of the products: hence the zero, known only at run time.
+fn left_half(v: vec4<u32>) -> vec4<f16> {
+    let w = v.xy ^ vec2<u32>(params.transpose_a >> 1u);
+    return vec4<f16>(vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y)));
+}
+
+fn right_half(v: vec4<u32>) -> vec4<f16> {
+    let w = v.zw ^ vec2<u32>(params.transpose_a >> 1u);
+    return vec4<f16>(vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y)));
+}
+
+fn put_a(part: Part, index: u32) {
+#ifdef TRANSPOSE_A
+    let at = index / 16u * BROAD + index % 16u * 2u;
+#else
+    let at = shuffled(index / 4u) * LONG + index % 4u * 2u;
+#endif
+    a_tile[at] = left_half(part.v_0);
+    a_tile[at + 1u] = right_half(part.v_0);
+    a_tile[at + A_PASS] = left_half(part.v_1);
+    a_tile[at + A_PASS + 1u] = right_half(part.v_1);
+    a_tile[at + 2u * A_PASS] = left_half(part.v_2);
+    a_tile[at + 2u * A_PASS + 1u] = right_half(part.v_2);
+    a_tile[at + 3u * A_PASS] = left_half(part.v_3);
+    a_tile[at + 3u * A_PASS + 1u] = right_half(part.v_3);
+}
+
+fn put_b(part: Part, index: u32) {
+#ifdef TRANSPOSE_B
+    let at = shuffled(index / 4u) * LONG + index % 4u * 2u;
+#else
+    let at = index / 16u * BROAD + index % 16u * 2u;
+#endif
+    b_tile[at] = left_half(part.v_0);
+    b_tile[at + 1u] = right_half(part.v_0);
+    b_tile[at + B_PASS] = left_half(part.v_1);
+    b_tile[at + B_PASS + 1u] = right_half(part.v_1);
+    b_tile[at + 2u * B_PASS] = left_half(part.v_2);
+    b_tile[at + 2u * B_PASS + 1u] = right_half(part.v_2);
+    b_tile[at + 3u * B_PASS] = left_half(part.v_3);
+    b_tile[at + 3u * B_PASS + 1u] = right_half(part.v_3);
+}
+
+fn a_matrix(at: u32) -> coop_mat16x16<f16, A> {
+#ifdef TRANSPOSE_A
+    return coopLoad<coop_mat16x16<f16, A>>(&a_tile[at], BROAD);
+#else
+    return coopLoadT<coop_mat16x16<f16, A>>(&a_tile[at], LONG);
+#endif
+}
+
+fn b_matrix(at: u32) -> coop_mat16x16<f16, B> {
+#ifdef TRANSPOSE_B
+    return coopLoad<coop_mat16x16<f16, B>>(&b_tile[at], LONG);
+#else
+    return coopLoadT<coop_mat16x16<f16, B>>(&b_tile[at], BROAD);
+#endif
+}
+
+fn slice_at(a_at: u32, b_at: u32) -> Slice {
+    return Slice(
+        a_matrix(a_at), a_matrix(a_at + A_NEXT),
+        a_matrix(a_at + 2u * A_NEXT), a_matrix(a_at + 3u * A_NEXT),
+        b_matrix(b_at), b_matrix(b_at + B_NEXT),
+        b_matrix(b_at + 2u * B_NEXT), b_matrix(b_at + 3u * B_NEXT));
+}
+
+fn advanced(c: Sums, s: Slice) -> Sums {
+    return Sums(
+        coopMultiplyAdd(s.a_0, s.b_0, c.c_00), coopMultiplyAdd(s.a_0, s.b_1, c.c_01),
+        coopMultiplyAdd(s.a_0, s.b_2, c.c_02), coopMultiplyAdd(s.a_0, s.b_3, c.c_03),
+        coopMultiplyAdd(s.a_1, s.b_0, c.c_10), coopMultiplyAdd(s.a_1, s.b_1, c.c_11),
+        coopMultiplyAdd(s.a_1, s.b_2, c.c_12), coopMultiplyAdd(s.a_1, s.b_3, c.c_13),
+        coopMultiplyAdd(s.a_2, s.b_0, c.c_20), coopMultiplyAdd(s.a_2, s.b_1, c.c_21),
+        coopMultiplyAdd(s.a_2, s.b_2, c.c_22), coopMultiplyAdd(s.a_2, s.b_3, c.c_23),
+        coopMultiplyAdd(s.a_3, s.b_0, c.c_30), coopMultiplyAdd(s.a_3, s.b_1, c.c_31),
+        coopMultiplyAdd(s.a_3, s.b_2, c.c_32), coopMultiplyAdd(s.a_3, s.b_3, c.c_33));
+}
+
+// Four outputs of a row.
+fn store(row: u32, col: u32, base: u32, m: u32, n: u32, values: vec4<f32>) {
+    if (row >= m || col >= n) {
+        return;
+    }
+    let at = base + row * n + col;
+#ifdef WIDE
+    var sum = values;
+    if (params.residual_scale != 0.0) {
+        sum += params.residual_scale * vec4<f32>(residual[at / 4u]);
+    }
+    if (params.accumulate != 0u) {
+        sum += vec4<f32>(out[at / 4u]);
+    }
+    out[at / 4u] = out_type(sum);
+#else
+    for (var i = 0u; i < min(4u, n - col); i++) {
+        var sum = values[i];
+        if (params.residual_scale != 0.0) {
+            sum += params.residual_scale * f32(residual[at + i]);
+        }
+        if (params.accumulate != 0u) {
+            sum += f32(out[at + i]);
+        }
+        out[at + i] = out_type(sum);
+    }
+#endif
+}
+
+// Where the outputs of a subgroup go.
 struct Place {
     row: u32,
     col: u32,
-    at: u32,
+    base: u32,
+    m: u32,
+    n: u32,
 }
 
-// Of an operand stored with k along its rows. Rows are shuffled within eight, so that stores of
-// neighbours meet no bank twice.
-fn place_along(index: u32) -> Place {
-    let i = index / 2u;
-    let row = (i & ~7u) | ((i & 3u) << 1u) | ((i >> 2u) & 1u);
-    return Place(row, index % 2u * 8u, row * 10u + index % 2u * 2u);
+// A 16 x 16 block of outputs, through workgroup memory: matrices store to global memory in words.
+fn store_block(c: coop_mat16x16<f32, C>, i: u32, j: u32, place: Place, index: u32) {
+    let mine = index / 32u * 64u;
+    let lane = index % 32u;
+    let stride = 4u;
+    workgroupBarrier();  // the block before is read
+    coopStoreT(c, &block[mine], stride);
+    workgroupBarrier();  // this one is written
+    let row = place.row + i * 16u + lane / 4u;
+    let col = place.col + j * 16u + lane % 4u * 4u;
+    store(row, col, place.base, place.m, place.n, block[mine + lane]);
+    store(row + 8u, col, place.base, place.m, place.n, block[mine + lane + 32u]);
 }
 
-// Of an operand stored with k from row to row.
-fn place_across(index: u32) -> Place {
-    return Place(index / 16u, index % 16u * 8u, index / 16u * 34u + index % 16u * 2u);
-}
-
-fn lower(words: vec4<u32>) -> vec4<f16> {
-    return vec4<f16>(vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)));
-}
-
-fn upper(words: vec4<u32>) -> vec4<f16> {
-    return vec4<f16>(vec4<f32>(unpack2x16float(words.z), unpack2x16float(words.w)));
-}
-
-// Index of eight elements of a stored operand [rows, cols], clamped to what there is.
-fn clamped(base: u32, row: u32, col: u32, rows: u32, cols: u32) -> u32 {
-    return (base + min(row, max(rows, 1u) - 1u) * cols + min(col, cols - 8u)) / 8u;
-}
-
-// The first or, with far 1, the second eight elements that an invocation loads of a for the step
-// at `depth`, and whether they lie before `end`.
-fn a_words(base: u32, place: Place, row_0: u32, depth: u32, far: u32, m: u32, k: u32) -> vec4<u32> {
-#ifdef TRANSPOSE_A
-    return a[clamped(base, depth + place.row + 8u * far, row_0 + place.col, k, m)];
-#else
-    return a[clamped(base, row_0 + place.row + 64u * far, depth + place.col, m, k)];
-#endif
-}
-
-fn a_kept(place: Place, depth: u32, far: u32, end: u32) -> bool {
-#ifdef TRANSPOSE_A
-    return depth + place.row + 8u * far < end;
-#else
-    return depth + place.col < end;
-#endif
-}
-
-// The same for b.
-fn b_words(base: u32, place: Place, col_0: u32, depth: u32, far: u32, n: u32, k: u32) -> vec4<u32> {
-#ifdef TRANSPOSE_B
-    return b[clamped(base, col_0 + place.row + 64u * far, depth + place.col, n, k)];
-#else
-    return b[clamped(base, depth + place.row + 8u * far, col_0 + place.col, k, n)];
-#endif
-}
-
-fn b_kept(place: Place, depth: u32, far: u32, end: u32) -> bool {
-#ifdef TRANSPOSE_B
-    return depth + place.col < end;
-#else
-    return depth + place.row + 8u * far < end;
-#endif
-}
-
-fn put_a(at: u32, words: vec4<u32>, kept: bool) {
-    let values = select(vec4<u32>(), words, kept);
-    a_tile[at] = lower(values);
-    a_tile[at + 1u] = upper(values);
-}
-
-fn put_b(at: u32, words: vec4<u32>, kept: bool) {
-    let values = select(vec4<u32>(), words, kept);
-    b_tile[at] = lower(values);
-    b_tile[at + 1u] = upper(values);
-}
-
-// Brings the 16 x 16 sums of a subgroup, in `part` from `start` on, to row_0 and col_0 of out.
-fn bring_out(start: u32, lane: u32, row_0: u32, col_0: u32, base: u32, m: u32, n: u32) {
-    for (var i = 0u; i < 2u; i++) {
-        let row = row_0 + lane / 4u + 8u * i;
-        let col = col_0 + lane % 4u * 4u;
-        if (row < m && col < n) {
-            let at = (base + row * n + col) / 4u;
-            var sum = part[start + lane + 32u * i];
-            if (params.residual_scale != 0.0) {
-                sum += params.residual_scale * vec4<f32>(residual[at]);
-            }
-            if (params.accumulate != 0u) {
-                sum += vec4<f32>(out[at]);
-            }
-            out[at] = out_type(sum);
-        }
-    }
-}
-
-// naga takes the bounds of the loop for different from lane to lane, which they are not.
-@compute @workgroup_size(WIDTH)
+// naga takes places that depend on the lane for control flow that does.
+@compute @workgroup_size(128)
 @diagnostic(off, derivative_uniformity)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -166,188 +338,61 @@ fn main(
     let k = length_of(params.k);
     let row_0 = group.y * TILE;
     let col_0 = group.x * TILE;
+    let a_inside = row_0 + TILE <= m;
+    let b_inside = col_0 + TILE <= n;
     let batch = group.z / params.split_count;
     let piece = piece_of(group.z, k);
-    let a_base = batch * m * k;
-    let b_base = batch * k * n;
-    var c00 = coop_mat16x16<f32, C>();
-    var c01 = coop_mat16x16<f32, C>();
-    var c02 = coop_mat16x16<f32, C>();
-    var c03 = coop_mat16x16<f32, C>();
-    var c10 = coop_mat16x16<f32, C>();
-    var c11 = coop_mat16x16<f32, C>();
-    var c12 = coop_mat16x16<f32, C>();
-    var c13 = coop_mat16x16<f32, C>();
-    var c20 = coop_mat16x16<f32, C>();
-    var c21 = coop_mat16x16<f32, C>();
-    var c22 = coop_mat16x16<f32, C>();
-    var c23 = coop_mat16x16<f32, C>();
-    var c30 = coop_mat16x16<f32, C>();
-    var c31 = coop_mat16x16<f32, C>();
-    var c32 = coop_mat16x16<f32, C>();
-    var c33 = coop_mat16x16<f32, C>();
+    var depth = piece.x;
+    let depth_end = piece.y;
+#ifdef TRANSPOSE_A
+    let a_stored = Stored(batch * m * k, k, m);
+#else
+    let a_stored = Stored(batch * m * k, m, k);
+#endif
+#ifdef TRANSPOSE_B
+    let b_stored = Stored(batch * k * n, n, k);
+#else
+    let b_stored = Stored(batch * k * n, k, n);
+#endif
+    let a_at = subgroup / 2u * 4u * A_NEXT;
+    let b_at = subgroup % 2u * 4u * B_NEXT;
 
-    if (piece.x < piece.y) {
-#ifdef TRANSPOSE_A
-        let a_place = place_across(index);
-#else
-        let a_place = place_along(index);
-#endif
-#ifdef TRANSPOSE_B
-        let b_place = place_along(index);
-#else
-        let b_place = place_across(index);
-#endif
-        let end = piece.y;
-        var depth = piece.x;
-        var a_near = a_words(a_base, a_place, row_0, depth, 0u, m, k);
-        var a_far = a_words(a_base, a_place, row_0, depth, 1u, m, k);
-        var b_near = b_words(b_base, b_place, col_0, depth, 0u, n, k);
-        var b_far = b_words(b_base, b_place, col_0, depth, 1u, n, k);
-        put_a(a_place.at, a_near, a_kept(a_place, depth, 0u, end));
-        put_a(a_place.at + A_FAR, a_far, a_kept(a_place, depth, 1u, end));
-        put_b(b_place.at, b_near, b_kept(b_place, depth, 0u, end));
-        put_b(b_place.at + B_FAR, b_far, b_kept(b_place, depth, 1u, end));
+    var sums = Sums();
+    var a_next = a_part(a_stored, row_0, depth, index, a_inside && depth + DEPTH <= k);
+    var b_next = b_part(b_stored, col_0, depth, index, b_inside && depth + DEPTH <= k);
+    // Counted in f32: the compiler unrolls integer loops so far that registers spill.
+    let steps = f32((depth_end - depth + DEPTH - 1u) / DEPTH);
+    for (var step = 0.0; step < steps; step += 1.0) {
+        put_a(a_next, index);
+        put_b(b_next, index);
+        workgroupBarrier();  // the tiles are complete
         depth += DEPTH;
-        a_near = a_words(a_base, a_place, row_0, depth, 0u, m, k);
-        a_far = a_words(a_base, a_place, row_0, depth, 1u, m, k);
-        b_near = b_words(b_base, b_place, col_0, depth, 0u, n, k);
-        b_far = b_words(b_base, b_place, col_0, depth, 1u, n, k);
-        workgroupBarrier();  // the first step is complete
-        // `depth` is that of the words in hand; the step before it lies in workgroup memory.
-        for (var step = 0u; depth < end + DEPTH; step = 1u - step) {
-            let a_at = a_place.at + (1u - step) * A_STEP;
-            let b_at = b_place.at + (1u - step) * B_STEP;
-            put_a(a_at, a_near, a_kept(a_place, depth, 0u, end));
-            put_a(a_at + A_FAR, a_far, a_kept(a_place, depth, 1u, end));
-            put_b(b_at, b_near, b_kept(b_place, depth, 0u, end));
-            put_b(b_at + B_FAR, b_far, b_kept(b_place, depth, 1u, end));
-            depth += DEPTH;
-            a_near = a_words(a_base, a_place, row_0, depth, 0u, m, k);
-            a_far = a_words(a_base, a_place, row_0, depth, 1u, m, k);
-            b_near = b_words(b_base, b_place, col_0, depth, 0u, n, k);
-            b_far = b_words(b_base, b_place, col_0, depth, 1u, n, k);
-            let a_from = subgroup / 2u * 4u * A_FRAGMENT + step * A_STEP;
-            let b_from = subgroup % 2u * 4u * B_FRAGMENT + step * B_STEP;
-#ifdef TRANSPOSE_A
-            let a0 = coopLoad<coop_mat16x16<f16, A>>(&a_tile[a_from], A_PITCH);
-            let a1 = coopLoad<coop_mat16x16<f16, A>>(&a_tile[a_from + A_FRAGMENT], A_PITCH);
-            let a2 = coopLoad<coop_mat16x16<f16, A>>(&a_tile[a_from + 2u * A_FRAGMENT], A_PITCH);
-            let a3 = coopLoad<coop_mat16x16<f16, A>>(&a_tile[a_from + 3u * A_FRAGMENT], A_PITCH);
-#else
-            let a0 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[a_from], A_PITCH);
-            let a1 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[a_from + A_FRAGMENT], A_PITCH);
-            let a2 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[a_from + 2u * A_FRAGMENT], A_PITCH);
-            let a3 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[a_from + 3u * A_FRAGMENT], A_PITCH);
-#endif
-#ifdef TRANSPOSE_B
-            let b0 = coopLoad<coop_mat16x16<f16, B>>(&b_tile[b_from], B_PITCH);
-#else
-            let b0 = coopLoadT<coop_mat16x16<f16, B>>(&b_tile[b_from], B_PITCH);
-#endif
-            c00 = coopMultiplyAdd(a0, b0, c00);
-            c10 = coopMultiplyAdd(a1, b0, c10);
-            c20 = coopMultiplyAdd(a2, b0, c20);
-            c30 = coopMultiplyAdd(a3, b0, c30);
-#ifdef TRANSPOSE_B
-            let b1 = coopLoad<coop_mat16x16<f16, B>>(&b_tile[b_from + B_FRAGMENT], B_PITCH);
-#else
-            let b1 = coopLoadT<coop_mat16x16<f16, B>>(&b_tile[b_from + B_FRAGMENT], B_PITCH);
-#endif
-            c01 = coopMultiplyAdd(a0, b1, c01);
-            c11 = coopMultiplyAdd(a1, b1, c11);
-            c21 = coopMultiplyAdd(a2, b1, c21);
-            c31 = coopMultiplyAdd(a3, b1, c31);
-#ifdef TRANSPOSE_B
-            let b2 = coopLoad<coop_mat16x16<f16, B>>(&b_tile[b_from + 2u * B_FRAGMENT], B_PITCH);
-#else
-            let b2 = coopLoadT<coop_mat16x16<f16, B>>(&b_tile[b_from + 2u * B_FRAGMENT], B_PITCH);
-#endif
-            c02 = coopMultiplyAdd(a0, b2, c02);
-            c12 = coopMultiplyAdd(a1, b2, c12);
-            c22 = coopMultiplyAdd(a2, b2, c22);
-            c32 = coopMultiplyAdd(a3, b2, c32);
-#ifdef TRANSPOSE_B
-            let b3 = coopLoad<coop_mat16x16<f16, B>>(&b_tile[b_from + 3u * B_FRAGMENT], B_PITCH);
-#else
-            let b3 = coopLoadT<coop_mat16x16<f16, B>>(&b_tile[b_from + 3u * B_FRAGMENT], B_PITCH);
-#endif
-            c03 = coopMultiplyAdd(a0, b3, c03);
-            c13 = coopMultiplyAdd(a1, b3, c13);
-            c23 = coopMultiplyAdd(a2, b3, c23);
-            c33 = coopMultiplyAdd(a3, b3, c33);
-            workgroupBarrier();  // the next step is complete, and this one is read
+        if (step + 1.0 < steps) {  // on their way while the products below are computed
+            a_next = a_part(a_stored, row_0, depth, index, a_inside && depth + DEPTH <= k);
+            b_next = b_part(b_stored, col_0, depth, index, b_inside && depth + DEPTH <= k);
         }
+        sums = advanced(sums, slice_at(a_at, b_at));
+        sums = advanced(sums, slice_at(a_at + A_SLICE, b_at + B_SLICE));
+        workgroupBarrier();  // everybody has read the tiles before they are overwritten
     }
 
-    let lane = index % LANES;
-    let start = subgroup * 64u;
-    let base = group.z * m * n;
     let row = row_0 + subgroup / 2u * 64u;
     let col = col_0 + subgroup % 2u * 64u;
-    // Each part is complete before it is brought out, and read before the next one takes its place.
-    coopStoreT(c00, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row, col, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c01, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row, col + 16u, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c02, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row, col + 32u, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c03, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row, col + 48u, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c10, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 16u, col, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c11, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 16u, col + 16u, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c12, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 16u, col + 32u, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c13, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 16u, col + 48u, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c20, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 32u, col, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c21, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 32u, col + 16u, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c22, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 32u, col + 32u, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c23, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 32u, col + 48u, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c30, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 48u, col, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c31, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 48u, col + 16u, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c32, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 48u, col + 32u, base, m, n);
-    workgroupBarrier();
-    coopStoreT(c33, &part[start], 4u);
-    workgroupBarrier();
-    bring_out(start, lane, row + 48u, col + 48u, base, m, n);
-    workgroupBarrier();
+    let place = Place(row, col, group.z * m * n, m, n);
+    store_block(sums.c_00, 0u, 0u, place, index);
+    store_block(sums.c_01, 0u, 1u, place, index);
+    store_block(sums.c_02, 0u, 2u, place, index);
+    store_block(sums.c_03, 0u, 3u, place, index);
+    store_block(sums.c_10, 1u, 0u, place, index);
+    store_block(sums.c_11, 1u, 1u, place, index);
+    store_block(sums.c_12, 1u, 2u, place, index);
+    store_block(sums.c_13, 1u, 3u, place, index);
+    store_block(sums.c_20, 2u, 0u, place, index);
+    store_block(sums.c_21, 2u, 1u, place, index);
+    store_block(sums.c_22, 2u, 2u, place, index);
+    store_block(sums.c_23, 2u, 3u, place, index);
+    store_block(sums.c_30, 3u, 0u, place, index);
+    store_block(sums.c_31, 3u, 1u, place, index);
+    store_block(sums.c_32, 3u, 2u, place, index);
+    store_block(sums.c_33, 3u, 3u, place, index);
 }

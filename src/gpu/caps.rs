@@ -89,7 +89,10 @@ impl Caps {
         let subgroups = features
             .contains(wgpu::Features::SUBGROUP)
             .then_some(SubgroupSizes { min: info.subgroup_min_size, max: info.subgroup_max_size });
-        let has_matrices = features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        // Kernels on them order the lanes of a subgroup by barriers.
+        let matrices_need =
+            wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP_BARRIER;
+        let has_matrices = features.contains(matrices_need);
         let name = if info.name.is_empty() { "unnamed adapter" } else { info.name.as_str() };
         Self {
             name: name.to_owned(),

@@ -9,6 +9,7 @@
 
 use super::cases::{forward_cases, oracle_input, oracle_shape};
 use super::fast_exp::{exp, with_wide_vectors};
+use super::faster;
 use super::few;
 use super::heads::{Heads, add_scaled, change_and_sum, dot, largest};
 use super::ranges::{Ranges, TILE_ROWS};
@@ -61,6 +62,36 @@ pub static KERNEL: Kernel = Kernel {
     variants: &[
         Variant::base(include_str!("../../../shaders/attention/attention.wgsl"), groups),
         few::few(include_str!("../../../shaders/attention/attention.few.wgsl"), few::query_groups),
+        faster::tiled(
+            "tiled_core",
+            include_str!("../../../shaders/attention/attention.tiled_core.wgsl"),
+            0,
+            faster::query_tiles::<16>,
+        ),
+        faster::tiled(
+            "tiled",
+            include_str!("../../../shaders/attention/attention.tiled.wgsl"),
+            47632,
+            faster::query_tiles::<64>,
+        ),
+        faster::matrix(
+            "matrix",
+            include_str!("../../../shaders/attention/attention.matrix.wgsl"),
+            46160,
+            faster::query_tiles::<64>,
+        ),
+        faster::matrix(
+            "matrix_pair",
+            include_str!("../../../shaders/attention/attention.matrix_pair.wgsl"),
+            40016,
+            faster::query_tiles::<128>,
+        ),
+        faster::matrix_128(
+            "matrix_128",
+            include_str!("../../../shaders/attention/attention.matrix_128.wgsl"),
+            32848,
+            faster::query_tiles::<64>,
+        ),
     ],
     constants,
     cost,

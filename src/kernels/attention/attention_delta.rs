@@ -6,7 +6,7 @@ use super::fast_exp::with_wide_vectors;
 use super::heads::dot;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
-    no_constants, values,
+    values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -42,12 +42,17 @@ pub static KERNEL: Kernel = Kernel {
         include_str!("../../../shaders/attention/attention_delta.wgsl"),
         groups,
     )],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
     cases,
 };
+
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.head_dim)]
+}
 
 /// Sums of one workgroup.
 const SUMS_PER_GROUP: usize = 8;

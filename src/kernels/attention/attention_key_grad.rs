@@ -9,6 +9,7 @@ use super::attention::{Input, Params, constants, pair_count, row_groups, tile_ro
 use super::attention_query_grad::Upstream;
 use super::cases::{key_grad_cases, oracle_input, oracle_shape};
 use super::fast_exp::{exp, with_wide_vectors};
+use super::faster;
 use super::few;
 use super::heads::{add_scaled, dot};
 use super::ranges::{Ranges, TILE_ROWS};
@@ -36,6 +37,24 @@ pub static KERNEL: Kernel = Kernel {
         few::few(
             include_str!("../../../shaders/attention/attention_key_grad.few.wgsl"),
             few::key_groups,
+        ),
+        faster::tiled(
+            "tiled",
+            include_str!("../../../shaders/attention/attention_key_grad.tiled.wgsl"),
+            44560,
+            faster::key_tiles::<32>,
+        ),
+        faster::matrix(
+            "matrix",
+            include_str!("../../../shaders/attention/attention_key_grad.matrix.wgsl"),
+            37200,
+            faster::key_tiles::<64>,
+        ),
+        faster::matrix_128(
+            "matrix_128",
+            include_str!("../../../shaders/attention/attention_key_grad.matrix_128.wgsl"),
+            45392,
+            faster::key_tiles::<64>,
         ),
     ],
     constants,

@@ -7,6 +7,7 @@
 use super::attention::{Input, Params, constants, pair_count, row_groups, tile_rows};
 use super::cases::{oracle_input, oracle_shape, query_grad_cases};
 use super::fast_exp::{exp, with_wide_vectors};
+use super::faster;
 use super::few;
 use super::heads::{Heads, add_scaled, dot};
 use super::ranges::{Ranges, TILE_ROWS};
@@ -34,6 +35,30 @@ pub static KERNEL: Kernel = Kernel {
         few::few(
             include_str!("../../../shaders/attention/attention_query_grad.few.wgsl"),
             few::query_groups,
+        ),
+        faster::tiled(
+            "tiled",
+            include_str!("../../../shaders/attention/attention_query_grad.tiled.wgsl"),
+            39696,
+            faster::query_tiles::<32>,
+        ),
+        faster::matrix(
+            "matrix",
+            include_str!("../../../shaders/attention/attention_query_grad.matrix.wgsl"),
+            32848,
+            faster::query_tiles::<64>,
+        ),
+        faster::matrix(
+            "matrix_pair",
+            include_str!("../../../shaders/attention/attention_query_grad.matrix_pair.wgsl"),
+            37968,
+            faster::query_tiles::<128>,
+        ),
+        faster::matrix_128(
+            "matrix_128",
+            include_str!("../../../shaders/attention/attention_query_grad.matrix_128.wgsl"),
+            41040,
+            faster::query_tiles::<64>,
         ),
     ],
     constants,

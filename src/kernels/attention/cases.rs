@@ -30,7 +30,12 @@ pub(super) fn query_grad_cases() -> Vec<Case> {
     let case =
         |setup: Setup| setup.gradient(&setup.key_range, setup.query_count() * setup.query_row());
     let mut cases: Vec<Case> = setups.map(case).collect();
-    cases.extend(with_halves().into_iter().map(case).map(|case| case.halves(&[0, 1, 3, 6])));
+    cases.extend(
+        with_halves()
+            .into_iter()
+            .map(case)
+            .map(|case| case.halves(&[0, 1, 3, 6]).tolerance(HALF_GRADIENT)),
+    );
     cases
 }
 
@@ -39,9 +44,18 @@ pub(super) fn key_grad_cases() -> Vec<Case> {
     let case =
         |setup: Setup| setup.gradient(&setup.query_range(), setup.key_count() * setup.kv_row());
     let mut cases: Vec<Case> = setups.map(case).collect();
-    cases.extend(with_halves().into_iter().map(case).map(|case| case.halves(&[0, 1, 3, 6])));
+    cases.extend(
+        with_halves()
+            .into_iter()
+            .map(case)
+            .map(|case| case.halves(&[0, 1, 3, 6]).tolerance(HALF_GRADIENT)),
+    );
     cases
 }
+
+/// Largest error of gradients from operands in f16, where outliers make hundreds out of differences
+/// of weights that some variants round to f16 as well.
+const HALF_GRADIENT: f64 = 1e-2;
 
 /// The shapes that are also run on q, kv and their like in f16.
 fn with_halves() -> Vec<Setup> {

@@ -22,7 +22,7 @@ const WIDTH: usize = 64;
 /// Columns of one lane.
 const LANE_COLS: usize = 8;
 /// Most keys of a query for which lanes of a head beat tiles of queries.
-const MOST_KEYS: u32 = 16;
+pub(super) const MOST_KEYS: u32 = 16;
 
 /// Whether all heads are whole vectors of four at multiples of four.
 pub(super) fn are_vectors(params: &Params) -> bool {

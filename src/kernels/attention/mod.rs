@@ -8,6 +8,7 @@ pub mod attention_query_grad;
 pub mod attention_row;
 mod cases;
 pub mod fast_exp;
+mod faster;
 mod few;
 mod heads;
 mod ranges;

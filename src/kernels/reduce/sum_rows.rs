@@ -1,8 +1,8 @@
 //! The rows of x [rows, cols] summed into out [cols]: `out[col] = Σ x[row, col]` (+ out[col]).
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
-    no_constants, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, Situation,
+    Step, Variant, fold_groups, no_constants, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -31,7 +31,18 @@ pub static KERNEL: Kernel = Kernel {
     name: "sum_rows",
     params_bytes: size_of::<Params>(),
     bindings: &[Binding::read("x", Element::F32), Binding::update("out", Element::F32)],
-    variants: &[Variant::base(include_str!("../../../shaders/reduce/sum_rows.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/reduce/sum_rows.wgsl"), groups),
+        Variant {
+            name: "few",
+            source: include_str!("../../../shaders/reduce/sum_rows.few.wgsl"),
+            defines: &[],
+            needs: Needs::NOTHING,
+            takes: few_takes,
+            suits: few_suits,
+            groups: few_groups,
+        },
+    ],
     constants: no_constants,
     cost,
     cpu,
@@ -41,6 +52,27 @@ pub static KERNEL: Kernel = Kernel {
 
 /// Columns of one workgroup.
 const WIDTH: usize = 32;
+
+/// Columns of one workgroup of `few`.
+const FEW_WIDTH: usize = 1024;
+
+/// Rows beyond which lanes that share a column are worth their barriers.
+const MOST_ROWS: usize = 16;
+
+fn few_takes(params: &[u8], _halves: Halves) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    params.cols.is_multiple_of(4)
+}
+
+fn few_suits(situation: &Situation<'_>) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(situation.params);
+    params.rows.constant().is_some_and(|rows| rows <= MOST_ROWS)
+}
+
+fn few_groups(params: &[u8], _counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    fold_groups((params.cols as usize).div_ceil(FEW_WIDTH))
+}
 
 /// Columns that a thread of the CPU sums at a time.
 const CPU_WIDTH: usize = 128;
@@ -86,7 +118,17 @@ fn oracle(mut call: Call<'_, f64>) {
 }
 
 fn cases() -> Vec<Case> {
-    let shapes = [(1, 1), (0, 5), (3, 7), (64, 33), (37, 130), (1031, 257), (1, 2_100_001)];
+    let shapes = [
+        (1, 1),
+        (0, 5),
+        (3, 7),
+        (64, 33),
+        (37, 132),
+        (1031, 257),
+        (1, 2_100_001),
+        (7, 4096),
+        (2, 400_004),
+    ];
     let case = |(index, (rows, cols)): (usize, (usize, usize))| {
         let accumulate = index % 2 == 1;
         let params = Params::new(Extent::of(Axis::Bytes), cols as u32, accumulate);

@@ -1,0 +1,481 @@
+// dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp), on
+// cooperative matrices: f16 operands, f32 sums. A workgroup owns ROWS queries of one head, a
+// subgroup 32 of them, and all walk the union of their key ranges, KEYS keys at a time. HEAD_DIM
+// is 64.
+//
+// Fragments have no elements, so scores pass through workgroup memory; there lanes 2 r and 2 r + 1
+// of a subgroup own rows r and r + 16, every other vec4 each. Compilers do not
+// unroll loops over fragments.
+#import shared/attention
+
+@group(0) @binding(2) var<storage, read> q: array<q_type>;          // [queries, query_stride]
+@group(0) @binding(3) var<storage, read> kv: array<kv_type>;        // [keys, kv_stride]
+@group(0) @binding(4) var<storage, read> key_range: array<u32>;     // [entries, 2]
+@group(0) @binding(5) var<storage, read> dout: array<dout_type>;    // [queries, heads, head_dim]
+@group(0) @binding(6) var<storage, read> log_sum_exp: array<f32>;   // [queries, heads]
+@group(0) @binding(7) var<storage, read> delta: array<f32>;         // [queries, heads]
+@group(0) @binding(8) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
+
+// Fragments: operands on the left and on the right, and sums.
+alias Left = coop_mat16x16<f16, A>;
+alias Right = coop_mat16x16<f16, B>;
+alias Sum = coop_mat16x16<f32, C>;
+
+const SUBGROUPS: u32 = 4u;
+const LANES: u32 = 32u;
+const WIDTH: u32 = SUBGROUPS * LANES;
+const SUBGROUP_ROWS: u32 = 32u;
+const ROWS: u32 = SUBGROUP_ROWS * SUBGROUPS;
+const KEYS: u32 = 32u;
+const VECS: u32 = HEAD_DIM / 4u;
+// Rows start 16 (f16) or 32 (f32) bytes further in the banks than the one before. Everything in
+// workgroup memory is a multiple of 16 bytes long: fragments are loaded from such addresses only.
+const PITCH: u32 = VECS + 2u;
+const LAYER: u32 = 16u * SUBGROUPS;  // rows whose scores are there at a time
+const SCORE_PITCH: u32 = KEYS / 2u + 2u;
+const DSCORE_PITCH: u32 = KEYS / 4u + 2u;
+const MASKED: f32 = -1e30;
+const LOG2_E: f32 = 1.4426950408889634;
+
+var<workgroup> kv_tile: array<vec4<f16>, 2u * KEYS * PITCH>;   // keys, then values
+var<workgroup> scores: array<vec4<f32>, LAYER * SCORE_PITCH>;  // q k^T beside dout v^T
+var<workgroup> dscores: array<vec4<f16>, ROWS * DSCORE_PITCH>;
+var<workgroup> union_of: array<vec4<u32>, SUBGROUPS>;          // keys that a subgroup sees
+var<workgroup> tile_range: vec4<u32>;                          // keys that any row sees
+
+// What a lane brings of KEYS keys or values: a vec4 of every 8th row.
+struct Tile {
+    a: vec4<f16>, b: vec4<f16>, c: vec4<f16>, d: vec4<f16>,
+}
+
+fn q_at(at: u32, is_there: bool) -> vec4<f16> {
+    if (!is_there) {
+        return vec4<f16>();
+    }
+    return vec4<f16>(q[at]);
+}
+
+fn dout_at(at: u32, is_there: bool) -> vec4<f16> {
+    if (!is_there) {
+        return vec4<f16>();
+    }
+    return vec4<f16>(dout[at]);
+}
+
+fn kv_at(at: u32, is_there: bool) -> vec4<f16> {
+    if (!is_there) {
+        return vec4<f16>();
+    }
+    return vec4<f16>(kv[at]);
+}
+
+// My part of rows row.. of kv, which lie `stride` apart from `at` on; zeros from end on.
+fn load(row: u32, end: u32, at: u32, stride: u32) -> Tile {
+    var tile: Tile;
+    tile.a = kv_at(at, row < end);
+    tile.b = kv_at(at + 8u * stride, row + 8u < end);
+    tile.c = kv_at(at + 16u * stride, row + 16u < end);
+    tile.d = kv_at(at + 24u * stride, row + 24u < end);
+    return tile;
+}
+
+fn put(tile: Tile, at: u32) {
+    kv_tile[at] = tile.a;
+    kv_tile[at + 8u * PITCH] = tile.b;
+    kv_tile[at + 16u * PITCH] = tile.c;
+    kv_tile[at + 24u * PITCH] = tile.d;
+}
+
+// First and how many keys a row sees; rows beyond the last see all and are not stored.
+fn seen_by(row: u32, count: u32) -> vec2<u32> {
+    if (row >= count) {
+        return vec2<u32>(0u, 0xffffffffu);
+    }
+    let entry = row / params.query_factor * 2u;
+    let first = key_range[entry] * params.key_factor;
+    return vec2<u32>(first, max(key_range[entry + 1u] * params.key_factor, first) - first);
+}
+
+// log_sum_exp, in powers of two, and delta.
+fn saved_of(row: u32, count: u32, head: u32) -> vec2<f32> {
+    if (row >= count) {
+        return vec2<f32>();
+    }
+    let at = row * params.head_count + head;
+    return vec2<f32>(LOG2_E * log_sum_exp[at], delta[at]);
+}
+
+fn masked(score: vec4<f32>, key: u32, seen: vec2<u32>) -> vec4<f32> {
+    let place = vec4<u32>(key - seen.x) + vec4<u32>(0u, 1u, 2u, 3u);
+    return select(vec4<f32>(MASKED), score, place < vec4<u32>(seen.y));
+}
+
+// Brings 16 rows of 2 KEYS columns of dq from the scores to column vec `col`.
+fn store_part(lane: u32, place: u32, row_0: u32, count: u32, col: u32) {
+    for (var i = lane; i < 16u * KEYS / 2u; i += LANES) {
+        let row = row_0 + i / (KEYS / 2u);
+        if (row < count) {
+            let sum = scores[place + i / (KEYS / 2u) * SCORE_PITCH + i % (KEYS / 2u)];
+            let at = row * params.query_stride / 4u + col + i % (KEYS / 2u);
+            dq[at] = dq_type(params.scale * sum);
+        }
+    }
+}
+
+@compute @workgroup_size(WIDTH)
+@diagnostic(off, derivative_uniformity)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane_of_group: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let index = group.x + group.y * groups.x;
+    let count = length_of(params.queries);
+    let head = index % params.head_count;
+    let row_0 = index / params.head_count * ROWS;
+    if (row_0 >= count) {
+        return;
+    }
+    let kv_head = head / (params.head_count / params.kv_head_count);
+    let q_stride = params.query_stride / 4u;
+    let kv_stride = params.kv_stride / 4u;
+    let dout_stride = params.head_count * VECS;
+    let q_offset = (params.query_offset + head * HEAD_DIM) / 4u;
+    let subgroup_row = row_0 + subgroup * SUBGROUP_ROWS;
+    let my_row = lane / 2u;
+    let half = lane % 2u;
+    let my_row_0 = subgroup_row + my_row;
+    let my_row_1 = subgroup_row + my_row + 16u;
+    let seen_0 = seen_by(my_row_0, count);
+    let seen_1 = seen_by(my_row_1, count);
+    let saved_0 = saved_of(my_row_0, count, head);
+    let saved_1 = saved_of(my_row_1, count, head);
+    // What any row of my subgroup sees, and what all of them see.
+    var any_seen = vec2<u32>(0xffffffffu, 0u);
+    var all_seen = vec2<u32>(0u, 0xffffffffu);
+    if (my_row_0 < count) {
+        let end_0 = seen_0.x + seen_0.y;
+        if (seen_0.y > 0u) {
+            any_seen = vec2<u32>(min(any_seen.x, seen_0.x), max(any_seen.y, end_0));
+        }
+        all_seen = vec2<u32>(max(all_seen.x, seen_0.x), min(all_seen.y, end_0));
+    }
+    if (my_row_1 < count) {
+        let end_1 = seen_1.x + seen_1.y;
+        if (seen_1.y > 0u) {
+            any_seen = vec2<u32>(min(any_seen.x, seen_1.x), max(any_seen.y, end_1));
+        }
+        all_seen = vec2<u32>(max(all_seen.x, seen_1.x), min(all_seen.y, end_1));
+    }
+    let any_first = subgroupMin(any_seen.x);
+    let any_end = subgroupMax(any_seen.y);
+    let all_first = subgroupMax(all_seen.x);
+    let all_end = subgroupMin(all_seen.y);
+    if (lane == 0u) {
+        union_of[subgroup] = vec4<u32>(any_first, any_end, 0u, 0u);
+    }
+    workgroupBarrier();  // all ranges are there
+    if (lane_of_group == 0u) {
+        let first = min(min(union_of[0].x, union_of[1].x), min(union_of[2].x, union_of[3].x));
+        let end = max(max(union_of[0].y, union_of[1].y), max(union_of[2].y, union_of[3].y));
+        tile_range = vec4<u32>(first, end, 0u, 0u);
+    }
+    let range = workgroupUniformLoad(&tile_range);
+    // Of a tile I bring vec4 my_col of every so many rows from my_line on.
+    let my_line = lane_of_group / VECS;
+    let my_col = lane_of_group % VECS;
+    let my_place = my_line * PITCH + my_col;
+    // Queries, then upstream gradients pass through the tile of keys into fragments.
+    let q_first = (row_0 + my_line) * q_stride + q_offset + my_col;
+    let q_vec_0_0 = q_at(q_first, row_0 + my_line < count);
+    let q_vec_0_1 = q_at(q_first + 8u * q_stride, row_0 + my_line + 8u < count);
+    let q_vec_0_2 = q_at(q_first + 32u * q_stride, row_0 + my_line + 32u < count);
+    let q_vec_0_3 = q_at(q_first + 40u * q_stride, row_0 + my_line + 40u < count);
+    let q_vec_0_4 = q_at(q_first + 64u * q_stride, row_0 + my_line + 64u < count);
+    let q_vec_0_5 = q_at(q_first + 72u * q_stride, row_0 + my_line + 72u < count);
+    let q_vec_0_6 = q_at(q_first + 96u * q_stride, row_0 + my_line + 96u < count);
+    let q_vec_0_7 = q_at(q_first + 104u * q_stride, row_0 + my_line + 104u < count);
+    let q_vec_1_0 = q_at(q_first + 16u * q_stride, row_0 + my_line + 16u < count);
+    let q_vec_1_1 = q_at(q_first + 24u * q_stride, row_0 + my_line + 24u < count);
+    let q_vec_1_2 = q_at(q_first + 48u * q_stride, row_0 + my_line + 48u < count);
+    let q_vec_1_3 = q_at(q_first + 56u * q_stride, row_0 + my_line + 56u < count);
+    let q_vec_1_4 = q_at(q_first + 80u * q_stride, row_0 + my_line + 80u < count);
+    let q_vec_1_5 = q_at(q_first + 88u * q_stride, row_0 + my_line + 88u < count);
+    let q_vec_1_6 = q_at(q_first + 112u * q_stride, row_0 + my_line + 112u < count);
+    let q_vec_1_7 = q_at(q_first + 120u * q_stride, row_0 + my_line + 120u < count);
+    kv_tile[my_place] = q_vec_0_0;
+    kv_tile[my_place + 8u * PITCH] = q_vec_0_1;
+    kv_tile[my_place + 16u * PITCH] = q_vec_0_2;
+    kv_tile[my_place + 24u * PITCH] = q_vec_0_3;
+    kv_tile[my_place + 32u * PITCH] = q_vec_0_4;
+    kv_tile[my_place + 40u * PITCH] = q_vec_0_5;
+    kv_tile[my_place + 48u * PITCH] = q_vec_0_6;
+    kv_tile[my_place + 56u * PITCH] = q_vec_0_7;
+    workgroupBarrier();  // the rows are complete
+    let q_0_0 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH], PITCH);
+    let q_0_1 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 4u], PITCH);
+    let q_0_2 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 8u], PITCH);
+    let q_0_3 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 12u], PITCH);
+    workgroupBarrier();  // everybody has read the rows
+    kv_tile[my_place] = q_vec_1_0;
+    kv_tile[my_place + 8u * PITCH] = q_vec_1_1;
+    kv_tile[my_place + 16u * PITCH] = q_vec_1_2;
+    kv_tile[my_place + 24u * PITCH] = q_vec_1_3;
+    kv_tile[my_place + 32u * PITCH] = q_vec_1_4;
+    kv_tile[my_place + 40u * PITCH] = q_vec_1_5;
+    kv_tile[my_place + 48u * PITCH] = q_vec_1_6;
+    kv_tile[my_place + 56u * PITCH] = q_vec_1_7;
+    workgroupBarrier();  // the rows are complete
+    let q_1_0 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH], PITCH);
+    let q_1_1 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 4u], PITCH);
+    let q_1_2 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 8u], PITCH);
+    let q_1_3 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 12u], PITCH);
+    workgroupBarrier();  // everybody has read the rows
+    let dout_first = (row_0 + my_line) * dout_stride + head * VECS + my_col;
+    let dout_vec_0_0 = dout_at(dout_first, row_0 + my_line < count);
+    let dout_vec_0_1 = dout_at(dout_first + 8u * dout_stride, row_0 + my_line + 8u < count);
+    let dout_vec_0_2 = dout_at(dout_first + 32u * dout_stride, row_0 + my_line + 32u < count);
+    let dout_vec_0_3 = dout_at(dout_first + 40u * dout_stride, row_0 + my_line + 40u < count);
+    let dout_vec_0_4 = dout_at(dout_first + 64u * dout_stride, row_0 + my_line + 64u < count);
+    let dout_vec_0_5 = dout_at(dout_first + 72u * dout_stride, row_0 + my_line + 72u < count);
+    let dout_vec_0_6 = dout_at(dout_first + 96u * dout_stride, row_0 + my_line + 96u < count);
+    let dout_vec_0_7 = dout_at(dout_first + 104u * dout_stride, row_0 + my_line + 104u < count);
+    let dout_vec_1_0 = dout_at(dout_first + 16u * dout_stride, row_0 + my_line + 16u < count);
+    let dout_vec_1_1 = dout_at(dout_first + 24u * dout_stride, row_0 + my_line + 24u < count);
+    let dout_vec_1_2 = dout_at(dout_first + 48u * dout_stride, row_0 + my_line + 48u < count);
+    let dout_vec_1_3 = dout_at(dout_first + 56u * dout_stride, row_0 + my_line + 56u < count);
+    let dout_vec_1_4 = dout_at(dout_first + 80u * dout_stride, row_0 + my_line + 80u < count);
+    let dout_vec_1_5 = dout_at(dout_first + 88u * dout_stride, row_0 + my_line + 88u < count);
+    let dout_vec_1_6 = dout_at(dout_first + 112u * dout_stride, row_0 + my_line + 112u < count);
+    let dout_vec_1_7 = dout_at(dout_first + 120u * dout_stride, row_0 + my_line + 120u < count);
+    kv_tile[my_place] = dout_vec_0_0;
+    kv_tile[my_place + 8u * PITCH] = dout_vec_0_1;
+    kv_tile[my_place + 16u * PITCH] = dout_vec_0_2;
+    kv_tile[my_place + 24u * PITCH] = dout_vec_0_3;
+    kv_tile[my_place + 32u * PITCH] = dout_vec_0_4;
+    kv_tile[my_place + 40u * PITCH] = dout_vec_0_5;
+    kv_tile[my_place + 48u * PITCH] = dout_vec_0_6;
+    kv_tile[my_place + 56u * PITCH] = dout_vec_0_7;
+    workgroupBarrier();  // the rows are complete
+    let dout_0_0 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH], PITCH);
+    let dout_0_1 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 4u], PITCH);
+    let dout_0_2 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 8u], PITCH);
+    let dout_0_3 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 12u], PITCH);
+    workgroupBarrier();  // everybody has read the rows
+    kv_tile[my_place] = dout_vec_1_0;
+    kv_tile[my_place + 8u * PITCH] = dout_vec_1_1;
+    kv_tile[my_place + 16u * PITCH] = dout_vec_1_2;
+    kv_tile[my_place + 24u * PITCH] = dout_vec_1_3;
+    kv_tile[my_place + 32u * PITCH] = dout_vec_1_4;
+    kv_tile[my_place + 40u * PITCH] = dout_vec_1_5;
+    kv_tile[my_place + 48u * PITCH] = dout_vec_1_6;
+    kv_tile[my_place + 56u * PITCH] = dout_vec_1_7;
+    workgroupBarrier();  // the rows are complete
+    let dout_1_0 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH], PITCH);
+    let dout_1_1 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 4u], PITCH);
+    let dout_1_2 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 8u], PITCH);
+    let dout_1_3 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 12u], PITCH);
+    workgroupBarrier();  // everybody has read the rows
+
+    let k_offset = (params.key_offset + kv_head * HEAD_DIM) / 4u + my_col;
+    let v_offset = (params.value_offset + kv_head * HEAD_DIM) / 4u + my_col;
+    let scale = params.scale * LOG2_E;
+    let score_base = subgroup * 16u * SCORE_PITCH;
+    let my_scores = score_base + my_row * SCORE_PITCH + half;
+    let dscore_base = subgroup * SUBGROUP_ROWS * DSCORE_PITCH;
+    let my_dscores = dscore_base + my_row * DSCORE_PITCH + half;
+    // Where fragments lie among the scores.
+    let place_0 = score_base;
+    let place_1 = score_base + 4u;
+    let place_2 = score_base + 8u;
+    let place_3 = score_base + 12u;
+    var sum_0_0 = Sum();
+    var sum_0_1 = Sum();
+    var sum_0_2 = Sum();
+    var sum_0_3 = Sum();
+    var sum_1_0 = Sum();
+    var sum_1_1 = Sum();
+    var sum_1_2 = Sum();
+    var sum_1_3 = Sum();
+    var at = (range.x + my_line) * kv_stride;
+    var keys = load(range.x + my_line, range.y, at + k_offset, kv_stride);
+    var values = load(range.x + my_line, range.y, at + v_offset, kv_stride);
+    for (var key_0 = range.x; key_0 < range.y; key_0 += KEYS) {
+        put(keys, my_place);
+        put(values, KEYS * PITCH + my_place);
+        workgroupBarrier();  // keys and values are complete
+        let next = key_0 + KEYS + my_line;
+        at += KEYS * kv_stride;
+        let is_active = key_0 < any_end && key_0 + KEYS > any_first;
+        if (is_active) {
+            let key_0_0 = coopLoad<Right>(&kv_tile[0u], PITCH);
+            let value_0_0 = coopLoad<Right>(
+                &kv_tile[32u * PITCH], PITCH);
+            var part_0_0 = coopMultiplyAdd(q_0_0, key_0_0, Sum());
+            var up_0_0 = coopMultiplyAdd(dout_0_0, value_0_0, Sum());
+            var part_1_0 = coopMultiplyAdd(q_1_0, key_0_0, Sum());
+            var up_1_0 = coopMultiplyAdd(dout_1_0, value_0_0, Sum());
+            let key_0_1 = coopLoad<Right>(&kv_tile[16u * PITCH], PITCH);
+            let value_0_1 = coopLoad<Right>(
+                &kv_tile[48u * PITCH], PITCH);
+            var part_0_1 = coopMultiplyAdd(q_0_0, key_0_1, Sum());
+            var up_0_1 = coopMultiplyAdd(dout_0_0, value_0_1, Sum());
+            var part_1_1 = coopMultiplyAdd(q_1_0, key_0_1, Sum());
+            var up_1_1 = coopMultiplyAdd(dout_1_0, value_0_1, Sum());
+            let key_1_0 = coopLoad<Right>(&kv_tile[4u], PITCH);
+            let value_1_0 = coopLoad<Right>(
+                &kv_tile[32u * PITCH + 4u], PITCH);
+            part_0_0 = coopMultiplyAdd(q_0_1, key_1_0, part_0_0);
+            up_0_0 = coopMultiplyAdd(dout_0_1, value_1_0, up_0_0);
+            part_1_0 = coopMultiplyAdd(q_1_1, key_1_0, part_1_0);
+            up_1_0 = coopMultiplyAdd(dout_1_1, value_1_0, up_1_0);
+            let key_1_1 = coopLoad<Right>(&kv_tile[16u * PITCH + 4u], PITCH);
+            let value_1_1 = coopLoad<Right>(
+                &kv_tile[48u * PITCH + 4u], PITCH);
+            part_0_1 = coopMultiplyAdd(q_0_1, key_1_1, part_0_1);
+            up_0_1 = coopMultiplyAdd(dout_0_1, value_1_1, up_0_1);
+            part_1_1 = coopMultiplyAdd(q_1_1, key_1_1, part_1_1);
+            up_1_1 = coopMultiplyAdd(dout_1_1, value_1_1, up_1_1);
+            let key_2_0 = coopLoad<Right>(&kv_tile[8u], PITCH);
+            let value_2_0 = coopLoad<Right>(
+                &kv_tile[32u * PITCH + 8u], PITCH);
+            part_0_0 = coopMultiplyAdd(q_0_2, key_2_0, part_0_0);
+            up_0_0 = coopMultiplyAdd(dout_0_2, value_2_0, up_0_0);
+            part_1_0 = coopMultiplyAdd(q_1_2, key_2_0, part_1_0);
+            up_1_0 = coopMultiplyAdd(dout_1_2, value_2_0, up_1_0);
+            let key_2_1 = coopLoad<Right>(&kv_tile[16u * PITCH + 8u], PITCH);
+            let value_2_1 = coopLoad<Right>(
+                &kv_tile[48u * PITCH + 8u], PITCH);
+            part_0_1 = coopMultiplyAdd(q_0_2, key_2_1, part_0_1);
+            up_0_1 = coopMultiplyAdd(dout_0_2, value_2_1, up_0_1);
+            part_1_1 = coopMultiplyAdd(q_1_2, key_2_1, part_1_1);
+            up_1_1 = coopMultiplyAdd(dout_1_2, value_2_1, up_1_1);
+            let key_3_0 = coopLoad<Right>(&kv_tile[12u], PITCH);
+            let value_3_0 = coopLoad<Right>(
+                &kv_tile[32u * PITCH + 12u], PITCH);
+            part_0_0 = coopMultiplyAdd(q_0_3, key_3_0, part_0_0);
+            up_0_0 = coopMultiplyAdd(dout_0_3, value_3_0, up_0_0);
+            part_1_0 = coopMultiplyAdd(q_1_3, key_3_0, part_1_0);
+            up_1_0 = coopMultiplyAdd(dout_1_3, value_3_0, up_1_0);
+            let key_3_1 = coopLoad<Right>(&kv_tile[16u * PITCH + 12u], PITCH);
+            let value_3_1 = coopLoad<Right>(
+                &kv_tile[48u * PITCH + 12u], PITCH);
+            part_0_1 = coopMultiplyAdd(q_0_3, key_3_1, part_0_1);
+            up_0_1 = coopMultiplyAdd(dout_0_3, value_3_1, up_0_1);
+            part_1_1 = coopMultiplyAdd(q_1_3, key_3_1, part_1_1);
+            up_1_1 = coopMultiplyAdd(dout_1_3, value_3_1, up_1_1);
+            let is_edge = key_0 < all_first || key_0 + KEYS > all_end;
+            let my_key_0 = key_0 + half * 4u;
+            coopStoreT(part_0_0, &scores[place_0], SCORE_PITCH);
+            coopStoreT(up_0_0, &scores[place_2], SCORE_PITCH);
+            coopStoreT(part_0_1, &scores[place_1], SCORE_PITCH);
+            coopStoreT(up_0_1, &scores[place_3], SCORE_PITCH);
+            subgroupBarrier();  // the products of 16 rows are there
+            var score_0_0 = scale * scores[my_scores] - saved_0.x;
+            var score_0_1 = scale * scores[my_scores + 2u] - saved_0.x;
+            var score_0_2 = scale * scores[my_scores + 4u] - saved_0.x;
+            var score_0_3 = scale * scores[my_scores + 6u] - saved_0.x;
+            if (is_edge) {
+                score_0_0 = masked(score_0_0, my_key_0, seen_0);
+                score_0_1 = masked(score_0_1, my_key_0 + 8u, seen_0);
+                score_0_2 = masked(score_0_2, my_key_0 + 16u, seen_0);
+                score_0_3 = masked(score_0_3, my_key_0 + 24u, seen_0);
+            }
+            score_0_0 = exp2(score_0_0)
+                * (scores[my_scores + KEYS / 4u] - saved_0.y);
+            dscores[my_dscores] = vec4<f16>(score_0_0);
+            score_0_1 = exp2(score_0_1)
+                * (scores[my_scores + KEYS / 4u + 2u] - saved_0.y);
+            dscores[my_dscores + 2u] = vec4<f16>(score_0_1);
+            score_0_2 = exp2(score_0_2)
+                * (scores[my_scores + KEYS / 4u + 4u] - saved_0.y);
+            dscores[my_dscores + 4u] = vec4<f16>(score_0_2);
+            score_0_3 = exp2(score_0_3)
+                * (scores[my_scores + KEYS / 4u + 6u] - saved_0.y);
+            dscores[my_dscores + 6u] = vec4<f16>(score_0_3);
+            subgroupBarrier();  // the products are read
+            coopStoreT(part_1_0, &scores[place_0], SCORE_PITCH);
+            coopStoreT(up_1_0, &scores[place_2], SCORE_PITCH);
+            coopStoreT(part_1_1, &scores[place_1], SCORE_PITCH);
+            coopStoreT(up_1_1, &scores[place_3], SCORE_PITCH);
+            subgroupBarrier();  // the products of 16 rows are there
+            var score_1_0 = scale * scores[my_scores] - saved_1.x;
+            var score_1_1 = scale * scores[my_scores + 2u] - saved_1.x;
+            var score_1_2 = scale * scores[my_scores + 4u] - saved_1.x;
+            var score_1_3 = scale * scores[my_scores + 6u] - saved_1.x;
+            if (is_edge) {
+                score_1_0 = masked(score_1_0, my_key_0, seen_1);
+                score_1_1 = masked(score_1_1, my_key_0 + 8u, seen_1);
+                score_1_2 = masked(score_1_2, my_key_0 + 16u, seen_1);
+                score_1_3 = masked(score_1_3, my_key_0 + 24u, seen_1);
+            }
+            score_1_0 = exp2(score_1_0)
+                * (scores[my_scores + KEYS / 4u] - saved_1.y);
+            dscores[my_dscores + 16u * DSCORE_PITCH] = vec4<f16>(score_1_0);
+            score_1_1 = exp2(score_1_1)
+                * (scores[my_scores + KEYS / 4u + 2u] - saved_1.y);
+            dscores[my_dscores + 16u * DSCORE_PITCH + 2u] = vec4<f16>(score_1_1);
+            score_1_2 = exp2(score_1_2)
+                * (scores[my_scores + KEYS / 4u + 4u] - saved_1.y);
+            dscores[my_dscores + 16u * DSCORE_PITCH + 4u] = vec4<f16>(score_1_2);
+            score_1_3 = exp2(score_1_3)
+                * (scores[my_scores + KEYS / 4u + 6u] - saved_1.y);
+            dscores[my_dscores + 16u * DSCORE_PITCH + 6u] = vec4<f16>(score_1_3);
+            subgroupBarrier();  // the dscores are there
+        }
+        keys = load(next, range.y, at + k_offset, kv_stride);
+        values = load(next, range.y, at + v_offset, kv_stride);
+        if (is_active) {
+            let dscore_0_0 = coopLoadT<Left>(
+                &dscores[dscore_base], DSCORE_PITCH);
+            let dscore_1_0 = coopLoadT<Left>(
+                &dscores[dscore_base + 16u * DSCORE_PITCH], DSCORE_PITCH);
+            let row_0_0 = coopLoadT<Right>(&kv_tile[0u], PITCH);
+            sum_0_0 = coopMultiplyAdd(dscore_0_0, row_0_0, sum_0_0);
+            sum_1_0 = coopMultiplyAdd(dscore_1_0, row_0_0, sum_1_0);
+            let row_0_1 = coopLoadT<Right>(&kv_tile[4u], PITCH);
+            sum_0_1 = coopMultiplyAdd(dscore_0_0, row_0_1, sum_0_1);
+            sum_1_1 = coopMultiplyAdd(dscore_1_0, row_0_1, sum_1_1);
+            let row_0_2 = coopLoadT<Right>(&kv_tile[8u], PITCH);
+            sum_0_2 = coopMultiplyAdd(dscore_0_0, row_0_2, sum_0_2);
+            sum_1_2 = coopMultiplyAdd(dscore_1_0, row_0_2, sum_1_2);
+            let row_0_3 = coopLoadT<Right>(&kv_tile[12u], PITCH);
+            sum_0_3 = coopMultiplyAdd(dscore_0_0, row_0_3, sum_0_3);
+            sum_1_3 = coopMultiplyAdd(dscore_1_0, row_0_3, sum_1_3);
+            let dscore_0_1 = coopLoadT<Left>(
+                &dscores[dscore_base + 4u], DSCORE_PITCH);
+            let dscore_1_1 = coopLoadT<Left>(
+                &dscores[dscore_base + 16u * DSCORE_PITCH + 4u], DSCORE_PITCH);
+            let row_1_0 = coopLoadT<Right>(&kv_tile[16u * PITCH], PITCH);
+            sum_0_0 = coopMultiplyAdd(dscore_0_1, row_1_0, sum_0_0);
+            sum_1_0 = coopMultiplyAdd(dscore_1_1, row_1_0, sum_1_0);
+            let row_1_1 = coopLoadT<Right>(&kv_tile[16u * PITCH + 4u], PITCH);
+            sum_0_1 = coopMultiplyAdd(dscore_0_1, row_1_1, sum_0_1);
+            sum_1_1 = coopMultiplyAdd(dscore_1_1, row_1_1, sum_1_1);
+            let row_1_2 = coopLoadT<Right>(&kv_tile[16u * PITCH + 8u], PITCH);
+            sum_0_2 = coopMultiplyAdd(dscore_0_1, row_1_2, sum_0_2);
+            sum_1_2 = coopMultiplyAdd(dscore_1_1, row_1_2, sum_1_2);
+            let row_1_3 = coopLoadT<Right>(&kv_tile[16u * PITCH + 12u], PITCH);
+            sum_0_3 = coopMultiplyAdd(dscore_0_1, row_1_3, sum_0_3);
+            sum_1_3 = coopMultiplyAdd(dscore_1_1, row_1_3, sum_1_3);
+        }
+        workgroupBarrier();  // everybody has read keys and values
+    }
+
+    subgroupBarrier();  // everybody has read what was there
+    coopStoreT(sum_0_0, &scores[place_0], SCORE_PITCH);
+    coopStoreT(sum_0_1, &scores[place_1], SCORE_PITCH);
+    coopStoreT(sum_0_2, &scores[place_2], SCORE_PITCH);
+    coopStoreT(sum_0_3, &scores[place_3], SCORE_PITCH);
+    subgroupBarrier();  // the sums are there
+    store_part(lane, score_base, subgroup_row, count, q_offset + 0u);
+    subgroupBarrier();  // everybody has read what was there
+    coopStoreT(sum_1_0, &scores[place_0], SCORE_PITCH);
+    coopStoreT(sum_1_1, &scores[place_1], SCORE_PITCH);
+    coopStoreT(sum_1_2, &scores[place_2], SCORE_PITCH);
+    coopStoreT(sum_1_3, &scores[place_3], SCORE_PITCH);
+    subgroupBarrier();  // the sums are there
+    store_part(lane, score_base, subgroup_row + 16u, count, q_offset + 0u);
+}
