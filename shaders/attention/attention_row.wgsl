@@ -1,9 +1,10 @@
 // out = softmax(scale q k^T) v where every query sees one contiguous range of keys, and the bits of
 // a row depend on that range alone: not on other rows, nor on where it lies.
 // A workgroup owns ROWS queries of one head, components of a vec4, and walks the union of their
-// ranges, WIDTH keys at a time, a key a lane. What a row does not see weighs exactly zero, so each sum takes the row's own
-// keys in their order. A weight 2^t is split into 2^fraction and a power of two; the maximum enters
-// the power alone. So rescaling is exact, and where in the walk a maximum is found changes no bit.
+// ranges, WIDTH keys at a time, a key a lane. What a row does not see weighs exactly zero, so each
+// sum takes the row's own keys in their order. A weight 2^t is split into 2^fraction and a power of
+// two, and the maximum enters the power alone. So rescaling is exact, and where in the walk a
+// maximum is found changes no bit.
 #import shared/step
 
 struct Params {
