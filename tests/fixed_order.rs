@@ -250,7 +250,11 @@ fn boundaries_of_a_prefix_are_those_of_the_text_on_the_gpu() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn rows_of_any_length_do_not_see_each_other(

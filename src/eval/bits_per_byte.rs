@@ -63,7 +63,9 @@ impl BitsPerByte {
 /// `length` is the number of targets: ids minus one. `context` is the most positions that are run
 /// at once. The first window scores all it holds; the first half (rounded down) of every other is
 /// context only, and overlaps the window before. So a position is either scored with everything
-/// before it, or with at least half a context before it.
+/// before it, or with at least half a context before it. Windows begin at multiples of the context
+/// less its half, whatever the length: which one scores a position, and what it holds before that,
+/// follows from the position alone.
 ///
 /// # Panics
 /// If `context` is 0.
@@ -144,6 +146,20 @@ mod tests {
                 prop_assert!(full || window.end == length);
             }
             prop_assert!(times_scored.iter().all(|&times| times == 1));
+        }
+
+        #[test]
+        fn a_longer_document_has_the_same_windows_and_more(
+            length in 1_usize..500,
+            more in 0_usize..200,
+            context in 1_usize..70,
+        ) {
+            let (short, long) = (windows(length, context), windows(length + more, context));
+            for (short, long) in short.iter().zip(&long) {
+                prop_assert_eq!((short.start, short.score_from), (long.start, long.score_from));
+                prop_assert_eq!(short.start % (context - context / 2), 0);
+                prop_assert_eq!(short.end, long.end.min(length));
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Scoring of documents of any length: entropies of every position, nats of every target.
 //!
 //! Documents longer than the context are scored in windows whose first half is context only.
-//! Windows of several documents share a replay; each is a row of its own.
+//! Windows of several documents share a replay; each is a row of its own. An entropy follows from
+//! the ids of its window up to its position, to the last bit, and the window from the position: so
+//! it stays the same when a document grows.
 
 use super::bits_per_byte::{BitsPerByte, Window, windows};
 use crate::blt::tables::Row;
@@ -48,7 +50,7 @@ impl<E: Engine> Scorer<E> {
         }
     }
 
-    /// Entropy in nats of the prediction after every id.
+    /// Entropy in nats of the prediction after every id. Those of a prefix are a prefix of them.
     ///
     /// # Errors
     /// If an id is outside the vocabulary or the device fails.

@@ -246,3 +246,44 @@ fn oracle(mut call: Call<'_, f64>) {
     let input = oracle_input(&params, call.f(0), call.f(1));
     oracle::attention::attention_row(&input, call.u(2), call.f_mut(3), &shape);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{Case, Extent, HostBuffer};
+
+    fn numbers(buffer: &HostBuffer<f32>) -> &[f32] {
+        match buffer {
+            HostBuffer::F(values) => values,
+            HostBuffer::U(_) => panic!("numbers were expected"),
+        }
+    }
+
+    /// Every row by itself, its keys moved to the front.
+    #[test]
+    fn a_row_alone_has_the_bits_of_the_row_among_others() {
+        for case in row_cases().iter().filter(|case| case.name != "70000 heads") {
+            let params: Params = bytemuck::pod_read_unaligned(&case.params);
+            let among = case.on_cpu(&KERNEL);
+            let (q, kv) = (numbers(&case.buffers[0]), numbers(&case.buffers[1]));
+            let HostBuffer::U(pairs) = &case.buffers[2] else { panic!("ranges are integers") };
+            let width = (params.head_count * params.head_dim) as usize;
+            for (row, expected) in numbers(&among[3]).chunks_exact(width).enumerate() {
+                let entry = row / params.query_factor as usize;
+                let [low, high] = [pairs[2 * entry], pairs[2 * entry + 1]];
+                let first = (low * params.key_factor * params.kv_stride) as usize;
+                let stride = params.query_stride as usize;
+                let alone = Params { queries: Extent::fixed(1), query_factor: 1, ..params };
+                let alone = Case::new("a row", &alone, case.step)
+                    .f(q[row * stride..][..stride].to_vec())
+                    .f(kv[first..].to_vec())
+                    .u(vec![0, high - low])
+                    .out(width);
+                let got = alone.on_cpu(&KERNEL);
+                let bits =
+                    |values: &[f32]| values.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(numbers(&got[3])), bits(expected), "{}, row {row}", case.name);
+            }
+        }
+    }
+}

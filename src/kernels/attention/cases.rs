@@ -342,14 +342,15 @@ fn narrow(buffer: HostBuffer<f64>) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{attention_key_grad, attention_query_grad};
+    use super::super::{attention_key_grad, attention_query_grad, attention_row};
     use super::*;
 
     #[test]
     fn the_bits_do_not_depend_on_the_thread_count() {
         let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let (one, three) = (pool(1), pool(3));
-        for kernel in [&KERNEL, &attention_query_grad::KERNEL, &attention_key_grad::KERNEL] {
+        let (forward, row) = (&KERNEL, &attention_row::KERNEL);
+        for kernel in [forward, row, &attention_query_grad::KERNEL, &attention_key_grad::KERNEL] {
             for case in (kernel.cases)().iter().filter(|case| case.name.contains("window")) {
                 let alone = one.install(|| case.on_cpu(kernel));
                 assert_eq!(alone, three.install(|| case.on_cpu(kernel)), "{}", case.name);
