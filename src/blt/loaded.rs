@@ -98,13 +98,27 @@ impl<E: Engine> LoadedModel<E> {
 pub struct PlanSlot<E: Engine> {
     name: &'static str,
     build: fn(&ModelConfig) -> Result<Graph>,
-    compiled: Option<(Counts, E::Plan)>,
+    capacity: Counts,
+    plan: Option<E::Plan>,
 }
 
 impl<E: Engine> PlanSlot<E> {
     /// A plan of this graph, not compiled yet.
     pub fn new(name: &'static str, build: fn(&ModelConfig) -> Result<Graph>) -> Self {
-        Self { name, build, compiled: None }
+        Self { name, build, capacity: Counts::default(), plan: None }
+    }
+
+    /// What the plan is compiled for, or will be at the least.
+    pub fn capacity(&self) -> &Counts {
+        &self.capacity
+    }
+
+    /// Makes room for counts that are known to come, so that it is compiled once for all of them.
+    pub fn reserve(&mut self, capacity: &Counts) {
+        if !capacity.fit(&self.capacity) {
+            self.capacity = self.capacity.max(capacity);
+            self.plan = None;
+        }
     }
 
     /// The plan, compiled anew if these counts do not fit it.
@@ -117,17 +131,15 @@ impl<E: Engine> PlanSlot<E> {
         model: &LoadedModel<E>,
         counts: &Counts,
     ) -> Result<&E::Plan> {
-        let fits = self.compiled.as_ref().is_some_and(|(capacity, _)| counts.fit(capacity));
-        if !fits {
-            let before = self.compiled.take().map_or_else(Counts::default, |(before, _)| before);
-            let capacity = counts.bucketed().max(&before);
-            let graph = (self.build)(&model.config)?;
-            let recording = compile(graph, self.name, &model.layout, capacity)?;
-            let plan = engine.compile(&model.store, recording).await?;
-            self.compiled = Some((capacity, plan));
+        if !counts.fit(&self.capacity) {
+            self.reserve(&counts.bucketed());
         }
-        let (_, plan) = self.compiled.as_ref().expect("the plan was compiled above");
-        Ok(plan)
+        if self.plan.is_none() {
+            let graph = (self.build)(&model.config)?;
+            let recording = compile(graph, self.name, &model.layout, self.capacity)?;
+            self.plan = Some(engine.compile(&model.store, recording).await?);
+        }
+        Ok(self.plan.as_ref().expect("the plan was compiled above"))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::blt::config::ModelConfig;
 use crate::blt::training_graph;
 use crate::error::{Error, Result};
 use crate::graph::{Recording, StoreLayout, compile};
-use crate::kernels::{AXIS_COUNT, Counts};
+use crate::kernels::{AXIS_COUNT, Axis, Counts};
 use crate::train::{AdamW, update_recording};
 
 /// The programs of a run.
@@ -66,6 +66,27 @@ impl SavedPlan {
         self.programs.get("micro").map_or_else(Counts::default, |it| Counts(it.capacity))
     }
 
+    /// That the capacity is one of micro-batches of at most `byte_count` bytes, because memory for
+    /// it is taken at once. A byte has up to two patches, touches a row in each of `table_count`
+    /// hash tables, and a bucket holds less than twice what it was made for.
+    ///
+    /// # Errors
+    /// An axis that is longer than any micro-batch makes it.
+    pub fn check_capacity(&self, byte_count: usize, table_count: usize) -> Result<()> {
+        let most = byte_count.saturating_mul(4 * table_count.max(1));
+        let capacity = self.capacity();
+        match capacity.0.iter().find(|&&count| count as usize > most) {
+            None if capacity.get(Axis::One) == 1 => Ok(()),
+            _ => {
+                let problem = format!(
+                    "capacity {:?} is not that of micro-batches of {byte_count} bytes",
+                    capacity.0
+                );
+                Err(Error::model("plan.json: micro", problem))
+            }
+        }
+    }
+
     /// Whether `now`, the same programs compiled here, would give the same bits.
     ///
     /// # Errors
@@ -96,6 +117,22 @@ mod tests {
         let kernels = kernels.iter().map(|&name| name.to_owned()).collect();
         let program = SavedProgram { capacity: [1; AXIS_COUNT], dispatch_count: 3, kernels };
         SavedPlan { engine: "cpu".into(), programs: [("micro".to_owned(), program)].into() }
+    }
+
+    #[test]
+    fn a_capacity_beyond_every_batch_is_refused() {
+        let mut saved = plan(&[]);
+        saved.check_capacity(64, 0).unwrap();
+        let message = |saved: &SavedPlan| saved.check_capacity(64, 3).unwrap_err().to_string();
+        let capacity = |saved: &mut SavedPlan, capacity| {
+            saved.programs.get_mut("micro").unwrap().capacity = capacity;
+        };
+        capacity(&mut saved, [1, 64, 64, 64, 768, 2, 64, 64]);
+        saved.check_capacity(64, 3).unwrap();
+        capacity(&mut saved, [1, 64, 64, 64, 769, 2, 64, 64]);
+        assert!(message(&saved).contains("769"), "{}", message(&saved));
+        capacity(&mut saved, [7, 64, 64, 64, 64, 2, 64, 64]);
+        assert!(message(&saved).contains("micro-batches of 64 bytes"));
     }
 
     #[test]

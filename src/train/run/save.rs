@@ -29,7 +29,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
             self.engine.name(),
             &model.config,
             &model.layout,
-            self.capacity,
+            *self.trainer.micro_capacity(),
             &self.adamw,
         )?;
         draft.write_json(PLAN_FILE, &plan)?;
