@@ -38,6 +38,11 @@ impl GpuEngine {
         self
     }
 
+    /// What [`Self::with_submit_flops`] was given.
+    pub fn submit_flops(&self) -> Option<u64> {
+        self.submit_flops
+    }
+
     /// The device.
     pub fn context(&self) -> &Context {
         &self.context
