@@ -116,6 +116,14 @@ impl Engine for Device {
         })
     }
 
+    async fn trusts(&self, recording: &Recording) -> Result<bool> {
+        match self {
+            Self::Cpu(engine) => engine.trusts(recording).await,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.trusts(recording).await,
+        }
+    }
+
     async fn compile(&self, store: &DeviceStore, recording: Recording) -> Result<DevicePlan> {
         Ok(match (self, store) {
             (Self::Cpu(engine), DeviceStore::Cpu(store)) => {

@@ -55,6 +55,15 @@ pub trait Engine {
         length: usize,
     ) -> Result<Vec<f32>>;
 
+    /// Whether every variant of a kernel in a Recording has agreed with its oracle here. Where one
+    /// does not it is left out of [`Self::abilities`] from then on, and the answer is no.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    async fn trusts(&self, _recording: &Recording) -> Result<bool> {
+        Ok(true)
+    }
+
     /// Resolves a Recording over the buffers of a Store.
     ///
     /// # Errors

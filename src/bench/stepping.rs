@@ -5,13 +5,14 @@
 
 use super::job::Clock;
 use super::shape::BenchShape;
+use crate::blt::config::ModelConfig;
 use crate::blt::{
     Batch, HALVES, LoadedModel, TRAIN_STATE, halves_recording, logits, training_graph,
 };
 use crate::device::{Device, DevicePlan};
 use crate::engine::{Engine, Inputs};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Precision, Recording, compile_for};
+use crate::graph::{Graph, Precision, Recording};
 use crate::kernels::optim::train_state;
 use crate::kernels::{Counts, Step};
 use crate::train::{AdamW, update_recording};
@@ -80,19 +81,14 @@ impl<'d> Stepping<'d> {
             let halves = device.compile(&model.store, halves_recording(&model.layout)).await?;
             device.run(&halves, &Step::of(Counts::default()), &Inputs::default())?;
         }
-        let options = model.compile_options(device);
         let mut recordings = Vec::new();
         match pass {
             Pass::Train => {
-                let graph = training_graph(&model.config)?;
-                recordings.push(compile_for(graph, "micro", &model.layout, counts, &options)?);
+                recordings.push(model.compile(device, training_graph, "micro", counts).await?);
                 recordings.push(update_recording(&model.layout, &AdamW::default()));
             }
             Pass::Forward => {
-                let mut graph = Graph::default();
-                let logits = logits(&mut graph, &model.config)?;
-                graph.output("logits", logits);
-                recordings.push(compile_for(graph, "forward", &model.layout, counts, &options)?);
+                recordings.push(model.compile(device, logits_graph, "forward", counts).await?);
             }
         }
         let mut programs = Vec::new();
@@ -190,4 +186,12 @@ impl<'d> Stepping<'d> {
         });
         self.model.layout.size_bytes() + plans.sum::<usize>()
     }
+}
+
+/// The forward pass alone, its logits kept.
+fn logits_graph(config: &ModelConfig) -> Result<Graph> {
+    let mut graph = Graph::default();
+    let logits = logits(&mut graph, config)?;
+    graph.output("logits", logits);
+    Ok(graph)
 }

@@ -8,7 +8,8 @@ use super::{batch, model};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::{
-    CompileOptions, Graph, NewTensor, Precision, StoreLayout, compile_for, gradient_name, half_name,
+    CompileOptions, Graph, NewTensor, Precision, Recording, StoreLayout, compile_for,
+    gradient_name, half_name,
 };
 use crate::kernels::{Counts, Element, embedding, optim};
 use crate::nn::{rope_table, rope_table_name};
@@ -128,6 +129,27 @@ impl<E: Engine> LoadedModel<E> {
         self.write(engine, TRAIN_STATE, &optim::train_state::initial(loss_scale))
     }
 
+    /// A graph of it compiled for an engine, with variants of kernels that the engine trusts.
+    ///
+    /// # Errors
+    /// If the shapes of the configuration contradict each other, or the device is lost.
+    pub async fn compile(
+        &self,
+        engine: &E,
+        build: fn(&ModelConfig) -> Result<Graph>,
+        name: &str,
+        capacity: Counts,
+    ) -> Result<Recording> {
+        loop {
+            let (graph, options) = (build(&self.config)?, self.compile_options(engine));
+            let recording = compile_for(graph, name, &self.layout, capacity, &options)?;
+            // Each time it does not there is one variant less to choose from.
+            if engine.trusts(&recording).await? {
+                return Ok(recording);
+            }
+        }
+    }
+
     /// What its graphs are compiled for on this engine.
     pub fn compile_options(&self, engine: &E) -> CompileOptions {
         CompileOptions { abilities: engine.abilities(), precision: self.precision }
@@ -138,13 +160,27 @@ impl<E: Engine> LoadedModel<E> {
 pub struct PlanSlot<E: Engine> {
     name: &'static str,
     build: fn(&ModelConfig) -> Result<Graph>,
-    compiled: Option<(Counts, E::Plan)>,
+    capacity: Counts,
+    plan: Option<E::Plan>,
 }
 
 impl<E: Engine> PlanSlot<E> {
     /// A plan of this graph, not compiled yet.
     pub fn new(name: &'static str, build: fn(&ModelConfig) -> Result<Graph>) -> Self {
-        Self { name, build, compiled: None }
+        Self { name, build, capacity: Counts::default(), plan: None }
+    }
+
+    /// What the plan is compiled for, or will be at the least.
+    pub fn capacity(&self) -> &Counts {
+        &self.capacity
+    }
+
+    /// Makes room for counts that are known to come, so that it is compiled once for all of them.
+    pub fn reserve(&mut self, capacity: &Counts) {
+        if !capacity.fit(&self.capacity) {
+            self.capacity = self.capacity.max(capacity);
+            self.plan = None;
+        }
     }
 
     /// The plan, compiled anew if these counts do not fit it.
@@ -157,18 +193,14 @@ impl<E: Engine> PlanSlot<E> {
         model: &LoadedModel<E>,
         counts: &Counts,
     ) -> Result<&E::Plan> {
-        let fits = self.compiled.as_ref().is_some_and(|(capacity, _)| counts.fit(capacity));
-        if !fits {
-            let before = self.compiled.take().map_or_else(Counts::default, |(before, _)| before);
-            let capacity = counts.bucketed().max(&before);
-            let graph = (self.build)(&model.config)?;
-            let options = model.compile_options(engine);
-            let recording = compile_for(graph, self.name, &model.layout, capacity, &options)?;
-            let plan = engine.compile(&model.store, recording).await?;
-            self.compiled = Some((capacity, plan));
+        if !counts.fit(&self.capacity) {
+            self.reserve(&counts.bucketed());
         }
-        let (_, plan) = self.compiled.as_ref().expect("the plan was compiled above");
-        Ok(plan)
+        if self.plan.is_none() {
+            let recording = model.compile(engine, self.build, self.name, self.capacity).await?;
+            self.plan = Some(engine.compile(&model.store, recording).await?);
+        }
+        Ok(self.plan.as_ref().expect("the plan was compiled above"))
     }
 }
 

@@ -7,13 +7,25 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Replaces the file at `path` by what `write` writes, or leaves it as it was.
+/// Replaces the file at `path` by what `write` writes, or leaves it as it was. A link stays, and
+/// the file behind it is replaced; a device or a pipe is written to.
 pub fn atomic_write(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    let mut file = AtomicFile::create(path)?;
-    write(&mut file).map_err(|problem| Error::io("write", file.path(), problem))?;
+    let path = path.as_ref();
+    let failed = |problem| Error::io("write", path, problem);
+    let found = fs::metadata(path).ok();
+    if found.as_ref().is_some_and(|found| !found.is_file() && !found.is_dir()) {
+        let mut file = File::options().write(true).open(path).map_err(failed)?;
+        return write(&mut file).and_then(|()| file.flush()).map_err(failed);
+    }
+    let place = match found {
+        Some(_) => fs::canonicalize(path).map_err(failed)?,
+        None => path.to_path_buf(),
+    };
+    let mut file = AtomicFile::create(place)?;
+    write(&mut file).map_err(failed)?;
     file.commit()
 }
 
@@ -113,5 +125,46 @@ pub(super) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn atomic_write_leaves_links_and_devices_in_their_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        atomic_write(&link, |out| out.write_all(b"new")).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        // Through a link of our own, so that a failure replaces that and not the device.
+        let sink = directory.path().join("sink");
+        std::os::unix::fs::symlink("/dev/null", &sink).unwrap();
+        atomic_write(&sink, |out| out.write_all(b"gone")).unwrap();
+        assert!(fs::symlink_metadata(&sink).unwrap().is_symlink());
+        assert!(!fs::metadata(&sink).unwrap().is_file());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3, "nothing partial is left");
+    }
+
+    #[test]
+    fn atomic_write_replaces_or_leaves() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        atomic_write(&path, |file| file.write_all(b"old")).unwrap();
+        let failed = atomic_write(&path, |file| {
+            file.write_all(b"new but torn")?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        atomic_write(&path, |file| file.write_all(b"new")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert!(atomic_write(directory.path().join("no/such/place"), |_| Ok(())).is_err());
     }
 }

@@ -365,23 +365,6 @@ fn a_full_disk_is_an_error_wherever_it_fills() {
     assert!((0..needed).all(|room| matches!(write(room), Err(Error::Io { .. }))));
 }
 
-#[test]
-fn atomic_write_replaces_or_leaves() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("file");
-    atomic_write(&path, |file| file.write_all(b"old")).unwrap();
-    let failed = atomic_write(&path, |file| {
-        file.write_all(b"new but torn")?;
-        Err(io::ErrorKind::StorageFull.into())
-    });
-    assert!(failed.is_err());
-    assert_eq!(fs::read(&path).unwrap(), b"old");
-    atomic_write(&path, |file| file.write_all(b"new")).unwrap();
-    assert_eq!(fs::read(&path).unwrap(), b"new");
-    assert_eq!(names_in(directory.path()), ["file"]);
-    assert!(atomic_write(directory.path().join("no/such/place"), |_| Ok(())).is_err());
-}
-
 fn save(checkpoints: &Checkpoints, step: u64, loss: f64) -> Checkpoint {
     let draft = checkpoints.begin(step).unwrap();
     let mut writer = draft.model_writer(&model()).unwrap();

@@ -18,6 +18,20 @@ pub struct DeviceArgument {
     /// choose: WGPU_BACKEND (vulkan, metal, dx12) and WGPU_ADAPTER_NAME (part of a name).
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
+    /// Start a new submission after about this much work, for a GPU that also drives a display
+    ///
+    /// A display waits while a submission runs, and systems reset a GPU that lets it wait for some
+    /// seconds. Work is cut only at marks, about every 10 GFLOP; 0 cuts at each of them. No bit of
+    /// a result changes. Without this flag nothing is cut; the CPU engine has nothing to cut.
+    #[arg(long, value_name = "N", value_parser = gflop)]
+    pub submit_gflop: Option<f64>,
+}
+
+fn gflop(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.0..=1e9).contains(&number) => Ok(number),
+        _ => Err("expected a number of GFLOP from 0 to 1000000000".into()),
+    }
 }
 
 /// What is asked for, wherever it came from.
@@ -51,7 +65,14 @@ impl DeviceArgument {
     pub fn open_or(&self, configured: &str, terminal: &Terminal) -> anyhow::Result<Device> {
         let configured = Some(configured).filter(|it| !it.eq_ignore_ascii_case("auto"));
         let flag = self.device.as_deref().or(configured);
-        open(&wish(flag, |name| std::env::var(name).ok()), terminal)
+        let device = open(&wish(flag, |name| std::env::var(name).ok()), terminal)?;
+        Ok(match (device, self.submit_gflop) {
+            #[cfg(feature = "gpu")]
+            (Device::Gpu(engine), Some(gflop)) => {
+                Device::Gpu(Box::new(engine.with_submit_flops((gflop * 1e9) as u64)))
+            }
+            (device, _) => device,
+        })
     }
 }
 

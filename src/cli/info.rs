@@ -38,6 +38,9 @@ pub struct Arguments {
 struct Output {
     version: &'static str,
     device: String,
+    /// Work after which a new submission starts; absent: a replay is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submit_gflop: Option<f64>,
     kernels: Vec<KernelRow>,
     model: Option<ModelCard>,
 }
@@ -91,7 +94,12 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     }
     let kernels = REGISTRY.iter().map(|kernel| row(kernel, &device, calls.as_ref())).collect();
     let version = env!("CARGO_PKG_VERSION");
-    let output = Output { version, device: device.name(), kernels, model: card };
+    let submit_gflop = match &device {
+        Device::Cpu(_) => None,
+        #[cfg(feature = "gpu")]
+        Device::Gpu(engine) => engine.submit_flops().map(|flops| flops as f64 / 1e9),
+    };
+    let output = Output { version, device: device.name(), submit_gflop, kernels, model: card };
     match arguments.json {
         true => terminal.print_json(&output),
         false => terminal.print(&text(&output)),
@@ -267,6 +275,9 @@ fn text(output: &Output) -> String {
     }
     lines.push(format!("blt         {}", output.version));
     lines.push(format!("device      {}", output.device));
+    if let Some(gflop) = output.submit_gflop {
+        lines.push(format!("submission  a new one after about {gflop} GFLOP"));
+    }
     lines.push("kernels".into());
     for kernel in &output.kernels {
         let variants: Vec<String> = kernel.variants.iter().map(describe_variant).collect();

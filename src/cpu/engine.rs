@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, StoreLayout};
 use crate::kernels::{Abilities, Access, Call, Counts, Element, HostBuffer, Kernel, Slot, Step};
 use half::f16;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,6 +17,8 @@ pub trait HostNumber: Copy + Default + Send + Sync + 'static {
     fn function(kernel: &Kernel) -> fn(Call<'_, Self>);
     fn from_f32(value: f32) -> Self;
     fn to_f32(self) -> f32;
+    /// The numbers of an input as the engine reads them: themselves, or converted into `room`.
+    fn read<'a>(values: &'a [f32], room: &'a mut Vec<Self>) -> &'a [Self];
 }
 
 impl HostNumber for f32 {
@@ -29,6 +32,9 @@ impl HostNumber for f32 {
     fn to_f32(self) -> f32 {
         self
     }
+    fn read<'a>(values: &'a [f32], _room: &'a mut Vec<f32>) -> &'a [f32] {
+        values
+    }
 }
 
 impl HostNumber for f64 {
@@ -41,6 +47,11 @@ impl HostNumber for f64 {
     }
     fn to_f32(self) -> f32 {
         self as f32
+    }
+    fn read<'a>(values: &'a [f32], room: &'a mut Vec<f64>) -> &'a [f64] {
+        room.clear();
+        room.extend(values.iter().map(|&value| f64::from(value)));
+        room
     }
 }
 
@@ -64,8 +75,18 @@ pub struct HostPlan<R> {
 }
 
 struct PlanBuffers<R> {
-    inputs: Vec<HostBuffer<R>>,
+    /// Room for converted inputs, by their index; empty where none is needed.
+    rooms: Vec<Vec<R>>,
+    /// The inputs that are outputs too, by their index, as they were in the last replay.
+    kept: BTreeMap<usize, Vec<f32>>,
     transients: Vec<HostBuffer<R>>,
+}
+
+/// What is only read during a replay.
+#[derive(Clone, Copy)]
+enum Reads<'a, R> {
+    F(&'a [R]),
+    U(&'a [u32]),
 }
 
 impl<R> Default for HostEngine<R> {
@@ -146,9 +167,14 @@ impl<R: HostNumber> Engine for HostEngine<R> {
         let transients = recording.transients.iter();
         let transients =
             transients.map(|slot| HostBuffer::zeros(slot.element, slot.length)).collect();
-        let inputs = recording.inputs.iter();
-        let inputs = inputs.map(|input| HostBuffer::zeros(input.element, 0)).collect();
-        let buffers = Mutex::new(PlanBuffers { inputs, transients });
+        let rooms = recording.inputs.iter().map(|_| Vec::new()).collect();
+        let outputs = recording.outputs.iter().map(|output| output.region.buffer);
+        let inputs = outputs.filter_map(|buffer| match buffer {
+            BufferId::Input(index) => Some((index, Vec::new())),
+            BufferId::Arena(_) | BufferId::Transient(_) => None,
+        });
+        let kept = inputs.collect();
+        let buffers = Mutex::new(PlanBuffers { rooms, kept, transients });
         Ok(HostPlan { recording, arenas: Arc::clone(&store.arenas), buffers })
     }
 
@@ -163,7 +189,9 @@ impl<R: HostNumber> Engine for HostEngine<R> {
         let length = step.length(output.rows) * output.cols;
         let offset = output.region.offset;
         Ok(match output.region.buffer {
-            BufferId::Input(index) => to_f32(&lock(&plan.buffers).inputs[index], offset, length),
+            BufferId::Input(index) => {
+                lock(&plan.buffers).kept[&index][offset..offset + length].to_vec()
+            }
             BufferId::Arena(arena) => to_f32(&lock(&plan.arenas)[arena.0], offset, length),
             BufferId::Transient(slot) => {
                 to_f32(&lock(&plan.buffers).transients[slot], offset, length)
@@ -188,19 +216,23 @@ impl<R: HostNumber> HostEngine<R> {
         let recording = &plan.recording;
         check_counts(recording, &step.counts)?;
         let mut buffers = lock(&plan.buffers);
-        for (index, input) in recording.inputs.iter().enumerate() {
+        let PlanBuffers { rooms, kept, transients } = &mut *buffers;
+        let mut read = Vec::with_capacity(recording.inputs.len());
+        for ((index, input), room) in recording.inputs.iter().enumerate().zip(rooms) {
             let length = step.length(input.rows) * input.cols;
-            buffers.inputs[index] = match inputs.require(&input.name, length)? {
-                InputValues::F(values) => {
-                    HostBuffer::F(values.iter().map(|&value| R::from_f32(value)).collect())
-                }
-                InputValues::U(values) => HostBuffer::U(values.clone()),
-            };
+            let values = inputs.require(&input.name, length)?;
+            if let Some(kept) = kept.get_mut(&index) {
+                keep(values, kept);
+            }
+            read.push(match values {
+                InputValues::F(values) => Reads::F(R::read(values, room)),
+                InputValues::U(values) => Reads::U(values),
+            });
         }
         let mut arenas = lock(&plan.arenas);
+        let mut all = AllBuffers { inputs: &read, transients, arenas: &mut arenas };
         for (index, dispatch) in recording.dispatches.iter().enumerate() {
             before(index);
-            let mut all = AllBuffers { plan: &mut buffers, arenas: &mut arenas };
             all.call(dispatch, step);
             all.round_halves(dispatch);
         }
@@ -235,8 +267,9 @@ pub(crate) fn check_counts(recording: &Recording, counts: &Counts) -> Result<()>
 }
 
 struct AllBuffers<'a, R> {
-    plan: &'a mut PlanBuffers<R>,
-    arenas: &'a mut Vec<HostBuffer<R>>,
+    inputs: &'a [Reads<'a, R>],
+    transients: &'a mut [HostBuffer<R>],
+    arenas: &'a mut [HostBuffer<R>],
 }
 
 impl<R: HostNumber> AllBuffers<'_, R> {
@@ -258,8 +291,8 @@ impl<R: HostNumber> AllBuffers<'_, R> {
             let range = region.offset..region.offset + region.length;
             if binding.access == Access::Read {
                 match self.get(region.buffer) {
-                    HostBuffer::F(values) => Slot::ReadF(clip(values, range)),
-                    HostBuffer::U(values) => Slot::ReadU(clip(values, range)),
+                    Reads::F(values) => Slot::ReadF(clip(values, range)),
+                    Reads::U(values) => Slot::ReadU(clip(values, range)),
                 }
             } else {
                 match outputs.next().map(|(_, buffer)| buffer) {
@@ -294,18 +327,33 @@ impl<R: HostNumber> AllBuffers<'_, R> {
 
     fn buffer(&mut self, id: BufferId) -> &mut HostBuffer<R> {
         match id {
-            BufferId::Input(index) => &mut self.plan.inputs[index],
+            BufferId::Input(index) => {
+                unreachable!("input {index} is written: recordings are checked")
+            }
             BufferId::Arena(arena) => &mut self.arenas[arena.0],
-            BufferId::Transient(slot) => &mut self.plan.transients[slot],
+            BufferId::Transient(slot) => &mut self.transients[slot],
         }
     }
 
-    fn get(&self, id: BufferId) -> &HostBuffer<R> {
-        match id {
-            BufferId::Input(index) => &self.plan.inputs[index],
+    fn get(&self, id: BufferId) -> Reads<'_, R> {
+        let buffer = match id {
+            BufferId::Input(index) => return self.inputs[index],
             BufferId::Arena(arena) => &self.arenas[arena.0],
-            BufferId::Transient(slot) => &self.plan.transients[slot],
+            BufferId::Transient(slot) => &self.transients[slot],
+        };
+        match buffer {
+            HostBuffer::F(values) => Reads::F(values),
+            HostBuffer::U(values) => Reads::U(values),
         }
+    }
+}
+
+/// Copies an input that can be read as an output afterwards.
+fn keep(values: &InputValues, kept: &mut Vec<f32>) {
+    kept.clear();
+    match values {
+        InputValues::F(values) => kept.extend_from_slice(values),
+        InputValues::U(values) => kept.extend(values.iter().map(|&word| f32::from_bits(word))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a device is and can do, as plain data: what `blt devices` shows and variants are chosen by.
 
 use super::limits::DeviceLimits;
-use crate::kernels::{Abilities, Needs};
+use crate::kernels::{Abilities, Distrusted, Needs};
 use serde::Serialize;
 
 /// A device and its capabilities.
@@ -136,6 +136,7 @@ impl Caps {
             workgroup_invocations: self.limits.workgroup_invocations,
             hardware: self.kind != DeviceKind::Software,
             software: self.kind == DeviceKind::Software,
+            distrusted: Distrusted::default(),
         }
     }
 

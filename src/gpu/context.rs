@@ -1,6 +1,7 @@
 //! A device and its queue, our own or a host's, and how to find one.
 
 use super::caps::{Caps, DeviceKind};
+use super::counted_device::{CountedDevice, Created};
 use super::scopes;
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,7 @@ pub struct ContextOptions {
 /// A device that computes.
 #[derive(Clone)]
 pub struct Context {
-    pub(super) device: wgpu::Device,
+    pub(super) device: CountedDevice,
     pub(super) queue: wgpu::Queue,
     caps: Arc<Caps>,
     checked: bool,
@@ -88,6 +89,7 @@ impl Context {
         health: Arc<Mutex<Health>>,
     ) -> Self {
         let checked = checked || caps.backend == wgpu::Backend::BrowserWebGpu.to_str();
+        let device = CountedDevice::new(device);
         Self { device, queue, caps: Arc::new(caps), checked, health }
     }
 
@@ -109,6 +111,11 @@ impl Context {
     /// The queue of the device.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.queue
+    }
+
+    /// What was created on the device through this Context and its clones.
+    pub fn created(&self) -> Created {
+        self.device.created()
     }
 
     /// Says that the device is lost; every later call is an error with this reason.

@@ -6,6 +6,7 @@ use super::pipelines::Pipelines;
 use super::plan::GpuPlan;
 use super::readback::{self, Readback};
 use super::store::{GpuStore, max_binding_elements};
+use super::trust::Trust;
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
 use crate::graph::{ArenaId, Recording, StoreLayout};
@@ -16,6 +17,7 @@ pub struct GpuEngine {
     pub(super) context: Context,
     pub(super) pipelines: Pipelines,
     pub(super) readback: Readback,
+    pub(super) trust: Trust,
     submit_flops: Option<u64>,
 }
 
@@ -26,6 +28,7 @@ impl GpuEngine {
             context,
             pipelines: Pipelines::default(),
             readback: Readback::default(),
+            trust: Trust::default(),
             submit_flops: None,
         }
     }
@@ -36,6 +39,11 @@ impl GpuEngine {
     pub fn with_submit_flops(mut self, flops: u64) -> Self {
         self.submit_flops = Some(flops);
         self
+    }
+
+    /// What [`Self::with_submit_flops`] was given.
+    pub fn submit_flops(&self) -> Option<u64> {
+        self.submit_flops
     }
 
     /// The device.
@@ -70,7 +78,11 @@ impl Engine for GpuEngine {
     }
 
     fn abilities(&self) -> Abilities {
-        self.context.caps().abilities()
+        Abilities { distrusted: self.trust.distrusted(), ..self.context.caps().abilities() }
+    }
+
+    async fn trusts(&self, recording: &Recording) -> Result<bool> {
+        self.check_variants(recording).await
     }
 
     async fn create_store(&self, layout: &StoreLayout) -> Result<GpuStore> {

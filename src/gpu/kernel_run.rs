@@ -85,12 +85,24 @@ impl GpuEngine {
     /// # Errors
     /// [`Error::Device`] naming kernel, variant, case, index, expected and got.
     pub async fn verify(&self, kernel: &'static Kernel, variant: usize) -> Result<()> {
-        let mut count = 0;
-        for case in (kernel.cases)() {
-            if !(kernel.variants[variant].takes)(&case.params, case.halves) {
-                continue;
-            }
-            count += 1;
+        let takes = kernel.variants[variant].takes;
+        let mut cases = (kernel.cases)();
+        cases.retain(|case| takes(&case.params, case.halves));
+        assert!(!cases.is_empty(), "{}: no case is one for variant {variant}", kernel.name);
+        self.verify_cases(kernel, variant, cases).await
+    }
+
+    /// The same on these cases.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub(super) async fn verify_cases(
+        &self,
+        kernel: &'static Kernel,
+        variant: usize,
+        cases: Vec<Case>,
+    ) -> Result<()> {
+        for case in cases {
             let needs = kernel.needs(variant, case.halves);
             if needs.f16 && !self.context.caps().f16 {
                 continue; // no plan for this device has halves
@@ -103,7 +115,6 @@ impl GpuEngine {
                     .map_err(|problem| Error::device(format!("{}.{name}", kernel.name), problem))?;
             }
         }
-        assert!(count > 0, "{}: no case is one for variant {variant}", kernel.name);
         Ok(())
     }
 }

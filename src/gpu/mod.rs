@@ -8,6 +8,7 @@
 mod buffers;
 mod caps;
 mod context;
+mod counted_device;
 mod engine;
 mod inputs;
 mod kernel_run;
@@ -19,9 +20,11 @@ mod profile;
 mod readback;
 mod scopes;
 mod store;
+mod trust;
 
 pub use caps::{Caps, DeviceKind, MatrixShape, SubgroupSizes};
 pub use context::{Context, ContextOptions, list_adapters};
+pub use counted_device::Created;
 pub use engine::GpuEngine;
 pub use limits::DeviceLimits;
 pub use plan::GpuPlan;

@@ -1,6 +1,6 @@
 //! What a kernel is: a name, its bindings, WGSL variants, a CPU variant, an oracle, a cost, cases.
 
-use super::{Call, Case, Counts};
+use super::{Call, Case, Counts, REGISTRY};
 
 /// One kernel of the registry. Everything a test, the planner or a benchmark needs to know.
 pub struct Kernel {
@@ -49,6 +49,7 @@ impl Kernel {
         let suits = |variant: usize| {
             let Situation { params, halves, abilities } = *situation;
             abilities.satisfy(self.needs(variant, halves))
+                && !(variant > 0 && abilities.distrusted.contains(self, variant))
                 && (self.variants[variant].takes)(params, halves)
                 && (self.variants[variant].suits)(situation)
         };
@@ -195,6 +196,34 @@ pub struct Situation<'a> {
     pub abilities: &'a Abilities,
 }
 
+/// A set of variants of kernels, by their places in the registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Distrusted([u64; 8]);
+
+/// Most variants of one kernel: a byte of the set for each kernel.
+const MOST_VARIANTS: usize = 8;
+
+impl Distrusted {
+    /// Adds a variant of a kernel of the registry.
+    pub fn add(&mut self, kernel: &Kernel, variant: usize) {
+        let (word, bit) = Self::place(kernel, variant);
+        self.0[word] |= 1 << bit;
+    }
+
+    /// Whether a variant is in it.
+    pub fn contains(&self, kernel: &Kernel, variant: usize) -> bool {
+        let (word, bit) = Self::place(kernel, variant);
+        self.0[word] >> bit & 1 == 1
+    }
+
+    fn place(kernel: &Kernel, variant: usize) -> (usize, usize) {
+        let index = REGISTRY.iter().position(|other| other.name == kernel.name);
+        let place = index.expect("kernels are registered") * MOST_VARIANTS + variant;
+        assert!(variant < MOST_VARIANTS && place < 512, "{}: the set is too small", kernel.name);
+        (place / 64, place % 64)
+    }
+}
+
 /// What a device offers to kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
@@ -212,6 +241,8 @@ pub struct Abilities {
     pub hardware: bool,
     /// A driver that computes on the processor: barriers are slow, caches are large.
     pub software: bool,
+    /// Variants that have disagreed with their oracles there.
+    pub distrusted: Distrusted,
 }
 
 impl Abilities {
@@ -225,6 +256,7 @@ impl Abilities {
         workgroup_invocations: 256,
         hardware: false,
         software: false,
+        distrusted: Distrusted([0; 8]),
     };
 
     /// Whether a variant that needs this runs there.

@@ -24,8 +24,8 @@ pub use call::{Call, HostBuffer, Slot};
 pub use case::{Case, POISON, element_of, integers, values};
 pub use extent::{AXIS_COUNT, Axis, Counts, Extent};
 pub use kernel::{
-    Abilities, Access, Binding, Cost, Element, Halves, Kernel, MAX_GROUPS_PER_DIMENSION, Needs,
-    Situation, Variant, fold_groups, no_constants,
+    Abilities, Access, Binding, Cost, Distrusted, Element, Halves, Kernel,
+    MAX_GROUPS_PER_DIMENSION, Needs, Situation, Variant, fold_groups, no_constants,
 };
 pub use registry::{REGISTRY, find};
 pub use step::Step;

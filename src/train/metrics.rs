@@ -59,8 +59,7 @@ pub struct Metrics {
     /// The same over all processes.
     #[serde(rename = "n_bytes/interval_across_gpus")]
     pub target_count_across: u64,
-    /// Targets in a patch over the interval, see
-    /// [`bytes_per_patch`](crate::blt::patching::bytes_per_patch()).
+    /// Targets in a patch over the interval, as [`crate::blt::patching::bytes_per_patch()`] counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_patch: Option<f64>,
     /// Most device memory held at once, GiB.

@@ -35,6 +35,16 @@ impl<'e, E: Engine> Trainer<'e, E> {
         Ok(Self { engine, model, micro, evaluate, update })
     }
 
+    /// What the plan of micro-batches is compiled for, or will be at the least.
+    pub fn micro_capacity(&self) -> &Counts {
+        self.micro.capacity()
+    }
+
+    /// Makes room for micro-batches of these counts, so that their plan need not grow to it.
+    pub fn reserve_micro(&mut self, capacity: &Counts) {
+        self.micro.reserve(capacity);
+    }
+
     /// Forward and backward of one batch; its gradients, times `loss_weight`, are added to what
     /// is there. The weight is one over the targets of all batches until the next update.
     ///

@@ -1,5 +1,5 @@
-//! The program as scripts see it: arguments in, exit codes, stdout and files out. Everything runs
-//! on the CPU engine.
+//! The program as scripts see it: arguments in, exit codes, stdout and files out. What does not say
+//! otherwise runs on the CPU engine.
 #![cfg(feature = "cli")]
 
 mod config_json;
@@ -11,4 +11,5 @@ mod logits;
 mod manners;
 mod patch;
 mod program;
+mod submissions;
 mod train;

@@ -64,6 +64,28 @@ pub fn blt_cpu(arguments: &[&str]) -> Run {
     blt(&[arguments, &["--device", "cpu"]].concat())
 }
 
+/// The GPU that tests run on, for `--device`: the one that `BLT_TEST_DEVICE` or
+/// `WGPU_ADAPTER_NAME` names, or the first. `None`, and a line in the file `BLT_SKIP_LOG`, if there
+/// is none and `BLT_ALLOW_NO_GPU=1`.
+#[cfg(feature = "gpu")]
+pub fn gpu(test: &str) -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let named = variable("BLT_TEST_DEVICE").or_else(|| variable("WGPU_ADAPTER_NAME"));
+    let found = blt(&["devices", "--json"]).json();
+    let devices = found["devices"].as_array().unwrap();
+    let ids = devices.iter().skip(1).map(|device| device["id"].as_str().unwrap().to_owned());
+    if let Some(id) = named.or(ids.into_iter().next()) {
+        return Some(id);
+    }
+    assert!(variable("BLT_ALLOW_NO_GPU").is_some_and(|it| it == "1"), "{test} needs a GPU");
+    println!("skipped: no gpu: {test}");
+    if let Some(path) = variable("BLT_SKIP_LOG") {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        std::io::Write::write_all(&mut log.unwrap(), format!("{test}\n").as_bytes()).unwrap();
+    }
+    None
+}
+
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }

@@ -8,6 +8,7 @@ mod golden;
 mod gpu;
 mod numbers;
 mod problem;
+pub mod runs;
 mod session;
 mod small;
 

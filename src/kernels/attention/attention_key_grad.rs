@@ -38,12 +38,12 @@ pub static KERNEL: Kernel = Kernel {
             include_str!("../../../shaders/attention/attention_key_grad.few.wgsl"),
             few::key_groups,
         ),
-        faster::tiled(
+        faster::unmeasured(faster::tiled(
             "tiled",
             include_str!("../../../shaders/attention/attention_key_grad.tiled.wgsl"),
             44560,
             faster::key_tiles::<32>,
-        ),
+        )),
         faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention_key_grad.matrix.wgsl"),

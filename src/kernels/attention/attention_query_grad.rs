@@ -36,24 +36,24 @@ pub static KERNEL: Kernel = Kernel {
             include_str!("../../../shaders/attention/attention_query_grad.few.wgsl"),
             few::query_groups,
         ),
-        faster::tiled(
+        faster::unmeasured(faster::tiled(
             "tiled",
             include_str!("../../../shaders/attention/attention_query_grad.tiled.wgsl"),
             39696,
             faster::query_tiles::<32>,
-        ),
+        )),
         faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention_query_grad.matrix.wgsl"),
             32848,
             faster::query_tiles::<64>,
         ),
-        faster::matrix(
+        faster::unmeasured(faster::matrix(
             "matrix_pair",
             include_str!("../../../shaders/attention/attention_query_grad.matrix_pair.wgsl"),
             37968,
             faster::query_tiles::<128>,
-        ),
+        )),
         faster::matrix_128(
             "matrix_128",
             include_str!("../../../shaders/attention/attention_query_grad.matrix_128.wgsl"),

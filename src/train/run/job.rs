@@ -11,7 +11,6 @@ use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::eval::bits_per_byte::BitsPerByte;
-use crate::kernels::Counts;
 use crate::oracle::optim::TrainState;
 use crate::platform::Platform;
 use crate::train::config::RunConfig;
@@ -54,8 +53,6 @@ pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) data_state: DataState,
     /// The micro-batches of update `step`, or why there are none.
     pub(super) prepared: Option<Result<Vec<Batch>>>,
-    /// What the micro-batches so far needed, rounded up as plans are.
-    pub(super) capacity: Counts,
     pub(super) interval: Interval,
     /// A line that waits for the evaluation of its step.
     pub(super) waiting_line: Option<Metrics>,
@@ -152,7 +149,6 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             warnings: Vec::new(),
             step: 0,
             prepared: None,
-            capacity: Counts::default(),
             interval: Interval::default(),
             waiting_line: None,
             patch_count: 0,
@@ -201,9 +197,6 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             self.trainer.micro(batch, loss_weight).await?;
             self.interval.add(batch);
             self.patch_count += patch_count(batch);
-            if !batch.counts.fit(&self.capacity) {
-                self.capacity = batch.counts.bucketed().max(&self.capacity);
-            }
         }
         let learning_rate = self.config.optim.lr * self.schedule.multiplier(self.step);
         self.trainer.update(learning_rate as f32)?;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::blt::{LoadedModel, training_graph};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::graph::{Dispatch, Recording, compile_for};
-use crate::kernels::{AXIS_COUNT, Counts};
+use crate::graph::{Dispatch, Recording};
+use crate::kernels::{AXIS_COUNT, Axis, Counts};
 use crate::train::{AdamW, update_recording};
 
 /// The programs of a run.
@@ -35,14 +35,13 @@ pub struct SavedProgram {
 ///
 /// # Errors
 /// If the shapes of the configuration contradict each other.
-pub fn saved_plan<E: Engine>(
+pub async fn saved_plan<E: Engine>(
     engine: &E,
     model: &LoadedModel<E>,
     capacity: Counts,
     adamw: &AdamW,
 ) -> Result<SavedPlan> {
-    let (graph, options) = (training_graph(&model.config)?, model.compile_options(engine));
-    let micro = compile_for(graph, "micro", &model.layout, capacity, &options)?;
+    let micro = model.compile(engine, training_graph, "micro", capacity).await?;
     let update = update_recording(&model.layout, adamw);
     let programs = [micro, update].map(|recording| (recording.name.clone(), saved(&recording)));
     Ok(SavedPlan { engine: engine.name(), programs: programs.into() })
@@ -61,6 +60,27 @@ impl SavedPlan {
     /// The capacity that the micro-batches of the run had needed.
     pub fn capacity(&self) -> Counts {
         self.programs.get("micro").map_or_else(Counts::default, |it| Counts(it.capacity))
+    }
+
+    /// That the capacity is one of micro-batches of at most `byte_count` bytes, because memory for
+    /// it is taken at once. A byte has up to two patches, touches a row in each of `table_count`
+    /// hash tables, and a bucket holds less than twice what it was made for.
+    ///
+    /// # Errors
+    /// An axis that is longer than any micro-batch makes it.
+    pub fn check_capacity(&self, byte_count: usize, table_count: usize) -> Result<()> {
+        let most = byte_count.saturating_mul(4 * table_count.max(1));
+        let capacity = self.capacity();
+        match capacity.0.iter().find(|&&count| count as usize > most) {
+            None if capacity.get(Axis::One) == 1 => Ok(()),
+            _ => {
+                let problem = format!(
+                    "capacity {:?} is not that of micro-batches of {byte_count} bytes",
+                    capacity.0
+                );
+                Err(Error::model("plan.json: micro", problem))
+            }
+        }
     }
 
     /// Whether `now`, the same programs compiled here, would give the same bits.
@@ -93,6 +113,22 @@ mod tests {
         let kernels = kernels.iter().map(|&name| name.to_owned()).collect();
         let program = SavedProgram { capacity: [1; AXIS_COUNT], dispatch_count: 3, kernels };
         SavedPlan { engine: "cpu".into(), programs: [("micro".to_owned(), program)].into() }
+    }
+
+    #[test]
+    fn a_capacity_beyond_every_batch_is_refused() {
+        let mut saved = plan(&[]);
+        saved.check_capacity(64, 0).unwrap();
+        let message = |saved: &SavedPlan| saved.check_capacity(64, 3).unwrap_err().to_string();
+        let capacity = |saved: &mut SavedPlan, capacity| {
+            saved.programs.get_mut("micro").unwrap().capacity = capacity;
+        };
+        capacity(&mut saved, [1, 64, 64, 64, 768, 2, 64, 64]);
+        saved.check_capacity(64, 3).unwrap();
+        capacity(&mut saved, [1, 64, 64, 64, 769, 2, 64, 64]);
+        assert!(message(&saved).contains("769"), "{}", message(&saved));
+        capacity(&mut saved, [7, 64, 64, 64, 64, 2, 64, 64]);
+        assert!(message(&saved).contains("micro-batches of 64 bytes"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use toml::Table;
 
 use super::plan::{SavedPlan, saved_plan};
 use super::state::{CONFIG_FILE, OPTIMIZER_FILE, PLAN_FILE, STATE_FILE, SavedState};
-use crate::blt::config::{ReferenceEntropyKeys, ReferenceModelKeys};
+use crate::blt::config::{ModelConfig, ReferenceEntropyKeys, ReferenceModelKeys};
 use crate::blt::{LoadedModel, MOMENT1, MOMENT2, TRAIN_STATE, TRAIN_STATE_LENGTH};
 use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
@@ -97,16 +97,18 @@ fn difference(prefix: &str, saved: &Table, now: &Table) -> Option<(String, Strin
     None
 }
 
-/// Writes weights, moments and the device's state of a checkpoint into a model.
+/// Writes weights, moments and the device's state of a checkpoint into a model, whose micro-batches
+/// hold `most_bytes` at most.
 ///
 /// # Errors
 /// A file that is missing or damaged, another model, a tensor that is missing, of another shape or
 /// not finite, or kernels other than the run's.
-pub fn restore<E: Engine>(
+pub async fn restore<E: Engine>(
     engine: &E,
     model: &LoadedModel<E>,
     adamw: &AdamW,
     checkpoint: &Checkpoint,
+    most_bytes: usize,
 ) -> Result<Resumed> {
     let files = checkpoint.model()?;
     let place = |name: &str| checkpoint.path.join(name).display().to_string();
@@ -121,7 +123,12 @@ pub fn restore<E: Engine>(
         return Err(Error::model(place(STATE_FILE), problem));
     }
     let plan: SavedPlan = checkpoint.read_json(PLAN_FILE)?;
-    let here = saved_plan(engine, model, plan.capacity(), adamw)?;
+    let table_count = match &model.config {
+        ModelConfig::Blt(config) => config.hash.table_count(),
+        ModelConfig::Entropy(_) => 0,
+    };
+    plan.check_capacity(most_bytes, table_count)?;
+    let here = saved_plan(engine, model, plan.capacity(), adamw).await?;
     if plan.engine == here.engine {
         plan.check(&here)?;
     }

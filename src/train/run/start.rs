@@ -13,7 +13,6 @@ use crate::blt::config::ModelConfig;
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::kernels::Counts;
 use crate::oracle::optim::TrainState;
 use crate::platform::Platform;
 use crate::text::Files;
@@ -64,7 +63,11 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
                 model.initialise(engine, &loaded)?;
                 None
             }
-            Some(checkpoint) => Some(restore(engine, &loaded, &adamw, checkpoint)?),
+            Some(checkpoint) => {
+                let data = &config.data;
+                let most_bytes = data.batch_size.saturating_mul(data.max_encoder_seq_length);
+                Some(restore(engine, &loaded, &adamw, checkpoint, most_bytes).await?)
+            }
         };
         let trainer = Trainer::new(engine, loaded, &adamw).await?;
 
@@ -115,7 +118,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             let counts = TrainState::read(&words);
             (run.applied_count, run.skipped_count) = (counts.applied_steps, counts.skipped_steps);
             run.step = state.step;
-            run.capacity = Counts::default().max(&resumed.plan.capacity());
+            run.trainer.reserve_micro(&resumed.plan.capacity());
             run.patch_count = state.patch_count;
             run.skipped_in_a_row = state.skipped_in_a_row;
             run.evaluated_step = state.evaluated_step;

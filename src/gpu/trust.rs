@@ -1,0 +1,112 @@
+//! Which variants of kernels a device may run: those that agree with their oracles on it.
+//!
+//! Base variants are believed. Any other is run on a few of its cases before the first plan that
+//! uses it is compiled; if it disagrees it is not chosen again, and the reason is kept.
+
+use super::engine::GpuEngine;
+use crate::error::Result;
+use crate::graph::Recording;
+use crate::kernels::{Case, Distrusted, Kernel};
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Elements of the largest case that is run: more would delay the start.
+const MOST_ELEMENTS: usize = 250_000;
+/// Cases that are run, spread over those that a variant takes.
+const CASE_COUNT: usize = 4;
+
+/// What has been checked, and what came of it.
+#[derive(Default)]
+pub(super) struct Trust {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    checked: HashSet<(&'static str, usize)>,
+    distrusted: Distrusted,
+    reasons: Vec<String>,
+}
+
+impl Trust {
+    /// Variants that disagreed.
+    pub fn distrusted(&self) -> Distrusted {
+        self.lock().distrusted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GpuEngine {
+    /// Why variants are not used on this device, a sentence each.
+    pub fn distrusted_variants(&self) -> Vec<String> {
+        self.trust.lock().reasons.clone()
+    }
+
+    /// Checks the variants of a recording that were not checked before; whether all agree.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub(super) async fn check_variants(&self, recording: &Recording) -> Result<bool> {
+        let mut agree = true;
+        for dispatch in &recording.dispatches {
+            let (kernel, variant) = (dispatch.kernel, dispatch.variant);
+            let known = self.trust.lock().checked.contains(&(kernel.name, variant));
+            if variant == 0 || known {
+                continue;
+            }
+            let checked = self.verify_cases(kernel, variant, some_cases(kernel, variant)).await;
+            self.context.check()?;
+            let mut state = self.trust.lock();
+            state.checked.insert((kernel.name, variant));
+            if let Err(error) = checked {
+                agree = false;
+                state.distrusted.add(kernel, variant);
+                state.reasons.push(error.to_string());
+            }
+        }
+        Ok(agree)
+    }
+}
+
+/// A few of the cases that a variant takes, of all kinds and none of them large.
+fn some_cases(kernel: &Kernel, variant: usize) -> Vec<Case> {
+    let size = |case: &Case| case.buffers.iter().map(|buffer| buffer.len()).sum::<usize>();
+    let takes = kernel.variants[variant].takes;
+    let mut cases = (kernel.cases)();
+    cases.retain(|case| takes(&case.params, case.halves) && size(case) <= MOST_ELEMENTS);
+    cases.sort_by_key(|case| std::cmp::Reverse(size(case)));
+    let apart = cases.len().div_ceil(CASE_COUNT).max(1);
+    cases.into_iter().step_by(apart).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::REGISTRY;
+
+    #[test]
+    fn every_variant_has_cases_to_be_checked_by() {
+        for kernel in REGISTRY {
+            for variant in 1..kernel.variants.len() {
+                let count = some_cases(kernel, variant).len();
+                let name = kernel.variants[variant].name;
+                assert!((1..=CASE_COUNT).contains(&count), "{}.{name}: {count}", kernel.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_disagrees_is_not_chosen_again() {
+        let matmul = crate::kernels::find("matmul").expect("it is registered");
+        let mut distrusted = Distrusted::default();
+        assert!(!distrusted.contains(matmul, 1));
+        distrusted.add(matmul, 1);
+        assert!(distrusted.contains(matmul, 1) && !distrusted.contains(matmul, 2));
+        let add = crate::kernels::find("add").expect("it is registered");
+        assert!(!distrusted.contains(add, 1));
+    }
+}
