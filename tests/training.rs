@@ -339,6 +339,7 @@ fn what_is_wrong_with_texts_is_named() {
     write("empty.txt", "");
     write("broken.jsonl", "{\"text\": \"good enough\"}\n{\"text\": \n");
     write("latin.txt", "x");
+    write("train.parquet", "x");
     fs::create_dir(dir.path().join("no-texts")).unwrap();
     let message = |key: &str, file: &str| {
         let set = format!("{key}=[{file:?}]");

@@ -162,8 +162,8 @@ fn show(event: &DemoEvent, watch: &Watch, terminal: &Terminal) {
         }
         DemoEvent::Stepped { which, step_index, step_count, point } => {
             watch.name(match which {
-                Which::Entropy => "entropy model",
-                Which::Blt => "BLT          ",
+                Which::Entropy => "entropy",
+                Which::Blt => "BLT    ",
             });
             let figures = point.as_ref().map(figures);
             watch.step(*step_index, *step_count, figures.as_ref());

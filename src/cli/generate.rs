@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Text to go on from; it is read behind the begin of a document
-    #[arg(long, group = "start")]
+    #[arg(long, group = "start", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// Ids to go on from, taken as they are
     #[arg(long, group = "start", value_name = "1,2,..", allow_hyphen_values = true)]
@@ -34,13 +34,13 @@ pub struct Arguments {
     #[arg(short, value_name = "N")]
     n: usize,
     /// Divides the logits before an id is drawn; 0 takes the likeliest
-    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    #[arg(long, default_value_t = 0.0, value_name = "T", allow_hyphen_values = true)]
     temperature: f32,
     /// Draw from the K likeliest ids only; 0 is off
     #[arg(long, default_value_t = 0, value_name = "K")]
     top_k: usize,
     /// Draw from the likeliest ids that together have this probability; 0 is off
-    #[arg(long, default_value_t = 0.0, value_name = "P")]
+    #[arg(long, default_value_t = 0.0, value_name = "P", allow_hyphen_values = true)]
     top_p: f32,
     /// Seed of the draws
     #[arg(long, default_value_t = 0, value_name = "S")]

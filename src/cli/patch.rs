@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 #[command(group = clap::ArgGroup::new("input").required(true))]
 pub struct Arguments {
     /// The text itself
-    #[arg(long, group = "input")]
+    #[arg(long, group = "input", allow_hyphen_values = true)]
     text: Option<String>,
     /// A file, read as bytes
     #[arg(long, group = "input")]

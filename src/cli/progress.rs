@@ -28,18 +28,19 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// `loss 1.386  bpb 2.000  lr 4.0e-4  |g| 0.52  12.3 kB/s`
+    /// `loss 1.386 bpb 2.000 lr 4.0e-4 |g| 0.52 12.3 kB/s`: with what stands before it, a line of
+    /// 80 columns.
     fn line(&self) -> String {
         let bpb = self.loss_nats / std::f64::consts::LN_2;
         let mut line = format!(
-            "loss {:.3}  bpb {bpb:.3}  lr {:.1e}  |g| {:.2}  {:.1} kB/s",
+            "loss {:.3} bpb {bpb:.3} lr {:.1e} |g| {:.2} {:.1} kB/s",
             self.loss_nats,
             self.learning_rate,
             self.gradient_norm,
             self.bytes_per_second / 1e3
         );
         if let Some(bpb) = self.held_out_bpb {
-            line.push_str(&format!("  held-out {bpb:.3}"));
+            line.push_str(&format!(" held-out {bpb:.3}"));
         }
         line
     }
@@ -58,8 +59,9 @@ impl<'t> Watch<'t> {
 
     /// Progress over so many steps, with the time that is left.
     pub fn steps(terminal: &'t Terminal, what: &str, step_count: u64) -> Self {
+        // The bar takes what a wide terminal leaves; what may be cut off stands last.
         let style = ProgressStyle::with_template(
-            "{prefix} {bar:20.cyan/blue} {pos}/{len}  {msg}  {elapsed} < {eta}",
+            "{prefix} {wide_bar:.cyan/blue} {pos}/{len} {elapsed}<{eta} {msg}",
         );
         Self::new(terminal, ProgressBar::new(step_count), style.ok(), what)
     }
@@ -144,8 +146,10 @@ mod tests {
             bytes_per_second: 12_345.0,
             held_out_bpb: None,
         };
-        assert_eq!(figures.line(), "loss 1.386  bpb 2.000  lr 4.0e-4  |g| 0.52  12.3 kB/s");
+        assert_eq!(figures.line(), "loss 1.386 bpb 2.000 lr 4.0e-4 |g| 0.52 12.3 kB/s");
+        let before = "step  12345/20000 12m<34m ";
+        assert!(before.len() + figures.line().len() <= 80, "nothing is cut off");
         figures.held_out_bpb = Some(2.25);
-        assert!(figures.line().ends_with("kB/s  held-out 2.250"));
+        assert!(figures.line().ends_with("kB/s held-out 2.250"));
     }
 }

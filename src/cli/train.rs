@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     for warning in run.warnings() {
         terminal.warn(warning);
     }
-    let watch = Watch::steps(terminal, "training", step_count);
+    let watch = Watch::steps(terminal, "step", step_count);
     watch.begin_at(run.step_count());
     let mut held_out_bpb = None;
     loop {

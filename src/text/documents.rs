@@ -87,7 +87,11 @@ impl Documents {
         }
         let mut files = Vec::with_capacity(paths.len());
         for path in paths.iter().map(AsRef::as_ref) {
-            let format = TextFormat::of(path)?;
+            // A file that is not there is not blamed for its name.
+            let format = TextFormat::of(path).map_err(|wrong| match source.open(path) {
+                Ok(_) => wrong,
+                Err(error) => Error::io("open", path, error),
+            })?;
             if matches!(format, TextFormat::JsonLines { .. }) && options.part != Part::Whole {
                 return Err(Error::input(
                     path.display().to_string(),

@@ -84,7 +84,8 @@ fn what_cannot_be_read_is_named() {
     let line = b"{\"text\":\"a\"}\n".repeat(50_000);
     let mut cut = zst(&line);
     cut.truncate(cut.len() - 10);
-    let files = InMemory::new().with("cut.jsonl.zst", cut).with("a.txt", *b"a");
+    let files =
+        InMemory::new().with("cut.jsonl.zst", cut).with("a.txt", *b"a").with("a.pdf", *b"a");
     let open = |path: &str, part| {
         let options = DocumentOptions { part, on_error: OnError::Skip };
         Documents::open_from(Box::new(files.clone()), &[path], options)
@@ -95,6 +96,8 @@ fn what_cannot_be_read_is_named() {
     assert_eq!(message, "cannot read cut.jsonl.zst: the zstd stream is truncated");
     let message = open("gone.txt", Part::Whole).err().unwrap().to_string();
     assert!(message.starts_with("cannot open gone.txt: "), "{message}");
+    let message = open("gone", Part::Whole).err().unwrap().to_string();
+    assert!(message.starts_with("cannot open gone: "), "{message}");
     let message = open("a.pdf", Part::Whole).err().unwrap().to_string();
     assert!(message.starts_with("a.pdf: expected a name ending in"), "{message}");
     let message = open("cut.jsonl.zst", Part::LAST_TENTH).err().unwrap().to_string();

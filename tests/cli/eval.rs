@@ -71,9 +71,11 @@ fn eval_takes_documents_of_any_bytes_and_names_what_is_wrong() {
     eval("empty.txt", b"").fails(1, &["empty.txt", "no text"]);
     eval("text.csv", b"a").fails(1, &["text.csv", ".jsonl"]);
     eval("text.jsonl", b"{\"text\":").fails(1, &["text.jsonl"]);
-    let missing = place.path().join("missing.txt");
-    let arguments = ["eval", "--model", text_of(&model), "--data", text_of(&missing)];
-    blt_cpu(&arguments).fails(1, &["missing.txt"]);
+    for name in ["missing.txt", "missing"] {
+        let missing = place.path().join(name);
+        let arguments = ["eval", "--model", text_of(&model), "--data", text_of(&missing)];
+        blt_cpu(&arguments).fails(1, &["cannot open", name]);
+    }
 }
 
 #[test]

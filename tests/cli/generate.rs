@@ -63,7 +63,8 @@ fn generate_names_what_is_wrong() {
     generate(&["--prompt-ids", "", "-n", "1"]).fails(1, &["at least one id"]);
     generate(&["--prompt-ids", "1,999", "-n", "1"]).fails(1, &["999"]);
     generate(&["--prompt", "a", "-n", "1000000"]).fails(1, &["positions", "hint: "]);
-    generate(&["--prompt", "a", "-n", "1", "--temperature=-1"]).fails(1, &["temperature"]);
+    generate(&["--prompt", "a", "-n", "1", "--temperature", "-1"]).fails(1, &["temperature"]);
+    generate(&["--prompt", "- a list", "-n", "1"]).ok();
     generate(&["--prompt", "a", "-n", "1", "--top-p", "2"]).fails(1, &["top_p"]);
     let nothing = generate(&["--prompt", "", "-n", "0", "--json"]).json();
     assert_eq!((nothing["text"].as_str(), numbers(&nothing["ids"]).len()), (Some(""), 0));

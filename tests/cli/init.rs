@@ -75,6 +75,21 @@ fn init_makes_a_model_that_every_command_opens() {
 }
 
 #[test]
+fn keys_without_effect_get_one_warning() {
+    let place = tempfile::tempdir().unwrap();
+    let (config, out) = (place.path().join("config.toml"), place.path().join("out"));
+    std::fs::write(&config, TINY).unwrap();
+    let start = ["init", text_of(&config), "--out", text_of(&out), "--seed", "1"];
+    let keys = ["model.norm_type=1", "model.recompute_x=true", "data.load_async=true"];
+    let flags: Vec<&str> = keys.iter().flat_map(|key| ["--set", key]).collect();
+    let run = blt(&[&start[..], &flags].concat()).ok();
+    let expected = "warning: keys without effect here: data.load_async, model.norm_type, \
+                    model.recompute_x\n";
+    assert!(run.stderr.starts_with(expected), "{}", run.stderr);
+    assert_eq!(run.stderr.matches("warning: ").count(), 1, "{}", run.stderr);
+}
+
+#[test]
 fn configurations_that_contradict_are_refused_by_key() {
     let place = tempfile::tempdir().unwrap();
     let (config, out) = (place.path().join("bad.toml"), place.path().join("out"));

@@ -130,6 +130,7 @@ fn patch_names_what_is_wrong() {
     patch(&["--mode", "static", "--size", "0", "--text", "a"]).fails(1, &["at least 1, got 0"]);
     patch(&["--mode", "space", "--max-len", "0", "--text", "a"]).fails(1, &["max_patch_length"]);
     patch(&["--mode", "combined", "--text", "a"]).fails(2, &["--threshold-add"]);
+    assert!(!numbers(&patch(&["--mode", "byte", "--text", "- a"]).json()["ids"]).is_empty());
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("e.json");
     let given = |text: &str| {

@@ -42,4 +42,4 @@ pub use model::{
 };
 pub use patching::{PatchingConfig, PatchingMode};
 pub use reference_entropy::ReferenceEntropyKeys;
-pub use reference_keys::{GroupSizes, ReferenceModelKeys};
+pub use reference_keys::{GroupSizes, KEYS_WITHOUT_EFFECT, ReferenceModelKeys};

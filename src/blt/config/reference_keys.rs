@@ -6,8 +6,9 @@ use super::initialisation::InitStdFactor;
 use super::key_names::unknown_key;
 use crate::error::{Error, Result};
 
-/// Keys that the reference reads and then does nothing with.
-const IGNORED: &[&str] = &[
+/// Keys of `[model]` and `[entropy_model]` that the reference reads and then does nothing with, and
+/// those about its hardware; a name may end in `*`.
+pub const KEYS_WITHOUT_EFFECT: &[&str] = &[
     "alpha_depth",
     "architecture",
     "attn_to_keep",
@@ -17,12 +18,10 @@ const IGNORED: &[&str] = &[
     "data_loader_patching",
     "encoder_enable_byte_group_hash",
     "encoder_lm_loss",
-    "encoder_preds_low_entropy_toks",
-    "encoder_preds_random_toks",
+    "encoder_preds_*",
     "full_logging_n_layers",
     "global_local_decoder_residual_layer",
-    "init_use_depth",
-    "init_use_gaussian",
+    "init_use_*",
     "layer_ckpt",
     "log_patch_lengths",
     "loss_parallel",
@@ -34,9 +33,7 @@ const IGNORED: &[&str] = &[
     "patching_thresholds_str",
     "pm",
     "pre_norm",
-    "recompute_attn",
-    "recompute_fc1_out",
-    "recompute_fc3_out",
+    "recompute_*",
     "rope_use_fp32_in_outer_product",
     "sequence_parallel",
     "tie_local_encoder_decoder",
@@ -45,12 +42,12 @@ const IGNORED: &[&str] = &[
     "weight_tying",
 ];
 
-/// Beginnings of further such keys.
-const IGNORED_PREFIXES: &[&str] = &["encoder_preds_", "init_use_", "recompute_"];
-
 /// Whether the reference has the key and does nothing with it.
 pub(super) fn is_without_effect(key: &str) -> bool {
-    IGNORED.contains(&key) || IGNORED_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+    KEYS_WITHOUT_EFFECT.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => key.starts_with(prefix),
+        None => key == *pattern,
+    })
 }
 
 /// One warning for all keys that are there and have no effect.
@@ -213,10 +210,9 @@ pub enum GroupSizes {
 }
 
 impl ReferenceModelKeys {
-    /// Every key a `[model]` table may have, with those that have no effect.
+    /// Every key a `[model]` table may have, beside [`KEYS_WITHOUT_EFFECT`].
     pub fn known_keys() -> &'static [&'static str] {
-        static KNOWN: std::sync::OnceLock<Vec<&str>> = std::sync::OnceLock::new();
-        KNOWN.get_or_init(|| [Self::NAMES, IGNORED].concat())
+        Self::NAMES
     }
 
     /// Reads the table; the second value is the warning about keys without effect.
@@ -229,7 +225,7 @@ impl ReferenceModelKeys {
             table.keys().filter(|key| is_without_effect(key)).cloned().collect();
         table.retain(|key, _| !is_without_effect(key));
         if let Some(key) = table.keys().find(|key| !Self::NAMES.contains(&key.as_str())) {
-            return Err(unknown_key("model", key, Self::known_keys()));
+            return Err(unknown_key("model", key, Self::NAMES));
         }
         let keys = table.try_into().map_err(|problem: toml::de::Error| {
             Error::config("model", problem.to_string().trim().replace('\n', " "))

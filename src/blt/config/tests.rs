@@ -334,7 +334,6 @@ fn unknown_reference_keys_are_refused_with_the_nearest() {
     let (keys, warning) = ReferenceModelKeys::from_table(table).unwrap();
     assert_eq!(keys.seed, Some(3));
     assert!(warning.unwrap().ends_with("norm_type, recompute_attn"));
-    assert!(ReferenceModelKeys::known_keys().contains(&"weight_tying"));
     let error = ReferenceEntropyKeys::from_table(toml::from_str("n_layer = 3").unwrap());
     assert_eq!(error.unwrap_err().hint(), Some("did you mean `n_layers`?"));
 }

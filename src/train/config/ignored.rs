@@ -33,33 +33,5 @@ pub const DATA: &[&str] = &[
 pub const PATCHER: &[&str] =
     &["realtime_patching", "patching_batch_size", "device", "patching_device"];
 
-/// Of `[model]` and `[entropy_model]`: there and without effect in the reference as well.
-pub const MODEL: &[&str] = &[
-    "weight_tying",
-    "tie_local_encoder_decoder",
-    "tie_local_encoder_decoder_logits",
-    "encoder_lm_loss",
-    "non_linearity",
-    "recompute_*",
-    "custom_bwd",
-    "layer_ckpt",
-    "init_use_*",
-    "alpha_depth",
-    "max_length",
-    "norm_affine",
-    "pre_norm",
-    "norm_type",
-    "output_size",
-    "architecture",
-    "global_local_decoder_residual_layer",
-    "tokenize_with_bpe_delimiter",
-    "patching_thresholds_str",
-    "encoder_preds_*",
-    "conv_kernel_size",
-    "sequence_parallel",
-    "loss_parallel",
-    "full_logging_n_layers",
-    "log_patch_lengths",
-    "encoder_enable_byte_group_hash",
-    "attn_to_keep",
-];
+/// Of `[model]` and `[entropy_model]`, unless their parsers know them.
+pub use crate::blt::config::KEYS_WITHOUT_EFFECT as MODEL;

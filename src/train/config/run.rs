@@ -84,13 +84,18 @@ impl RunConfig {
             warnings.push(format!("keys without effect here: {}", reading.ignored().join(", ")));
         }
         config.resolve_model_lengths(keys, &mut warnings)?;
-        if config.schedule().warmup_count >= config.steps && config.optim.warmup > 0 {
-            warnings.push(format!(
-                "optim.warmup is {} and steps {}: the learning rate never reaches its peak",
-                config.optim.warmup, config.steps
-            ));
-        }
         Ok((config, warnings))
+    }
+
+    /// What a run of this would do that nobody wants, in a sentence.
+    pub fn schedule_warning(&self) -> Option<String> {
+        let never_peaks = self.schedule().warmup_count >= self.steps && self.optim.warmup > 0;
+        never_peaks.then(|| {
+            format!(
+                "optim.warmup is {} and steps {}: the learning rate never reaches its peak",
+                self.optim.warmup, self.steps
+            )
+        })
     }
 
     /// The configuration as TOML, every default written out; reading it gives `self` again.

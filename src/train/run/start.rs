@@ -93,6 +93,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             Start::Resume => MetricsFile::resume(&config.dump_dir, step, waits)?,
         };
         let mut warnings = model.warnings;
+        warnings.extend(config.schedule_warning());
         let mut run = Self::assemble(Parts {
             engine,
             platform,
