@@ -6,6 +6,7 @@ use crate::graph::{ArenaId, BufferId, Dispatch, Recording, StoreLayout};
 use crate::kernels::{Abilities, Access, Call, Counts, Element, HostBuffer, Kernel, Slot, Step};
 use half::f16;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A type of number that the host engine runs on.
@@ -174,7 +175,7 @@ impl<R: HostNumber> Engine for HostEngine<R> {
 
 impl<R: HostNumber> HostEngine<R> {
     /// Replays a plan and calls `before` in front of every dispatch with its index, and behind the
-    /// last with their number: for timing.
+    /// last with the index after it: for timing.
     ///
     /// # Errors
     /// As [`Engine::run`].
@@ -183,7 +184,7 @@ impl<R: HostNumber> HostEngine<R> {
         plan: &HostPlan<R>,
         step: &Step,
         inputs: &Inputs,
-        mut before: impl FnMut(usize),
+        before: impl FnMut(usize),
     ) -> Result<()> {
         let recording = &plan.recording;
         check_counts(recording, &step.counts)?;
@@ -197,15 +198,29 @@ impl<R: HostNumber> HostEngine<R> {
                 InputValues::U(values) => HostBuffer::U(values.clone()),
             };
         }
-        let mut arenas = lock(&plan.arenas);
-        for (index, dispatch) in recording.dispatches.iter().enumerate() {
+        drop(buffers);
+        self.run_range(plan, step, 0..recording.dispatches.len(), before);
+        Ok(())
+    }
+
+    /// Runs some dispatches of a plan with the inputs of its last replay, `before` as in
+    /// [`Self::replay`].
+    pub fn run_range(
+        &self,
+        plan: &HostPlan<R>,
+        step: &Step,
+        range: Range<usize>,
+        mut before: impl FnMut(usize),
+    ) {
+        let (mut buffers, mut arenas) = (lock(&plan.buffers), lock(&plan.arenas));
+        for index in range.clone() {
             before(index);
+            let dispatch = &plan.recording.dispatches[index];
             let mut all = AllBuffers { plan: &mut buffers, arenas: &mut arenas };
             all.call(dispatch, step);
             all.round_halves(dispatch);
         }
-        before(recording.dispatches.len());
-        Ok(())
+        before(range.end);
     }
 }
 

@@ -25,5 +25,6 @@ pub use context::{Context, ContextOptions, list_adapters};
 pub use engine::GpuEngine;
 pub use limits::DeviceLimits;
 pub use plan::GpuPlan;
+pub use profile::Encoded;
 pub use store::GpuStore;
 pub use wgpu;
