@@ -1,16 +1,20 @@
 //! The benchmark as a state machine: parts in, rows out.
 
 use super::device_id::DeviceId;
+use super::kernel_list::KernelList;
+use super::peaks::Peak;
 use super::profile::Profile;
+use super::roofline::Roofline;
 use super::row::BenchRow;
 use super::shape::{BenchShape, precision_name};
-use super::stepping::{Pass, Stepping};
+use super::verified::Verified;
 use crate::device::Device;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::Precision;
 use crate::platform::Platform;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// The clock that times are taken with; kernels of the CPU engine read it inside its pool.
 pub type Clock = dyn Platform + Sync;
@@ -18,17 +22,30 @@ pub type Clock = dyn Platform + Sync;
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
+    /// What the device can do at best.
+    Peaks,
+    /// Every kernel at the sizes of a training step.
+    Kernels,
     /// The forward pass of every shape.
     Model,
     /// A training step of every shape.
     Train,
+    /// Bytes after a prompt.
+    Generate,
 }
 
 impl Part {
     /// Every part with its name, in the order they are run.
-    pub const NAMES: [(&'static str, Self); 2] = [("model", Self::Model), ("train", Self::Train)];
+    pub const NAMES: [(&'static str, Self); 5] = [
+        ("peaks", Self::Peaks),
+        ("kernels", Self::Kernels),
+        ("model", Self::Model),
+        ("train", Self::Train),
+        ("generate", Self::Generate),
+    ];
 
-    fn name(self) -> &'static str {
+    /// The name of a part.
+    pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, part)| *part == self).map_or("", |(name, _)| name)
     }
 }
@@ -41,8 +58,14 @@ pub struct BenchOptions {
     pub precisions: Vec<Precision>,
     /// Samples of everything.
     pub sample_count: usize,
+    /// Seconds after which no further sample of one thing is begun.
+    pub seconds: f64,
+    /// Part of the names of the kernels that are measured one by one; empty: all.
+    pub kernel: String,
     /// Also say where the time of a training step, or of a forward pass, goes.
     pub profile: bool,
+    /// Seconds for which steps go on after they were measured, to see whether they become slower.
+    pub soak_seconds: f64,
 }
 
 /// What a step of the benchmark gave.
@@ -55,52 +78,82 @@ pub enum Event {
     Finished,
 }
 
-/// One part with one shape in one precision.
-#[derive(Clone, Debug)]
-struct Task {
-    part: Part,
-    shape: usize,
-    precision: Precision,
+/// One thing to measure.
+pub(super) enum Task {
+    Peak(Peak),
+    /// Lists the kernels of a shape; they become tasks of their own.
+    List(StepTask),
+    Kernel(Rc<KernelList>, usize),
+    Steps(StepTask),
+}
+
+/// A part with a shape in a precision.
+#[derive(Clone, Copy)]
+pub(super) struct StepTask {
+    pub part: Part,
+    pub shape: usize,
+    pub precision: Precision,
 }
 
 /// A benchmark.
 pub struct Bench<'d, P: Platform + Sync + 'static> {
-    device: &'d Device,
-    platform: P,
-    id: DeviceId,
-    options: BenchOptions,
+    pub(super) device: &'d Device,
+    pub(super) platform: P,
+    pub(super) id: DeviceId,
+    pub(super) options: BenchOptions,
+    pub(super) roofline: Roofline,
+    pub(super) verified: Verified,
     tasks: VecDeque<Task>,
     current: Option<Task>,
     /// What was measured and not given away yet.
     ready: VecDeque<Event>,
 }
 
-/// Steps before the first sample, at least one and so many if they are short.
-const WARM_UP_STEPS: usize = 3;
-/// Seconds after which no further step warms up.
-const WARM_UP_SECONDS: f64 = 5.0;
-/// Steps that are profiled.
-const PROFILED_STEPS: usize = 5;
-
 impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
     /// A benchmark in front of its first part. `host` is the name of the processor, for rows of
-    /// the CPU engine.
-    pub fn new(device: &'d Device, platform: P, host: &str, options: BenchOptions) -> Self {
+    /// the CPU engine. Kernels and profiles are compared with the peaks, so these come with them.
+    pub fn new(device: &'d Device, platform: P, host: &str, mut options: BenchOptions) -> Self {
+        let needs_peaks = options.parts.contains(&Part::Kernels) || options.profile;
+        if needs_peaks && !options.parts.contains(&Part::Peaks) {
+            options.parts.insert(0, Part::Peaks);
+        }
         let mut tasks = VecDeque::new();
         for &part in &options.parts {
+            if part == Part::Peaks {
+                tasks.extend(Peak::ALL.map(Task::Peak));
+                continue;
+            }
             for shape in 0..options.shapes.len() {
-                for precision in &options.precisions {
-                    tasks.push_back(Task { part, shape, precision: *precision });
+                for &precision in &options.precisions {
+                    let task = StepTask { part, shape, precision };
+                    tasks.push_back(match part {
+                        Part::Kernels => Task::List(task),
+                        _ => Task::Steps(task),
+                    });
                 }
             }
         }
-        let id = DeviceId::of(device, host);
-        Self { device, platform, id, options, tasks, current: None, ready: VecDeque::new() }
+        Self {
+            device,
+            platform,
+            id: DeviceId::of(device, host),
+            options,
+            roofline: Roofline::default(),
+            verified: Verified::default(),
+            tasks,
+            current: None,
+            ready: VecDeque::new(),
+        }
     }
 
     /// The device, as in every row.
     pub fn device_id(&self) -> &DeviceId {
         &self.id
+    }
+
+    /// The peaks that were measured so far.
+    pub fn roofline(&self) -> &Roofline {
+        &self.roofline
     }
 
     /// Measures until there is something to say, and says it.
@@ -120,26 +173,43 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
                 continue;
             }
             let Some(task) = self.tasks.pop_front() else { return Ok(Event::Finished) };
-            let name = task.part.name();
-            let shape = self.options.shapes[task.shape].describe();
-            let text = format!("{name} {shape}, {}", precision_name(task.precision));
+            let text = self.describe(&task);
             self.current = Some(task);
             return Ok(Event::Began(text));
         }
     }
 
-    /// Runs a task; its rows and what went wrong lie ready afterwards.
+    fn describe(&self, task: &Task) -> String {
+        match task {
+            Task::Peak(peak) => format!("peak: {}", peak.kernel().0.name),
+            Task::Kernel(list, index) => {
+                let entry = &list.entries[*index];
+                format!("{} {}", list.dispatch(entry).variant_name(), list.describe(entry))
+            }
+            Task::List(task) | Task::Steps(task) => {
+                let shape = self.options.shapes[task.shape].describe();
+                format!("{} {shape}, {}", task.part.name(), precision_name(task.precision))
+            }
+        }
+    }
+
+    /// Runs a task; its rows lie ready afterwards, and if it went wrong, one that says so.
     async fn run(&mut self, task: Task) -> Result<()> {
-        let shape = &self.options.shapes[task.shape];
-        let precision = precision_name(task.precision);
-        let row = self.id.row(task.part.name(), "step", &shape.name, precision);
-        if task.precision == Precision::Mixed && !self.device.abilities().f16 {
+        let row = self.row_of(&task);
+        let mixed = match &task {
+            Task::List(task) | Task::Steps(task) => task.precision == Precision::Mixed,
+            Task::Peak(_) | Task::Kernel(..) => false,
+        };
+        if mixed && !self.device.abilities().f16 {
             self.give(row.skipped("the device has no 16-bit floats in shaders"));
             return Ok(());
         }
-        let done = match task.part {
-            Part::Model => self.steps(&task, Pass::Forward).await,
-            Part::Train => self.steps(&task, Pass::Train).await,
+        let done = match task {
+            Task::Peak(peak) => self.peak(peak, row.clone()).await,
+            Task::List(task) => self.list(task),
+            Task::Kernel(list, index) => self.kernel(&list, index, row.clone()).await,
+            Task::Steps(task) if task.part == Part::Generate => self.generate(task).await,
+            Task::Steps(task) => self.steps(task).await,
         };
         match done {
             Err(Error::Cancelled) => Err(Error::Cancelled),
@@ -151,66 +221,65 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
         }
     }
 
-    /// Steps of a shape: their time, what encoding takes of it, dispatches, memory, profile.
-    async fn steps(&mut self, task: &Task, pass: Pass) -> Result<()> {
-        let shape = &self.options.shapes[task.shape];
-        let precision = precision_name(task.precision);
-        let row = |what: &str| self.id.row(task.part.name(), what, &shape.name, precision);
-        let clock: &Clock = &self.platform;
-        let mut stepping = Stepping::new(self.device, shape, task.precision, pass).await?;
-        let begin = clock.monotonic_seconds();
-        for index in 0..WARM_UP_STEPS {
-            if index == 0 || clock.monotonic_seconds() - begin < WARM_UP_SECONDS {
-                stepping.step(clock).await?;
-            }
-        }
-        stepping.settle(clock).await?;
-        let left_out_count = stepping.left_out_count().await?;
-        let (mut wall_ms, mut submit_ms) = (Vec::new(), Vec::new());
-        for _ in 0..self.options.sample_count.max(1) {
-            if clock.is_stop_requested() {
-                return Err(Error::Cancelled);
-            }
-            let time = stepping.step(clock).await?;
-            wall_ms.push(time.wall_ms);
-            submit_ms.push(time.submit_ms);
-        }
-        if stepping.left_out_count().await? != left_out_count {
-            let problem = "updates were left out while it was timed: their gradients overflowed";
-            return Err(Error::device("training step", problem));
-        }
-        let byte_count = shape.batch_bytes() as f64;
-        let mut rows = vec![
-            row("step").timed(wall_ms, byte_count, "bytes/s"),
-            row("dispatch_count").counted(stepping.dispatch_count() as f64, "dispatches"),
-            row("peak_memory").counted(stepping.memory_bytes() as f64, "bytes"),
-        ];
-        let submit = row("encode_submit");
-        rows.push(match self.device {
-            Device::Cpu(_) => submit.skipped("the CPU engine computes where it is called"),
-            #[cfg(feature = "gpu")]
-            Device::Gpu(_) => submit.timed(submit_ms, 1.0, "steps/s"),
-        });
-        let profile = match self.options.profile {
-            true => Some(Profile::take(&mut stepping, clock, PROFILED_STEPS).await),
-            false => None,
-        };
-        if let Some(profile) = &profile {
-            match profile {
-                Ok(profile) => {
-                    rows.extend(profile.rows(&self.id, &shape.name, precision));
+    /// The row of a task before anything is measured.
+    fn row_of(&self, task: &Task) -> BenchRow {
+        match task {
+            Task::Peak(peak) => {
+                let (kernel, variant) = peak.kernel();
+                let mut row = self.id.row("peak", kernel.name, "", "f32");
+                row.variant = kernel.variants[variant].name.to_owned();
+                if *peak == Peak::Launch {
+                    row.kernel = "launch".into();
                 }
-                Err(error) => rows.push(row("profile").failed(error)),
+                if matches!(peak, Peak::FmaF16 | Peak::MatrixF16) {
+                    row.precision = "f16".into();
+                }
+                row
+            }
+            Task::Kernel(list, index) => {
+                let entry = &list.entries[*index];
+                let dispatch = list.dispatch(entry);
+                let (shape, precision) = (list.describe(entry), precision_name(list.precision));
+                let mut row = self.id.row("kernel", dispatch.kernel.name, &shape, precision);
+                let name = dispatch.variant_name();
+                row.variant = name[dispatch.kernel.name.len() + 1..].to_owned();
+                row
+            }
+            Task::List(task) | Task::Steps(task) => {
+                let what = match task.part {
+                    Part::Kernels => "list",
+                    Part::Generate => "decode",
+                    _ => "step",
+                };
+                self.step_row(*task, what)
             }
         }
-        rows.into_iter().for_each(|row| self.give(row));
-        if let Some(Ok(profile)) = profile {
-            self.ready.push_back(Event::Profile(Box::new(profile)));
+    }
+
+    /// A row of a part with a shape in a precision.
+    pub(super) fn step_row(&self, task: StepTask, what: &str) -> BenchRow {
+        let (shape, kind) = (&self.options.shapes[task.shape].name, task.part.name());
+        let kind = if task.part == Part::Kernels { "kernel" } else { kind };
+        self.id.row(kind, what, shape, precision_name(task.precision))
+    }
+
+    /// The kernels of a shape become the next tasks.
+    fn list(&mut self, task: StepTask) -> Result<()> {
+        let shape = &self.options.shapes[task.shape];
+        let list = KernelList::new(self.device, shape, task.precision, &self.options.kernel)?;
+        let list = Rc::new(list);
+        for index in (0..list.entries.len()).rev() {
+            self.tasks.push_front(Task::Kernel(Rc::clone(&list), index));
         }
         Ok(())
     }
 
-    fn give(&mut self, row: BenchRow) {
+    pub(super) fn give(&mut self, row: BenchRow) {
+        self.roofline.add(&row);
         self.ready.push_back(Event::Row(Box::new(row)));
+    }
+
+    pub(super) fn give_profile(&mut self, profile: Profile) {
+        self.ready.push_back(Event::Profile(Box::new(profile)));
     }
 }

@@ -4,22 +4,35 @@
 //! A [`Bench`] is a state machine over a list of [`Part`]s; every [`Bench::step`] gives the next
 //! [`BenchRow`]. What cannot run is a row too, with the reason.
 
+mod compare;
 mod cost;
 mod device_id;
-mod host;
+mod fresh;
+mod generating;
+mod isolate;
 mod job;
+mod kernel_list;
+mod markdown;
+mod parts;
+mod peaks;
 mod profile;
 mod profile_table;
+mod roofline;
 mod row;
 mod samples;
 mod shape;
 mod stepping;
+mod timing;
 mod trace;
+mod verified;
 mod work;
 
+pub use compare::{Change, Comparison, compare, comparison_table};
 pub use device_id::DeviceId;
 pub use job::{Bench, BenchOptions, Clock, Event, Part};
+pub use markdown::markdown;
 pub use profile::{DispatchTime, Profile, ProfileLine};
+pub use roofline::{Rate, Roofline};
 pub use row::{BenchRow, SCHEMA, Status};
 pub use samples::{Spread, median, spread};
 pub use shape::{BenchShape, PRECISIONS, SHAPE_NAMES, precision_name};

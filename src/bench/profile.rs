@@ -1,16 +1,17 @@
 //! Where the time of a step goes: every dispatch, by kernel, by place in the model.
 
 use super::cost::cost;
-use super::device_id::DeviceId;
-use super::host;
 use super::job::Clock;
+use super::roofline::{Rate, Roofline};
 use super::row::BenchRow;
 use super::samples::median;
 use super::stepping::Stepping;
+use super::timing::{Timing, dispatch_times};
 use super::work::work;
 use crate::device::{Device, DevicePlan};
+use crate::engine::Engine;
 use crate::error::Result;
-use crate::kernels::Cost;
+use crate::kernels::{Cost, Halves};
 use std::collections::BTreeMap;
 
 /// The time of one dispatch of a step.
@@ -25,6 +26,8 @@ pub struct DispatchTime {
     /// Its sizes.
     pub work: String,
     pub cost: Cost,
+    /// A binding holds f16.
+    pub has_halves: bool,
     /// One a profiled step; empty where the device's clock gave none.
     pub samples_ms: Vec<f64>,
 }
@@ -37,6 +40,8 @@ pub struct Profile {
     pub method: &'static str,
     /// What should be said of them.
     pub notes: Vec<String>,
+    /// What the device can do at best, where that was measured.
+    pub roofline: Roofline,
 }
 
 /// Dispatches that belong together.
@@ -46,6 +51,8 @@ pub struct ProfileLine {
     pub dispatch_count: usize,
     pub time_ms: f64,
     pub cost: Cost,
+    /// Some of them multiply f16.
+    pub has_halves: bool,
 }
 
 impl ProfileLine {
@@ -86,6 +93,7 @@ impl Profile {
                     label: dispatch.label.clone(),
                     work: work(dispatch, &step.counts),
                     cost: cost(dispatch, recording, &step, &inputs),
+                    has_halves: dispatch.halves != Halves::NONE,
                     samples_ms: Vec::new(),
                 });
             }
@@ -112,7 +120,7 @@ impl Profile {
             let times = match (stepping.device, &program.plan) {
                 (Device::Cpu(engine), DevicePlan::Cpu(plan)) => {
                     self.method = "host clock";
-                    host::dispatch_times(engine, plan, &step, &inputs, platform)?
+                    dispatch_times(engine, plan, &step, &inputs, platform)?
                 }
                 #[cfg(feature = "gpu")]
                 (Device::Gpu(engine), DevicePlan::Gpu(plan)) => {
@@ -121,7 +129,8 @@ impl Profile {
                         engine.profile(plan, &step, &inputs).await?
                     } else {
                         self.method = "repeated dispatches, host clock";
-                        host::repeated_times(engine, plan, &step, &inputs, platform).await?
+                        engine.run(plan, &step, &inputs)?;
+                        Timing::of_every_dispatch(engine, plan, platform).await?
                     }
                 }
                 #[cfg(feature = "gpu")]
@@ -164,28 +173,29 @@ impl Profile {
             line.dispatch_count += 1;
             line.time_ms += dispatch.time_ms();
             line.cost = line.cost + dispatch.cost;
+            line.has_halves |= dispatch.has_halves;
         }
         let mut lines: Vec<_> = lines.into_values().collect();
         lines.sort_by(|a, b| b.time_ms.total_cmp(&a.time_ms));
         lines
     }
 
-    /// A row for every kernel.
-    pub fn rows(&self, id: &DeviceId, shape: &str, precision: &str) -> Vec<BenchRow> {
+    /// A row for every kernel; `row` makes that of a kernel without a measurement.
+    pub(super) fn rows(&self, row: impl Fn(&str) -> BenchRow) -> Vec<BenchRow> {
         let lines = self.by_kernel().into_iter().map(|line| {
-            let mut row = id.row("profile", &line.name, shape, precision);
-            if let Some((kernel, variant)) = line.name.split_once('.') {
-                (row.kernel, row.variant) = (kernel.to_owned(), variant.to_owned());
-            }
-            match line.cost.flops {
-                0 => {
-                    let bytes = line.cost.read_bytes + line.cost.written_bytes;
-                    row.timed(vec![line.time_ms], bytes as f64 / 1e9, "GB/s")
-                }
-                flops => row.timed(vec![line.time_ms], flops as f64 / 1e9, "GFLOP/s"),
-            }
+            let (kernel, variant) = line.name.split_once('.').unwrap_or((&line.name, ""));
+            let rate = self.rate(&line);
+            let mut row = row(kernel).timed(vec![line.time_ms], 0.0, rate.unit);
+            row.variant = variant.to_owned();
+            (row.rate, row.percent_of_peak) = (Some(rate.value), rate.percent_of_peak);
+            row
         });
         lines.collect()
+    }
+
+    /// The rate of a line in the unit that bounds it, against the peaks of the device.
+    pub fn rate(&self, line: &ProfileLine) -> Rate {
+        self.roofline.rate(&line.cost, line.time_ms, line.has_halves)
     }
 }
 

@@ -30,16 +30,14 @@ impl Profile {
 
     fn write_table(&self, text: &mut String, title: &str, lines: &[ProfileLine]) {
         let total_ms = self.total_ms().max(1e-9);
-        let mut row = |cells: [&str; 7]| {
-            let [ms, percent, count, mean, gflops, gigabytes, name] = cells;
-            writeln!(
-                text,
-                "{ms:>10} {percent:>6} {count:>5} {mean:>9} {gflops:>10} {gigabytes:>9}  {name}"
-            )
-            .expect("writing to a string cannot fail");
+        let mut row = |cells: [&str; 8]| {
+            let [ms, percent, count, mean, gflops, gbytes, peak, name] = cells;
+            let times = format!("{ms:>10} {percent:>6} {count:>5} {mean:>9}");
+            writeln!(text, "{times} {gflops:>10} {gbytes:>9} {peak:>6}  {name}")
+                .expect("writing to a string cannot fail");
         };
-        row(["", "", "", "", "", "", ""]);
-        row(["ms", "%", "count", "ms each", "GFLOP/s", "GB/s", title]);
+        row([""; 8]);
+        row(["ms", "%", "count", "ms each", "GFLOP/s", "GB/s", "% peak", title]);
         for line in lines.iter().take(MOST_LINES) {
             row([
                 &format!("{:.3}", line.time_ms),
@@ -48,6 +46,7 @@ impl Profile {
                 &format!("{:.4}", line.time_ms / line.dispatch_count as f64),
                 &format!("{:.1}", line.gflops()),
                 &format!("{:.1}", line.gigabytes_per_second()),
+                &self.rate(line).percent_of_peak.map_or("-".into(), |it| format!("{it:.0}")),
                 &line.name,
             ]);
         }

@@ -47,6 +47,11 @@ pub struct BenchRow {
     /// What was measured, in `unit`; from the median where there are samples.
     pub rate: Option<f64>,
     pub unit: String,
+    /// Of one kernel at one size: floating-point operations, and bytes read and written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flops: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// `rate` in percent of what the device was measured to do at best.
     pub percent_of_peak: Option<f64>,
     pub status: Status,

@@ -3,18 +3,17 @@
 //! Plans are compiled for exactly the counts of the batches, as those of a run whose rows are all
 //! full. Batches take turns, so that no step reads what the last one left in a cache.
 
+use super::fresh::fresh_model;
 use super::job::Clock;
 use super::shape::BenchShape;
 use crate::blt::config::ModelConfig;
-use crate::blt::{
-    Batch, HALVES, LoadedModel, TRAIN_STATE, halves_recording, logits, training_graph,
-};
+use crate::blt::{Batch, LoadedModel, TRAIN_STATE, logits, training_graph};
 use crate::device::{Device, DevicePlan};
 use crate::engine::{Engine, Inputs};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Precision, Recording};
 use crate::kernels::optim::train_state;
-use crate::kernels::{Counts, Step};
+use crate::kernels::{Counts, Kernel, Step};
 use crate::train::{AdamW, update_recording};
 
 /// Batches that take turns.
@@ -75,12 +74,7 @@ impl<'d> Stepping<'d> {
         let counts = batches.iter().fold(Counts::default(), |all, it| all.max(&it.counts));
         let is_training = pass == Pass::Train;
         let config = shape.model.config.clone();
-        let model = LoadedModel::create_in(device, config, is_training, precision).await?;
-        shape.model.initialise(device, &model)?;
-        if !model.layout.arenas_of(HALVES).is_empty() {
-            let halves = device.compile(&model.store, halves_recording(&model.layout)).await?;
-            device.run(&halves, &Step::of(Counts::default()), &Inputs::default())?;
-        }
+        let model = fresh_model(device, shape, config, is_training, precision).await?;
         let mut recordings = Vec::new();
         match pass {
             Pass::Train => {
@@ -168,6 +162,15 @@ impl<'d> Stepping<'d> {
 
     async fn state(&self, index: usize) -> Result<f32> {
         Ok(self.model.read(self.device, TRAIN_STATE).await?[index])
+    }
+
+    /// Every kernel and variant that it runs.
+    pub fn variants(&self) -> Vec<(&'static Kernel, usize)> {
+        let dispatches = self.programs.iter().flat_map(|program| &program.recording.dispatches);
+        let mut variants: Vec<_> = dispatches.map(|it| (it.kernel, it.variant)).collect();
+        variants.sort_by_key(|(kernel, variant)| (kernel.name, *variant));
+        variants.dedup_by_key(|(kernel, variant)| (kernel.name, *variant));
+        variants
     }
 
     /// Dispatches of one step.

@@ -66,12 +66,9 @@ impl<E: Engine> LoadedModel<E> {
             let problem = "mixed precision needs 16-bit floats in shaders, which it lacks";
             return Err(Error::device(engine.name(), problem).with_hint("use precision = \"f32\""));
         }
-        let mut parameters = model_parameters(&config);
-        if matches!(config, ModelConfig::Blt(_)) {
-            parameters.retain(|spec| !spec.name.starts_with(PATCHER_PREFIX));
-        }
+        let parameters = own_parameters(&config);
         let max_elements = engine.max_binding_elements();
-        let layout = layout(&config, &parameters, training, precision, max_elements)?;
+        let layout = store_layout(&config, training, precision, max_elements)?;
         let store = engine.create_store(&layout).await?;
         let model = Self { config, parameters, layout, store, precision };
         model.write_constants(engine)?;
@@ -112,13 +109,7 @@ impl<E: Engine> LoadedModel<E> {
             let table = rope_table(stack, stack.max_positions);
             self.write(engine, &rope_table_name(stack), &table)?;
         }
-        if let Some(config) = hashed(&self.config) {
-            let hash = batch::hash_config(&config.hash);
-            let words = embedding::hash_ids::power_words(
-                &hash.table_sizes(),
-                &hash.powers(),
-                hash.wrap_remainder(),
-            );
+        if let Some(words) = hash_powers(&self.config) {
             let words: Vec<_> = words.into_iter().map(f32::from_bits).collect();
             self.write(engine, "hash.powers", &words)?;
         }
@@ -204,14 +195,33 @@ impl<E: Engine> PlanSlot<E> {
     }
 }
 
-/// Where everything of a model lies in its Store.
-fn layout(
+/// The parameters of a model without its patcher.
+fn own_parameters(config: &ModelConfig) -> Vec<ParameterSpec> {
+    let mut parameters = model_parameters(config);
+    if matches!(config, ModelConfig::Blt(_)) {
+        parameters.retain(|spec| !spec.name.starts_with(PATCHER_PREFIX));
+    }
+    parameters
+}
+
+/// What the Store holds under `hash.powers`, for a model that hashes.
+pub fn hash_powers(config: &ModelConfig) -> Option<Vec<u32>> {
+    let hash = batch::hash_config(&hashed(config)?.hash);
+    let (sizes, powers) = (hash.table_sizes(), hash.powers());
+    Some(embedding::hash_ids::power_words(&sizes, &powers, hash.wrap_remainder()))
+}
+
+/// Where everything of a model lies in its Store, on a device whose bindings hold `max_elements`.
+///
+/// # Errors
+/// If a tensor exceeds one binding.
+pub fn store_layout(
     config: &ModelConfig,
-    parameters: &[ParameterSpec],
     training: bool,
     precision: Precision,
     max_elements: usize,
 ) -> Result<StoreLayout> {
+    let parameters = &own_parameters(config)[..];
     let mut layout = StoreLayout::default();
     match precision {
         Precision::F32 => layout.place(WEIGHTS, Element::F32, &groups(parameters), max_elements)?,

@@ -24,7 +24,9 @@ pub use gradients::loss_and_gradients;
 pub use halves::{halve, halves_recording};
 pub use inputs::{blt_inputs, entropy_inputs};
 pub use load::{LoadedDirectory, load_entropy_model, save_directory};
-pub use loaded::{GRADIENTS, HALVES, LoadedModel, MOMENT1, MOMENT2, PlanSlot, WEIGHTS};
+pub use loaded::{
+    GRADIENTS, HALVES, LoadedModel, MOMENT1, MOMENT2, PlanSlot, WEIGHTS, hash_powers, store_layout,
+};
 pub use model::blt_logits;
 pub use model_patching::{configured_patching, model_patching};
 pub use programs::{

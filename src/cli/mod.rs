@@ -18,6 +18,7 @@ mod logits;
 mod model;
 mod numbers;
 mod patch;
+mod processor;
 mod program;
 mod progress;
 mod terminal;

@@ -7,6 +7,7 @@ use crate::kernels::{Abilities, Access, Call, Counts, Element, HostBuffer, Kerne
 use half::f16;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A type of number that the host engine runs on.
@@ -202,7 +203,7 @@ impl<R: HostNumber> Engine for HostEngine<R> {
 
 impl<R: HostNumber> HostEngine<R> {
     /// Replays a plan and calls `before` in front of every dispatch with its index, and behind the
-    /// last with their number: for timing.
+    /// last with the index after it: for timing.
     ///
     /// # Errors
     /// As [`Engine::run`].
@@ -211,6 +212,21 @@ impl<R: HostNumber> HostEngine<R> {
         plan: &HostPlan<R>,
         step: &Step,
         inputs: &Inputs,
+        before: impl FnMut(usize),
+    ) -> Result<()> {
+        self.run_range(plan, step, inputs, 0..plan.recording.dispatches.len(), before)
+    }
+
+    /// Runs some dispatches of a plan, `before` as in [`Self::replay`].
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub fn run_range(
+        &self,
+        plan: &HostPlan<R>,
+        step: &Step,
+        inputs: &Inputs,
+        range: Range<usize>,
         mut before: impl FnMut(usize),
     ) -> Result<()> {
         let recording = &plan.recording;
@@ -231,12 +247,13 @@ impl<R: HostNumber> HostEngine<R> {
         }
         let mut arenas = lock(&plan.arenas);
         let mut all = AllBuffers { inputs: &read, transients, arenas: &mut arenas };
-        for (index, dispatch) in recording.dispatches.iter().enumerate() {
+        for index in range.clone() {
             before(index);
+            let dispatch = &recording.dispatches[index];
             all.call(dispatch, step);
             all.round_halves(dispatch);
         }
-        before(recording.dispatches.len());
+        before(range.end);
         Ok(())
     }
 }

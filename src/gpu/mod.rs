@@ -28,5 +28,6 @@ pub use counted_device::Created;
 pub use engine::GpuEngine;
 pub use limits::DeviceLimits;
 pub use plan::GpuPlan;
+pub use profile::Encoded;
 pub use store::GpuStore;
 pub use wgpu;

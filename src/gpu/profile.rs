@@ -51,12 +51,17 @@ impl GpuEngine {
         Ok(times_ms)
     }
 
-    /// Runs dispatches of a plan `count` times in one pass and waits for them, with the step and
-    /// the inputs of its last replay: for timing what is too short to be timed once.
+    /// Encodes dispatches of a plan `count` times in one pass, with the step and the inputs of its
+    /// last replay: for timing what is too short to be timed once.
     ///
     /// # Errors
     /// If the device is lost.
-    pub async fn repeat(&self, plan: &GpuPlan, range: Range<usize>, count: u32) -> Result<()> {
+    pub fn encode_repeated(
+        &self,
+        plan: &GpuPlan,
+        range: Range<usize>,
+        count: u32,
+    ) -> Result<Encoded> {
         let (context, launches) = (&self.context, &plan.launches()[range]);
         context.scoped_now(&plan.recording().name, || {
             let mut encoder = context.device.create_command_encoder(&Default::default());
@@ -65,11 +70,22 @@ impl GpuEngine {
                 launch::encode(launches, &mut pass);
             }
             drop(pass);
-            context.queue.submit([encoder.finish()]);
-        })?;
+            Encoded(encoder.finish())
+        })
+    }
+
+    /// Submits what was encoded and waits for it.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn run_encoded(&self, encoded: Encoded) -> Result<()> {
+        self.context.scoped_now("encoded", || self.context.queue.submit([encoded.0]))?;
         self.wait().await
     }
 }
+
+/// Dispatches that are ready to be submitted.
+pub struct Encoded(wgpu::CommandBuffer);
 
 /// Ticks between two readings of the device's clock; `None` where it was not read or went back.
 fn elapsed(begin: u64, end: u64) -> Option<u64> {

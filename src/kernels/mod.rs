@@ -5,6 +5,7 @@
 //! in the benchmark.
 
 pub mod attention;
+pub mod bench;
 mod call;
 mod case;
 pub mod dense;

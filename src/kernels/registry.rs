@@ -1,6 +1,6 @@
 //! The list of all kernels.
 
-use super::{Kernel, attention, dense, embedding, loss, norm, optim, patch, reduce};
+use super::{Kernel, attention, bench, dense, embedding, loss, norm, optim, patch, reduce};
 
 /// Every kernel there is, in the order of the families.
 pub static REGISTRY: &[&Kernel] = &[
@@ -36,6 +36,12 @@ pub static REGISTRY: &[&Kernel] = &[
     &optim::grad_norm::KERNEL,
     &optim::update_decision::KERNEL,
     &optim::adamw::KERNEL,
+    &bench::stream_copy::KERNEL,
+    &bench::stream_read::KERNEL,
+    &bench::stream_write::KERNEL,
+    &bench::fma_f32::KERNEL,
+    &bench::fma_f16::KERNEL,
+    &bench::matrix_f16::KERNEL,
 ];
 
 /// The kernel of this name.

@@ -15,6 +15,7 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod attention;
+pub mod bench;
 pub mod dense;
 pub mod embedding;
 #[cfg(test)]

@@ -1,0 +1,197 @@
+//! How each part of the benchmark is measured.
+
+use super::generating::{Generating, NEW_BYTES, PROMPT_BYTES};
+use super::job::{Bench, Clock, Part, StepTask};
+use super::kernel_list::KernelList;
+use super::peaks::Peak;
+use super::profile::Profile;
+use super::row::BenchRow;
+use super::samples::median;
+use super::stepping::{Pass, Stepping};
+use super::timing::{Patience, Timing};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::platform::Platform;
+
+/// Steps before the first sample, at least one and so many if they are short.
+const WARM_UP_STEPS: usize = 3;
+/// Seconds after which no further step warms up.
+const WARM_UP_SECONDS: f64 = 5.0;
+/// Steps that are profiled.
+const PROFILED_STEPS: usize = 5;
+/// Samples of a soak that are kept: the row stays readable.
+const MOST_SOAK_SAMPLES: usize = 1000;
+
+impl<P: Platform + Sync + 'static> Bench<'_, P> {
+    fn patience(&self) -> Patience {
+        Patience { sample_count: self.options.sample_count, seconds: self.options.seconds }
+    }
+
+    /// One measure of what the device can do at best.
+    pub(super) async fn peak(&mut self, peak: Peak, row: BenchRow) -> Result<()> {
+        if let Some(missing) = peak.missing(self.device) {
+            self.give(row.skipped(missing));
+            return Ok(());
+        }
+        let measure = peak.measure(self.device)?;
+        self.verified.check(self.device, measure.kernel, measure.variant).await?;
+        let timing = Timing::new(self.device, measure.isolated).await?;
+        let samples = timing.samples(&self.platform, self.patience()).await?;
+        let mut row = row.timed(samples, measure.work, measure.unit);
+        row.shape = measure.shape;
+        self.give(row);
+        Ok(())
+    }
+
+    /// One kernel at one size.
+    pub(super) async fn kernel(
+        &mut self,
+        list: &KernelList,
+        index: usize,
+        row: BenchRow,
+    ) -> Result<()> {
+        let entry = &list.entries[index];
+        let dispatch = list.dispatch(entry);
+        self.verified.check(self.device, dispatch.kernel, dispatch.variant).await?;
+        let timing = Timing::new(self.device, list.isolate(entry)?).await?;
+        let samples = timing.samples(&self.platform, self.patience()).await?;
+        let ms = median(&samples).unwrap_or(0.0);
+        let cost = list.cost(entry);
+        let rate = self.roofline.rate(&cost, ms, list.has_halves(entry));
+        let mut row = row.timed(samples, 0.0, rate.unit);
+        row.flops = Some(cost.flops);
+        row.bytes = Some(cost.read_bytes + cost.written_bytes);
+        (row.rate, row.percent_of_peak) = (Some(rate.value), rate.percent_of_peak);
+        self.give(row);
+        Ok(())
+    }
+
+    /// Steps of a shape: their time, what encoding takes of it, dispatches, memory, profile, soak.
+    pub(super) async fn steps(&mut self, task: StepTask) -> Result<()> {
+        let shape = &self.options.shapes[task.shape];
+        let pass = if task.part == Part::Train { Pass::Train } else { Pass::Forward };
+        let mut stepping = Stepping::new(self.device, shape, task.precision, pass).await?;
+        let byte_count = shape.batch_bytes() as f64;
+        for (kernel, variant) in stepping.variants() {
+            self.verified.check(self.device, kernel, variant).await?;
+        }
+        warm_up(&mut stepping, &self.platform).await?;
+        let left_out_count = stepping.left_out_count().await?;
+        let Patience { sample_count, seconds } = self.patience();
+        let times = sampled(&mut stepping, &self.platform, sample_count, seconds).await?;
+        if stepping.left_out_count().await? != left_out_count {
+            let problem = "updates were left out while it was timed: their gradients overflowed";
+            return Err(Error::device("training step", problem));
+        }
+        let of = |what: &str| self.step_row(task, what);
+        let walls = times.iter().map(|time| time.wall_ms).collect();
+        let submits: Vec<f64> = times.iter().map(|time| time.submit_ms).collect();
+        let mut rows = vec![
+            of("step").timed(walls, byte_count, "bytes/s"),
+            of("dispatch_count").counted(stepping.dispatch_count() as f64, "dispatches"),
+            of("peak_memory").counted(stepping.memory_bytes() as f64, "bytes"),
+            match self.device {
+                Device::Cpu(_) => {
+                    of("encode_submit").skipped("the CPU engine computes where it is called")
+                }
+                #[cfg(feature = "gpu")]
+                Device::Gpu(_) => of("encode_submit").timed(submits, 1.0, "steps/s"),
+            },
+        ];
+        if self.options.soak_seconds > 0.0 {
+            let seconds = self.options.soak_seconds;
+            let times = sampled(&mut stepping, &self.platform, usize::MAX, seconds).await?;
+            let walls: Vec<f64> = times.iter().map(|time| time.wall_ms).collect();
+            rows.push(soak(of("soak"), walls));
+        }
+        if self.options.profile {
+            let clock: &Clock = &self.platform;
+            match Profile::take(&mut stepping, clock, PROFILED_STEPS).await {
+                Ok(mut profile) => {
+                    profile.roofline = self.roofline;
+                    rows.extend(profile.rows(|kernel| of_profile(of(kernel))));
+                    rows.into_iter().for_each(|row| self.give(row));
+                    self.give_profile(profile);
+                    return Ok(());
+                }
+                Err(error) => rows.push(of_profile(of("profile")).failed(&error)),
+            }
+        }
+        rows.into_iter().for_each(|row| self.give(row));
+        Ok(())
+    }
+
+    /// Generation: time to the first byte, bytes a second after it.
+    pub(super) async fn generate(&mut self, task: StepTask) -> Result<()> {
+        let shape = &self.options.shapes[task.shape];
+        let generating = Generating::new(self.device, shape, task.precision).await?;
+        let times = generating.times(&self.platform, self.patience()).await?;
+        let prefill = self.step_row(task, "prefill");
+        self.give(prefill.timed(times.prefill_ms, PROMPT_BYTES as f64, "bytes/s"));
+        let decode = self.step_row(task, "decode");
+        self.give(decode.timed(times.decode_ms, (NEW_BYTES - 1) as f64, "bytes/s"));
+        Ok(())
+    }
+}
+
+async fn warm_up(stepping: &mut Stepping<'_>, clock: &Clock) -> Result<()> {
+    let begin = clock.monotonic_seconds();
+    for index in 0..WARM_UP_STEPS {
+        if index == 0 || clock.monotonic_seconds() - begin < WARM_UP_SECONDS {
+            stepping.step(clock).await?;
+        }
+    }
+    stepping.settle(clock).await
+}
+
+/// Steps until there are enough of them, or the time is over; one at least.
+async fn sampled(
+    stepping: &mut Stepping<'_>,
+    clock: &Clock,
+    most: usize,
+    seconds: f64,
+) -> Result<Vec<super::stepping::StepTime>> {
+    let begin = clock.monotonic_seconds();
+    let mut times = Vec::new();
+    while times.is_empty() || (times.len() < most && clock.monotonic_seconds() - begin < seconds) {
+        if clock.is_stop_requested() {
+            return Err(Error::Cancelled);
+        }
+        times.push(stepping.step(clock).await?);
+    }
+    Ok(times)
+}
+
+fn of_profile(row: BenchRow) -> BenchRow {
+    BenchRow { kind: "profile".into(), ..row }
+}
+
+/// How much slower the last tenth of the steps was than the first.
+fn soak(row: BenchRow, walls: Vec<f64>) -> BenchRow {
+    let part = (walls.len() / 10).max(1);
+    let first = median(&walls[..part]).unwrap_or(0.0);
+    let last = median(&walls[walls.len() - part..]).unwrap_or(0.0);
+    let drift = if first > 0.0 { (last / first - 1.0) * 100.0 } else { 0.0 };
+    let thin = walls.len().div_ceil(MOST_SOAK_SAMPLES);
+    let median_ms = median(&walls);
+    let mut row = row.counted(drift, "% slower at the end");
+    row.reason = format!("{} steps, {first:.3} ms at first, {last:.3} ms at the end", walls.len());
+    row.samples_ms = walls.into_iter().step_by(thin).collect();
+    row.median_ms = median_ms;
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_soak_says_how_much_slower_the_end_is() {
+        let walls: Vec<f64> = (0..100).map(|index| if index < 90 { 10.0 } else { 12.5 }).collect();
+        let row = soak(BenchRow::default(), walls);
+        assert!((row.rate.unwrap() - 25.0).abs() < 1e-9);
+        assert_eq!((row.median_ms, row.samples_ms.len()), (Some(10.0), 100));
+        assert!(row.reason.starts_with("100 steps, 10.000 ms at first, 12.500"), "{}", row.reason);
+        assert_eq!(soak(BenchRow::default(), vec![3.0]).rate, Some(0.0));
+    }
+}

@@ -1,0 +1,202 @@
+//! How long a dispatch takes by itself: repeated in one pass until the clock of the host is sure.
+
+use super::isolate::Isolated;
+use super::job::Clock;
+use super::samples::median;
+use crate::cpu::HostEngine;
+use crate::device::{Device, DevicePlan, DeviceStore};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu::{GpuEngine, GpuPlan};
+use crate::graph::StoreLayout;
+use std::ops::Range;
+
+/// A sample lasts at least so long: what a submission costs by itself, and the quantum of any
+/// clock, is little beside it.
+const SAMPLE_MS: f64 = 20.0;
+/// Most dispatches in one sample.
+const MOST_DISPATCHES: usize = 1 << 15;
+/// Submissions of nothing, of which the middle one is taken off every sample.
+#[cfg(feature = "gpu")]
+const EMPTY_COUNT: usize = 7;
+
+/// How many samples to take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub sample_count: usize,
+    /// Seconds after which no further sample is begun; there is one at least.
+    pub seconds: f64,
+}
+
+/// A dispatch on a device, ready to be timed.
+pub(super) struct Timing<'d> {
+    device: &'d Device,
+    plan: DevicePlan,
+    isolated: Isolated,
+    // The arenas of an empty Store, which plans are compiled over.
+    _store: DeviceStore,
+}
+
+impl<'d> Timing<'d> {
+    /// Compiles, and gives the buffers their contents.
+    ///
+    /// # Errors
+    /// If the device has not the memory, or refuses a shader.
+    pub async fn new(device: &'d Device, isolated: Isolated) -> Result<Self> {
+        let store = device.create_store(&StoreLayout::default()).await?;
+        let plan = device.compile(&store, isolated.recording.clone()).await?;
+        device.run(&plan, &isolated.step, &isolated.inputs)?;
+        device.wait().await?;
+        Ok(Self { device, plan, isolated, _store: store })
+    }
+
+    /// Milliseconds of one dispatch, a number a sample.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if somebody wants to stop, or if the device is lost.
+    pub async fn samples(&self, clock: &Clock, patience: Patience) -> Result<Vec<f64>> {
+        let range = self.isolated.first..self.isolated.recording.dispatches.len();
+        let empty_ms = self.empty_ms(clock).await?;
+        let most = MOST_DISPATCHES.div_ceil(range.len());
+        let mut count = 1;
+        // Also warms up.
+        loop {
+            let ms = self.repeated_ms(clock, range.clone(), count).await? - empty_ms;
+            if ms >= SAMPLE_MS || count >= most {
+                break;
+            }
+            let wanted = (SAMPLE_MS * 1.2 / ms.max(1e-3) * count as f64).ceil() as usize;
+            count = wanted.clamp(count + 1, count * 100).min(most);
+        }
+        let begin = clock.monotonic_seconds();
+        let mut samples = Vec::new();
+        while samples.len() < patience.sample_count.max(1) {
+            if clock.is_stop_requested() {
+                return Err(Error::Cancelled);
+            }
+            if !samples.is_empty() && clock.monotonic_seconds() - begin > patience.seconds {
+                break;
+            }
+            let ms = self.repeated_ms(clock, range.clone(), count).await? - empty_ms;
+            if ms <= 0.0 {
+                let problem = "the clock says that it took no time";
+                return Err(Error::device(self.device.name(), problem));
+            }
+            samples.push(ms / (count * range.len()) as f64);
+        }
+        Ok(samples)
+    }
+
+    async fn empty_ms(&self, clock: &Clock) -> Result<f64> {
+        match self.device {
+            Device::Cpu(_) => Ok(0.0),
+            #[cfg(feature = "gpu")]
+            Device::Gpu(_) => {
+                let mut samples = Vec::new();
+                for _ in 0..EMPTY_COUNT {
+                    samples.push(self.repeated_ms(clock, 0..0, 1).await?);
+                }
+                Ok(median(&samples).unwrap_or(0.0))
+            }
+        }
+    }
+
+    async fn repeated_ms(&self, clock: &Clock, range: Range<usize>, count: usize) -> Result<f64> {
+        match (self.device, &self.plan) {
+            (Device::Cpu(engine), DevicePlan::Cpu(plan)) => {
+                let (step, inputs) = (&self.isolated.step, &self.isolated.inputs);
+                let mut done = Ok(());
+                let ms = host_ms(clock, || {
+                    for _ in 0..count {
+                        done = engine.run_range(plan, step, inputs, range.clone(), |_| {});
+                        if done.is_err() {
+                            break;
+                        }
+                    }
+                });
+                done.map(|()| ms)
+            }
+            #[cfg(feature = "gpu")]
+            (Device::Gpu(engine), DevicePlan::Gpu(plan)) => {
+                device_ms(engine, plan, clock, range, count).await
+            }
+            #[cfg(feature = "gpu")]
+            _ => unreachable!("a plan is timed on the device that made it"),
+        }
+    }
+}
+
+/// Milliseconds of some work on the CPU engine, inside its pool as in a replay.
+fn host_ms(clock: &Clock, work: impl FnOnce() + Send) -> f64 {
+    rayon::scope(|_| {
+        let begin = clock.monotonic_seconds();
+        work();
+        (clock.monotonic_seconds() - begin) * 1e3
+    })
+}
+
+/// Milliseconds from submitting dispatches that are encoded already until the device has done them.
+#[cfg(feature = "gpu")]
+async fn device_ms(
+    engine: &GpuEngine,
+    plan: &GpuPlan,
+    clock: &Clock,
+    range: Range<usize>,
+    count: usize,
+) -> Result<f64> {
+    let count = u32::try_from(count).expect("few repetitions");
+    let encoded = engine.encode_repeated(plan, range, count)?;
+    let begin = clock.monotonic_seconds();
+    engine.run_encoded(encoded).await?;
+    Ok((clock.monotonic_seconds() - begin) * 1e3)
+}
+
+#[cfg(feature = "gpu")]
+impl Timing<'_> {
+    /// Milliseconds of single dispatches of a plan that was replayed before, for devices without
+    /// timestamps; `None` where even the most repetitions take no time.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn of_every_dispatch(
+        engine: &GpuEngine,
+        plan: &GpuPlan,
+        clock: &Clock,
+    ) -> Result<Vec<Option<f64>>> {
+        let empty_ms = device_ms(engine, plan, clock, 0..0, 1).await?;
+        let mut times = Vec::new();
+        for index in 0..plan.recording().dispatches.len() {
+            let (mut count, mut ms) = (1, 0.0);
+            while count <= MOST_DISPATCHES {
+                ms = device_ms(engine, plan, clock, index..index + 1, count).await? - empty_ms;
+                if ms >= SAMPLE_MS {
+                    break;
+                }
+                count *= 4;
+            }
+            let count = count.min(MOST_DISPATCHES);
+            times.push((ms > 0.0).then_some(ms / count as f64));
+        }
+        Ok(times)
+    }
+}
+
+/// Milliseconds of every dispatch of one replay on the CPU engine.
+///
+/// # Errors
+/// As [`HostEngine::replay`].
+pub(super) fn dispatch_times(
+    engine: &HostEngine<f32>,
+    plan: &crate::cpu::HostPlan<f32>,
+    step: &crate::kernels::Step,
+    inputs: &crate::engine::Inputs,
+    clock: &Clock,
+) -> Result<Vec<Option<f64>>> {
+    let mut seconds = Vec::with_capacity(plan.recording().dispatches.len() + 1);
+    // Inside the pool, as `HostEngine::run` does it.
+    rayon::scope(|_| {
+        engine.replay(plan, step, inputs, |_| seconds.push(clock.monotonic_seconds()))
+    })?;
+    Ok(seconds.windows(2).map(|pair| Some((pair[1] - pair[0]) * 1e3)).collect())
+}
