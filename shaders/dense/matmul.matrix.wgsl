@@ -21,8 +21,8 @@ const DEPTH: u32 = 32u;
 
 // Tiles lie as their operand is stored: rows of k or rows across. Lengths are in vectors of four;
 // a row has 16 bytes more than it needs, so that matrices are read without bank conflicts.
-const LONG: u32 = 10u;  // of k: 32 and padding
-const BROAD: u32 = 34u;  // across: 128 and padding
+const ALONG: u32 = 10u;  // of k: 32 and padding
+const ACROSS: u32 = 34u;  // across: 128 and padding
 
 // From one matrix to the next across, to the next along k, and from pass to pass of `put`.
 #ifdef TRANSPOSE_A
@@ -87,6 +87,11 @@ struct Sums {
     c_32: coop_mat16x16<f32, C>, c_33: coop_mat16x16<f32, C>,
 }
 
+// The order in which eight rows of k are filled, so that stores of 128 bytes meet every bank once.
+fn shuffled(row: u32) -> u32 {
+    return (row & 0xfffffff8u) | ((row >> 1u) & 3u) | ((row & 1u) << 2u);
+}
+
 // Eight elements of a stored row, zeros beyond its end.
 #ifdef WIDE
 fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
@@ -142,13 +147,8 @@ fn b_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
 }
 #endif
 
-// The order in which eight rows of k are filled, so that stores of 128 bytes meet every bank once.
-fn shuffled(row: u32) -> u32 {
-    return (row & 0xfffffff8u) | ((row >> 1u) & 3u) | ((row & 1u) << 2u);
-}
-
-// What an invocation brings of a for the step at `depth`. `whole`: nothing reaches over an edge.
-fn a_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Part {
+// What an invocation brings of a for the step at `depth`.
+fn a_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
 #ifdef TRANSPOSE_A
     let row = depth + index / 16u;
     let col = start + index % 16u * 8u;
@@ -158,20 +158,13 @@ fn a_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Pa
     let col = depth + index % 4u * 8u;
     let stride = 32u;
 #endif
-#ifdef WIDE
-    if (whole) {
-        let at = (stored.base + row * stored.cols + col) / 8u;
-        let apart = stride * (stored.cols / 8u);
-        return Part(a[at], a[at + apart], a[at + 2u * apart], a[at + 3u * apart]);
-    }
-#endif
     return Part(
         a_vector(stored, row, col), a_vector(stored, row + stride, col),
         a_vector(stored, row + 2u * stride, col), a_vector(stored, row + 3u * stride, col));
 }
 
-// What an invocation brings of b for the step at `depth`. `whole`: nothing reaches over an edge.
-fn b_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Part {
+// What an invocation brings of b for the step at `depth`.
+fn b_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
 #ifdef TRANSPOSE_B
     let row = start + shuffled(index / 4u);
     let col = depth + index % 4u * 8u;
@@ -180,13 +173,6 @@ fn b_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Pa
     let row = depth + index / 16u;
     let col = start + index % 16u * 8u;
     let stride = 8u;
-#endif
-#ifdef WIDE
-    if (whole) {
-        let at = (stored.base + row * stored.cols + col) / 8u;
-        let apart = stride * (stored.cols / 8u);
-        return Part(b[at], b[at + apart], b[at + 2u * apart], b[at + 3u * apart]);
-    }
 #endif
     return Part(
         b_vector(stored, row, col), b_vector(stored, row + stride, col),
@@ -207,9 +193,9 @@ fn right_half(v: vec4<u32>) -> vec4<f16> {
 
 fn put_a(part: Part, index: u32) {
 #ifdef TRANSPOSE_A
-    let at = index / 16u * BROAD + index % 16u * 2u;
+    let at = index / 16u * ACROSS + index % 16u * 2u;
 #else
-    let at = shuffled(index / 4u) * LONG + index % 4u * 2u;
+    let at = shuffled(index / 4u) * ALONG + index % 4u * 2u;
 #endif
     a_tile[at] = left_half(part.v_0);
     a_tile[at + 1u] = right_half(part.v_0);
@@ -223,9 +209,9 @@ fn put_a(part: Part, index: u32) {
 
 fn put_b(part: Part, index: u32) {
 #ifdef TRANSPOSE_B
-    let at = shuffled(index / 4u) * LONG + index % 4u * 2u;
+    let at = shuffled(index / 4u) * ALONG + index % 4u * 2u;
 #else
-    let at = index / 16u * BROAD + index % 16u * 2u;
+    let at = index / 16u * ACROSS + index % 16u * 2u;
 #endif
     b_tile[at] = left_half(part.v_0);
     b_tile[at + 1u] = right_half(part.v_0);
@@ -237,19 +223,33 @@ fn put_b(part: Part, index: u32) {
     b_tile[at + 3u * B_PASS + 1u] = right_half(part.v_3);
 }
 
+#ifdef WIDE
+fn a_part_at(from_vector: u32, apart: u32) -> Part {
+    return Part(
+        a[from_vector], a[from_vector + apart],
+        a[from_vector + 2u * apart], a[from_vector + 3u * apart]);
+}
+
+fn b_part_at(from_vector: u32, apart: u32) -> Part {
+    return Part(
+        b[from_vector], b[from_vector + apart],
+        b[from_vector + 2u * apart], b[from_vector + 3u * apart]);
+}
+#endif
+
 fn a_matrix(at: u32) -> coop_mat16x16<f16, A> {
 #ifdef TRANSPOSE_A
-    return coopLoad<coop_mat16x16<f16, A>>(&a_tile[at], BROAD);
+    return coopLoad<coop_mat16x16<f16, A>>(&a_tile[at], ACROSS);
 #else
-    return coopLoadT<coop_mat16x16<f16, A>>(&a_tile[at], LONG);
+    return coopLoadT<coop_mat16x16<f16, A>>(&a_tile[at], ALONG);
 #endif
 }
 
 fn b_matrix(at: u32) -> coop_mat16x16<f16, B> {
 #ifdef TRANSPOSE_B
-    return coopLoad<coop_mat16x16<f16, B>>(&b_tile[at], LONG);
+    return coopLoad<coop_mat16x16<f16, B>>(&b_tile[at], ALONG);
 #else
-    return coopLoadT<coop_mat16x16<f16, B>>(&b_tile[at], BROAD);
+    return coopLoadT<coop_mat16x16<f16, B>>(&b_tile[at], ACROSS);
 #endif
 }
 
@@ -338,8 +338,6 @@ fn main(
     let k = length_of(params.k);
     let row_0 = group.y * TILE;
     let col_0 = group.x * TILE;
-    let a_inside = row_0 + TILE <= m;
-    let b_inside = col_0 + TILE <= n;
     let batch = group.z / params.split_count;
     let piece = piece_of(group.z, k);
     var depth = piece.x;
@@ -358,19 +356,55 @@ fn main(
     let b_at = subgroup % 2u * 4u * B_NEXT;
 
     var sums = Sums();
-    var a_next = a_part(a_stored, row_0, depth, index, a_inside && depth + DEPTH <= k);
-    var b_next = b_part(b_stored, col_0, depth, index, b_inside && depth + DEPTH <= k);
-    // Counted in f32: the compiler unrolls integer loops so far that registers spill.
-    let steps = f32((depth_end - depth + DEPTH - 1u) / DEPTH);
-    for (var step = 0.0; step < steps; step += 1.0) {
-        put_a(a_next, index);
-        put_b(b_next, index);
-        workgroupBarrier();  // the tiles are complete
-        depth += DEPTH;
-        if (step + 1.0 < steps) {  // on their way while the products below are computed
-            a_next = a_part(a_stored, row_0, depth, index, a_inside && depth + DEPTH <= k);
-            b_next = b_part(b_stored, col_0, depth, index, b_inside && depth + DEPTH <= k);
+#ifdef WIDE
+    if (row_0 + TILE <= m && col_0 + TILE <= n && depth + DEPTH <= depth_end) {
+        // Whole steps of whole tiles. The loads of the next step are on their way while products
+        // are computed. With a branch for edges beside them the compiler would wait for them first.
+#ifdef TRANSPOSE_A
+        let a_apart = 8u * (m / 8u);
+        let a_step = DEPTH * (m / 8u);
+        var a_from = (a_stored.base + (depth + index / 16u) * m + row_0) / 8u + index % 16u;
+#else
+        let a_apart = 32u * (k / 8u);
+        let a_step = DEPTH / 8u;
+        var a_from = (a_stored.base + (row_0 + shuffled(index / 4u)) * k + depth) / 8u + index % 4u;
+#endif
+#ifdef TRANSPOSE_B
+        let b_apart = 32u * (k / 8u);
+        let b_step = DEPTH / 8u;
+        var b_from = (b_stored.base + (col_0 + shuffled(index / 4u)) * k + depth) / 8u + index % 4u;
+#else
+        let b_apart = 8u * (n / 8u);
+        let b_step = DEPTH * (n / 8u);
+        var b_from = (b_stored.base + (depth + index / 16u) * n + col_0) / 8u + index % 16u;
+#endif
+        let whole_steps = (depth_end - depth) / DEPTH;
+        var a_next = a_part_at(a_from, a_apart);
+        var b_next = b_part_at(b_from, b_apart);
+        // Counted in f32: the compiler unrolls an integer loop until registers spill.
+        let steps = f32(whole_steps);
+        for (var step = 0.0; step < steps; step += 1.0) {
+            put_a(a_next, index);
+            put_b(b_next, index);
+            workgroupBarrier();  // the tiles are complete
+            if (step + 1.0 < steps) {
+                a_from += a_step;
+                b_from += b_step;
+                a_next = a_part_at(a_from, a_apart);
+                b_next = b_part_at(b_from, b_apart);
+            }
+            sums = advanced(sums, slice_at(a_at, b_at));
+            sums = advanced(sums, slice_at(a_at + A_SLICE, b_at + B_SLICE));
+            workgroupBarrier();  // everybody has read the tiles before they are overwritten
         }
+        depth += whole_steps * DEPTH;
+    }
+#endif
+    // Steps that reach over an edge.
+    for (; depth < depth_end; depth += DEPTH) {
+        put_a(a_part(a_stored, row_0, depth, index), index);
+        put_b(b_part(b_stored, col_0, depth, index), index);
+        workgroupBarrier();  // the tiles are complete
         sums = advanced(sums, slice_at(a_at, b_at));
         sums = advanced(sums, slice_at(a_at + A_SLICE, b_at + B_SLICE));
         workgroupBarrier();  // everybody has read the tiles before they are overwritten

@@ -94,8 +94,8 @@ fn b_vector(stored: Stored, row: u32, col: u32) -> vec4<f32> {
 #endif
 }
 
-// What an invocation brings of a for the step at `depth`. `whole`: nothing reaches over an edge.
-fn a_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Part {
+// What an invocation brings of a for the step at `depth`.
+fn a_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
 #ifdef TRANSPOSE_A
     let row = depth + index / 16u;
     let col = start + index % 16u * 4u;
@@ -105,22 +105,13 @@ fn a_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Pa
     let col = depth + index % 4u * 4u;
     let stride = 16u;
 #endif
-#ifdef WIDE
-    if (whole) {
-        let at = (stored.base + row * stored.cols + col) / 4u;
-        let apart = stride * stored.cols / 4u;
-        return Part(
-            vec4<f32>(a[at]), vec4<f32>(a[at + apart]), vec4<f32>(a[at + 2u * apart]),
-            vec4<f32>(a[at + 3u * apart]));
-    }
-#endif
     return Part(
         a_vector(stored, row, col), a_vector(stored, row + stride, col),
         a_vector(stored, row + 2u * stride, col), a_vector(stored, row + 3u * stride, col));
 }
 
-// What an invocation brings of b for the step at `depth`. `whole`: nothing reaches over an edge.
-fn b_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Part {
+// What an invocation brings of b for the step at `depth`.
+fn b_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
 #ifdef TRANSPOSE_B
     let row = start + index / 4u;
     let col = depth + index % 4u * 4u;
@@ -130,19 +121,24 @@ fn b_part(stored: Stored, start: u32, depth: u32, index: u32, whole: bool) -> Pa
     let col = start + index % 16u * 4u;
     let stride = 4u;
 #endif
-#ifdef WIDE
-    if (whole) {
-        let at = (stored.base + row * stored.cols + col) / 4u;
-        let apart = stride * stored.cols / 4u;
-        return Part(
-            vec4<f32>(b[at]), vec4<f32>(b[at + apart]), vec4<f32>(b[at + 2u * apart]),
-            vec4<f32>(b[at + 3u * apart]));
-    }
-#endif
     return Part(
         b_vector(stored, row, col), b_vector(stored, row + stride, col),
         b_vector(stored, row + 2u * stride, col), b_vector(stored, row + 3u * stride, col));
 }
+
+#ifdef WIDE
+fn a_part_at(from_vector: u32, apart: u32) -> Part {
+    return Part(
+        vec4<f32>(a[from_vector]), vec4<f32>(a[from_vector + apart]),
+        vec4<f32>(a[from_vector + 2u * apart]), vec4<f32>(a[from_vector + 3u * apart]));
+}
+
+fn b_part_at(from_vector: u32, apart: u32) -> Part {
+    return Part(
+        vec4<f32>(b[from_vector]), vec4<f32>(b[from_vector + apart]),
+        vec4<f32>(b[from_vector + 2u * apart]), vec4<f32>(b[from_vector + 3u * apart]));
+}
+#endif
 
 // Where vector v of row d lies in a tile that was transposed on the way.
 fn shuffled(v: u32, d: u32) -> u32 {
@@ -220,6 +216,26 @@ fn advanced(sums: Sums, d: u32, y: u32, x: u32) -> Sums {
         sums.r7_left + lower.w * left, sums.r7_right + lower.w * right);
 }
 
+// The sums with a whole step added.
+fn stepped(sums: Sums, y: u32, x: u32) -> Sums {
+    var s = advanced(sums, 0u, y, x);
+    s = advanced(s, 1u, y, x);
+    s = advanced(s, 2u, y, x);
+    s = advanced(s, 3u, y, x);
+    s = advanced(s, 4u, y, x);
+    s = advanced(s, 5u, y, x);
+    s = advanced(s, 6u, y, x);
+    s = advanced(s, 7u, y, x);
+    s = advanced(s, 8u, y, x);
+    s = advanced(s, 9u, y, x);
+    s = advanced(s, 10u, y, x);
+    s = advanced(s, 11u, y, x);
+    s = advanced(s, 12u, y, x);
+    s = advanced(s, 13u, y, x);
+    s = advanced(s, 14u, y, x);
+    return advanced(s, 15u, y, x);
+}
+
 fn store(row: u32, col: u32, base: u32, m: u32, n: u32, values: vec4<f32>) {
     if (row >= m || col >= n) {
         return;
@@ -258,7 +274,6 @@ fn main(
     let k = length_of(params.k);
     let row_0 = group.y * TILE;
     let col_0 = group.x * TILE;
-    let inside = row_0 + TILE <= m && col_0 + TILE <= n;
     let batch = group.z / params.split_count;
     let piece = piece_of(group.z, k);
     var depth = piece.x;
@@ -278,33 +293,53 @@ fn main(
     let y = index / 8u;
     let x = index % 8u;
     var sums = Sums();
-    var a_next = a_part(a_stored, row_0, depth, index, inside && depth + DEPTH <= k);
-    var b_next = b_part(b_stored, col_0, depth, index, inside && depth + DEPTH <= k);
-    while (depth < depth_end) {
-        put_a(a_next, index);
-        put_b(b_next, index);
-        workgroupBarrier();  // the tiles are complete
-        depth += DEPTH;
-        if (depth < depth_end) {  // on their way while the products below are computed
-            a_next = a_part(a_stored, row_0, depth, index, inside && depth + DEPTH <= k);
-            b_next = b_part(b_stored, col_0, depth, index, inside && depth + DEPTH <= k);
+#ifdef WIDE
+    if (row_0 + TILE <= m && col_0 + TILE <= n && depth + DEPTH <= depth_end) {
+        // Whole steps of whole tiles. The loads of the next step are on their way while products
+        // are computed; the last step loads its own again, for a branch would delay all.
+#ifdef TRANSPOSE_A
+        let a_apart = m;
+        let a_step = DEPTH * (m / 4u);
+        var a_from = (a_stored.base + (depth + index / 16u) * m + row_0) / 4u + index % 16u;
+#else
+        let a_apart = k * 4u;
+        let a_step = DEPTH / 4u;
+        var a_from = (a_stored.base + (row_0 + index / 4u) * k + depth) / 4u + index % 4u;
+#endif
+#ifdef TRANSPOSE_B
+        let b_apart = k * 4u;
+        let b_step = DEPTH / 4u;
+        var b_from = (b_stored.base + (col_0 + index / 4u) * k + depth) / 4u + index % 4u;
+#else
+        let b_apart = n;
+        let b_step = DEPTH * (n / 4u);
+        var b_from = (b_stored.base + (depth + index / 16u) * n + col_0) / 4u + index % 16u;
+#endif
+        let steps = (depth_end - depth) / DEPTH;
+        var a_next = a_part_at(a_from, a_apart);
+        var b_next = b_part_at(b_from, b_apart);
+        for (var step = 0u; step < steps; step++) {
+            put_a(a_next, index);
+            put_b(b_next, index);
+            workgroupBarrier();  // the tiles are complete
+            if (step + 1u < steps) {
+                a_from += a_step;
+                b_from += b_step;
+            }
+            a_next = a_part_at(a_from, a_apart);
+            b_next = b_part_at(b_from, b_apart);
+            sums = stepped(sums, y, x);
+            workgroupBarrier();  // everybody has read the tiles before they are overwritten
         }
-        sums = advanced(sums, 0u, y, x);
-        sums = advanced(sums, 1u, y, x);
-        sums = advanced(sums, 2u, y, x);
-        sums = advanced(sums, 3u, y, x);
-        sums = advanced(sums, 4u, y, x);
-        sums = advanced(sums, 5u, y, x);
-        sums = advanced(sums, 6u, y, x);
-        sums = advanced(sums, 7u, y, x);
-        sums = advanced(sums, 8u, y, x);
-        sums = advanced(sums, 9u, y, x);
-        sums = advanced(sums, 10u, y, x);
-        sums = advanced(sums, 11u, y, x);
-        sums = advanced(sums, 12u, y, x);
-        sums = advanced(sums, 13u, y, x);
-        sums = advanced(sums, 14u, y, x);
-        sums = advanced(sums, 15u, y, x);
+        depth += steps * DEPTH;
+    }
+#endif
+    // Steps that reach over an edge.
+    for (; depth < depth_end; depth += DEPTH) {
+        put_a(a_part(a_stored, row_0, depth, index), index);
+        put_b(b_part(b_stored, col_0, depth, index), index);
+        workgroupBarrier();  // the tiles are complete
+        sums = stepped(sums, y, x);
         workgroupBarrier();  // everybody has read the tiles before they are overwritten
     }
 
