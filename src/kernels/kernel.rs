@@ -178,13 +178,16 @@ pub struct Variant {
     pub groups: fn(&[u8], &Counts) -> [u32; 3],
 }
 
+/// What [`Variant::takes`] is where a variant computes all there is.
+pub fn always(_params: &[u8], _halves: Halves) -> bool {
+    true
+}
+
 impl Variant {
     /// The variant that runs everywhere and on all parameters.
     pub const fn base(source: &'static str, groups: fn(&[u8], &Counts) -> [u32; 3]) -> Self {
         let needs = Needs::NOTHING;
-        let (takes, suits): (fn(&[u8], Halves) -> bool, fn(&Situation<'_>) -> bool) =
-            (|_, _| true, |_| true);
-        Self { name: "base", source, defines: &[], needs, takes, suits, groups }
+        Self { name: "base", source, defines: &[], needs, takes: always, suits: |_| true, groups }
     }
 }
 
