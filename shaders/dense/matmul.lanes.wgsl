@@ -32,13 +32,18 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) lane: u32,
-    @builtin(subgroup_size) lane_count: u32,
+    @builtin(subgroup_size) subgroup_lanes: u32,
 ) {
     let m = length_of(params.m);
     let n = length_of(params.n);
     let k = length_of(params.k);
     // A workgroup takes ROWS rows and 128 columns, whatever the size of its subgroups.
     let row_0 = group.y * ROWS;
+    if (row_0 >= m) {
+        return;  // rows that a larger plan would have
+    }
+    // A subgroup larger than the workgroup has no more lanes than that.
+    let lane_count = min(subgroup_lanes, WIDTH);
     let col = group.x * WIDTH * 4u + subgroup * lane_count * 4u + lane;
     let col_0 = min(col, n - 1u);
     let col_1 = min(col + lane_count, n - 1u);

@@ -1,18 +1,13 @@
 // out = op(a) op(b) + residual_scale * residual (+ out) on matrix units: f16 operands, f32 sums.
 // One 128 x 128 tile a workgroup of four subgroups of 32; each owns 64 x 64 outputs as 4 x 4
 // matrices of 16 x 16. k advances in steps of 32.
-// TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. WIDE: the stored rows of a and
-// b are whole vectors of eight, which are loaded as words, those of out of four.
+// TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. The stored rows of a and b are
+// whole vectors of eight, which are loaded as words, those of out of four.
 // Workgroup memory is 24 KB at most: with more, NVIDIA runs one workgroup an SM instead of two.
 #import shared/matmul
 
-#ifdef WIDE
 @group(0) @binding(2) var<storage, read> a: array<vec4<u32>>;             // [batch, m, k]
 @group(0) @binding(3) var<storage, read> b: array<vec4<u32>>;             // [batch, k, n]
-#else
-@group(0) @binding(2) var<storage, read> a: array<a_type>;                // [batch, m, k]
-@group(0) @binding(3) var<storage, read> b: array<b_type>;                // [batch, k, n]
-#endif
 @group(0) @binding(4) var<storage, read> residual: array<residual_type>;  // [batch, m, n]
 @group(0) @binding(5) var<storage, read_write> out: array<out_type>;      // [batch, m, n]
 
@@ -93,59 +88,19 @@ fn shuffled(row: u32) -> u32 {
 }
 
 // Eight elements of a stored row, zeros beyond its end.
-#ifdef WIDE
 fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
     if (row >= stored.rows || col >= stored.cols) {
         return vec4<u32>();
     }
     return a[(stored.base + row * stored.cols + col) / 8u];
 }
-#else
-fn a_element(stored: Stored, row: u32, col: u32) -> f32 {
-    if (row >= stored.rows || col >= stored.cols) {
-        return 0.0;
-    }
-    return f32(a[stored.base + row * stored.cols + col]);
-}
 
-fn a_pair(stored: Stored, row: u32, col: u32) -> u32 {
-    let left = a_element(stored, row, col);
-    return pack2x16float(vec2<f32>(left, a_element(stored, row, col + 1u)));
-}
-
-fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
-    return vec4<u32>(
-        a_pair(stored, row, col), a_pair(stored, row, col + 2u),
-        a_pair(stored, row, col + 4u), a_pair(stored, row, col + 6u));
-}
-#endif
-
-#ifdef WIDE
 fn b_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
     if (row >= stored.rows || col >= stored.cols) {
         return vec4<u32>();
     }
     return b[(stored.base + row * stored.cols + col) / 8u];
 }
-#else
-fn b_element(stored: Stored, row: u32, col: u32) -> f32 {
-    if (row >= stored.rows || col >= stored.cols) {
-        return 0.0;
-    }
-    return f32(b[stored.base + row * stored.cols + col]);
-}
-
-fn b_pair(stored: Stored, row: u32, col: u32) -> u32 {
-    let left = b_element(stored, row, col);
-    return pack2x16float(vec2<f32>(left, b_element(stored, row, col + 1u)));
-}
-
-fn b_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
-    return vec4<u32>(
-        b_pair(stored, row, col), b_pair(stored, row, col + 2u),
-        b_pair(stored, row, col + 4u), b_pair(stored, row, col + 6u));
-}
-#endif
 
 // What an invocation brings of a for the step at `depth`.
 fn a_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
@@ -223,7 +178,6 @@ fn put_b(part: Part, index: u32) {
     b_tile[at + 3u * B_PASS + 1u] = right_half(part.v_3);
 }
 
-#ifdef WIDE
 fn a_part_at(from_vector: u32, apart: u32) -> Part {
     return Part(
         a[from_vector], a[from_vector + apart],
@@ -235,7 +189,6 @@ fn b_part_at(from_vector: u32, apart: u32) -> Part {
         b[from_vector], b[from_vector + apart],
         b[from_vector + 2u * apart], b[from_vector + 3u * apart]);
 }
-#endif
 
 fn a_matrix(at: u32) -> coop_mat16x16<f16, A> {
 #ifdef TRANSPOSE_A
@@ -279,7 +232,6 @@ fn store(row: u32, col: u32, base: u32, m: u32, n: u32, values: vec4<f32>) {
         return;
     }
     let at = base + row * n + col;
-#ifdef WIDE
     var sum = values;
     if (params.residual_scale != 0.0) {
         sum += params.residual_scale * vec4<f32>(residual[at / 4u]);
@@ -288,18 +240,6 @@ fn store(row: u32, col: u32, base: u32, m: u32, n: u32, values: vec4<f32>) {
         sum += vec4<f32>(out[at / 4u]);
     }
     out[at / 4u] = out_type(sum);
-#else
-    for (var i = 0u; i < min(4u, n - col); i++) {
-        var sum = values[i];
-        if (params.residual_scale != 0.0) {
-            sum += params.residual_scale * f32(residual[at + i]);
-        }
-        if (params.accumulate != 0u) {
-            sum += f32(out[at + i]);
-        }
-        out[at + i] = out_type(sum);
-    }
-#endif
 }
 
 // Where the outputs of a subgroup go.
@@ -312,9 +252,15 @@ struct Place {
 }
 
 // A 16 x 16 block of outputs, through workgroup memory: matrices store to global memory in words.
-fn store_block(c: coop_mat16x16<f32, C>, i: u32, j: u32, place: Place, index: u32) {
-    let mine = index / 32u * 64u;
-    let lane = index % 32u;
+fn store_block(
+    c: coop_mat16x16<f32, C>,
+    i: u32,
+    j: u32,
+    place: Place,
+    subgroup: u32,
+    lane: u32,
+) {
+    let mine = subgroup * 64u;
     let stride = 4u;
     workgroupBarrier();  // the block before is read
     coopStoreT(c, &block[mine], stride);
@@ -332,12 +278,16 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
     @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let m = length_of(params.m);
     let n = length_of(params.n);
     let k = length_of(params.k);
     let row_0 = group.y * TILE;
     let col_0 = group.x * TILE;
+    if (row_0 >= m) {
+        return;  // rows that a larger plan would have
+    }
     let batch = group.z / params.split_count;
     let piece = piece_of(group.z, k);
     var depth = piece.x;
@@ -356,7 +306,6 @@ fn main(
     let b_at = subgroup % 2u * 4u * B_NEXT;
 
     var sums = Sums();
-#ifdef WIDE
     if (row_0 + TILE <= m && col_0 + TILE <= n && depth + DEPTH <= depth_end) {
         // Whole steps of whole tiles. The loads of the next step are on their way while products
         // are computed. With a branch for edges beside them the compiler would wait for them first.
@@ -399,7 +348,6 @@ fn main(
         }
         depth += whole_steps * DEPTH;
     }
-#endif
     // Steps that reach over an edge.
     for (; depth < depth_end; depth += DEPTH) {
         put_a(a_part(a_stored, row_0, depth, index), index);
@@ -413,20 +361,20 @@ fn main(
     let row = row_0 + subgroup / 2u * 64u;
     let col = col_0 + subgroup % 2u * 64u;
     let place = Place(row, col, group.z * m * n, m, n);
-    store_block(sums.c_00, 0u, 0u, place, index);
-    store_block(sums.c_01, 0u, 1u, place, index);
-    store_block(sums.c_02, 0u, 2u, place, index);
-    store_block(sums.c_03, 0u, 3u, place, index);
-    store_block(sums.c_10, 1u, 0u, place, index);
-    store_block(sums.c_11, 1u, 1u, place, index);
-    store_block(sums.c_12, 1u, 2u, place, index);
-    store_block(sums.c_13, 1u, 3u, place, index);
-    store_block(sums.c_20, 2u, 0u, place, index);
-    store_block(sums.c_21, 2u, 1u, place, index);
-    store_block(sums.c_22, 2u, 2u, place, index);
-    store_block(sums.c_23, 2u, 3u, place, index);
-    store_block(sums.c_30, 3u, 0u, place, index);
-    store_block(sums.c_31, 3u, 1u, place, index);
-    store_block(sums.c_32, 3u, 2u, place, index);
-    store_block(sums.c_33, 3u, 3u, place, index);
+    store_block(sums.c_00, 0u, 0u, place, subgroup, lane);
+    store_block(sums.c_01, 0u, 1u, place, subgroup, lane);
+    store_block(sums.c_02, 0u, 2u, place, subgroup, lane);
+    store_block(sums.c_03, 0u, 3u, place, subgroup, lane);
+    store_block(sums.c_10, 1u, 0u, place, subgroup, lane);
+    store_block(sums.c_11, 1u, 1u, place, subgroup, lane);
+    store_block(sums.c_12, 1u, 2u, place, subgroup, lane);
+    store_block(sums.c_13, 1u, 3u, place, subgroup, lane);
+    store_block(sums.c_20, 2u, 0u, place, subgroup, lane);
+    store_block(sums.c_21, 2u, 1u, place, subgroup, lane);
+    store_block(sums.c_22, 2u, 2u, place, subgroup, lane);
+    store_block(sums.c_23, 2u, 3u, place, subgroup, lane);
+    store_block(sums.c_30, 3u, 0u, place, subgroup, lane);
+    store_block(sums.c_31, 3u, 1u, place, subgroup, lane);
+    store_block(sums.c_32, 3u, 2u, place, subgroup, lane);
+    store_block(sums.c_33, 3u, 3u, place, subgroup, lane);
 }

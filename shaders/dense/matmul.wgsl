@@ -274,6 +274,9 @@ fn main(
     let k = length_of(params.k);
     let row_0 = group.y * TILE;
     let col_0 = group.x * TILE;
+    if (row_0 >= m) {
+        return;  // rows that a larger plan would have
+    }
     let batch = group.z / params.split_count;
     let piece = piece_of(group.z, k);
     var depth = piece.x;

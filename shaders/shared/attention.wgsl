@@ -16,6 +16,10 @@ struct Params {
     value_offset: u32,
     scale: f32,
     keys_per_query: u32,
+    few_keys: u32,
+    reserved_0: u32,
+    reserved_1: u32,
+    reserved_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -6,14 +6,17 @@
 use super::engine::GpuEngine;
 use crate::error::Result;
 use crate::graph::Recording;
-use crate::kernels::{Case, Distrusted, Kernel};
+use crate::kernels::{Case, Distrusted, Halves, Kernel};
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Elements of the largest case that is run: more would delay the start.
 const MOST_ELEMENTS: usize = 250_000;
-/// Cases that are run, spread over those that a variant takes.
-const CASE_COUNT: usize = 4;
+/// Cases that are run for each pipeline.
+const CASE_COUNT: usize = 2;
+
+/// A variant as a pipeline has it: with types of its bindings and injected constants.
+type Checked = (&'static str, usize, Halves, Vec<(&'static str, u32)>);
 
 /// What has been checked, and what came of it.
 #[derive(Default)]
@@ -23,7 +26,7 @@ pub(super) struct Trust {
 
 #[derive(Default)]
 struct State {
-    checked: HashSet<(&'static str, usize)>,
+    checked: HashSet<Checked>,
     distrusted: Distrusted,
     reasons: Vec<String>,
 }
@@ -54,14 +57,16 @@ impl GpuEngine {
         let mut agree = true;
         for dispatch in &recording.dispatches {
             let (kernel, variant) = (dispatch.kernel, dispatch.variant);
-            let known = self.trust.lock().checked.contains(&(kernel.name, variant));
-            if variant == 0 || known {
+            let constants = (kernel.constants)(&dispatch.params);
+            let pipeline = (kernel.name, variant, dispatch.halves, constants);
+            if variant == 0 || self.trust.lock().checked.contains(&pipeline) {
                 continue;
             }
-            let checked = self.verify_cases(kernel, variant, some_cases(kernel, variant)).await;
+            let cases = some_cases(kernel, variant, dispatch.halves, &pipeline.3);
+            let checked = self.verify_cases(kernel, variant, cases).await;
             self.context.check()?;
             let mut state = self.trust.lock();
-            state.checked.insert((kernel.name, variant));
+            state.checked.insert(pipeline);
             if let Err(error) = checked {
                 agree = false;
                 state.distrusted.add(kernel, variant);
@@ -72,15 +77,27 @@ impl GpuEngine {
     }
 }
 
-/// A few of the cases that a variant takes, of all kinds and none of them large.
-fn some_cases(kernel: &Kernel, variant: usize) -> Vec<Case> {
+/// A few of the cases that a variant takes: the largest with these types and constants, or, where
+/// there is none, of all that it takes.
+fn some_cases(
+    kernel: &Kernel,
+    variant: usize,
+    halves: Halves,
+    constants: &[(&'static str, u32)],
+) -> Vec<Case> {
     let size = |case: &Case| case.buffers.iter().map(|buffer| buffer.len()).sum::<usize>();
     let takes = kernel.variants[variant].takes;
     let mut cases = (kernel.cases)();
     cases.retain(|case| takes(&case.params, case.halves) && size(case) <= MOST_ELEMENTS);
     cases.sort_by_key(|case| std::cmp::Reverse(size(case)));
-    let apart = cases.len().div_ceil(CASE_COUNT).max(1);
-    cases.into_iter().step_by(apart).collect()
+    let alike = |case: &Case| {
+        case.halves == halves && (kernel.constants)(&case.params).as_slice() == constants
+    };
+    if cases.iter().any(alike) {
+        cases.retain(alike);
+    }
+    cases.truncate(CASE_COUNT);
+    cases
 }
 
 #[cfg(test)]
@@ -92,7 +109,7 @@ mod tests {
     fn every_variant_has_cases_to_be_checked_by() {
         for kernel in REGISTRY {
             for variant in 1..kernel.variants.len() {
-                let count = some_cases(kernel, variant).len();
+                let count = some_cases(kernel, variant, Halves::NONE, &[]).len();
                 let name = kernel.variants[variant].name;
                 assert!((1..=CASE_COUNT).contains(&count), "{}.{name}: {count}", kernel.name);
             }

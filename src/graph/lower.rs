@@ -300,7 +300,9 @@ impl Lower<'_> {
         };
         let mut params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
         params.fixed_order = self.graph.fixed_order.into();
-        params.split_count = self.split_count(m, n, k) as u32;
+        if residual_scale == 0.0 {
+            params.split_count = self.split_count(m, n, k) as u32;
+        }
         if params.split_count == 1 {
             params.residual_scale = residual_scale;
             params.accumulate = self.accumulates(out).into();
@@ -381,6 +383,8 @@ impl Lower<'_> {
             value_offset: shape.value_offset as u32,
             scale: 1.0 / (shape.head_dim as f32).sqrt(),
             keys_per_query: self.keys_per_query(inputs, shape) as u32,
+            few_keys: shape.reach.is_few().into(),
+            reserved: [0; 3],
         }
     }
 

@@ -126,3 +126,16 @@ pub enum Reach {
     /// Those of so many entries, among which all keys are divided: bytes among patches.
     Shares(usize),
 }
+
+impl Reach {
+    /// Whether it is a handful: the bytes of one patch, or the vectors of one.
+    pub fn is_few(&self) -> bool {
+        match *self {
+            Self::Keys(count) => count.is_some_and(|count| count <= MOST_FEW_KEYS),
+            Self::Shares(count) => count == 1,
+        }
+    }
+}
+
+/// Most keys that are a handful.
+const MOST_FEW_KEYS: usize = 16;

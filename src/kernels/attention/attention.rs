@@ -45,9 +45,12 @@ pub struct Params {
     pub scale: f32,
     /// How many keys a query sees, roughly; 0: not known. Only the cost estimate reads it.
     pub keys_per_query: u32,
+    /// One: a query sees the bytes of a patch, or the vectors of one. Variants are chosen by it.
+    pub few_keys: u32,
+    pub reserved: [u32; 3],
 }
 
-const _: () = assert!(size_of::<Params>() == 64);
+const _: () = assert!(size_of::<Params>() == 80);
 
 pub static KERNEL: Kernel = Kernel {
     name: "attention",
@@ -74,24 +77,24 @@ pub static KERNEL: Kernel = Kernel {
             47632,
             faster::query_tiles::<64>,
         )),
-        faster::matrix(
+        faster::unmeasured(faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention.matrix.wgsl"),
             46160,
             faster::query_tiles::<64>,
-        ),
+        )),
         faster::unmeasured(faster::matrix(
             "matrix_pair",
             include_str!("../../../shaders/attention/attention.matrix_pair.wgsl"),
             40016,
             faster::query_tiles::<128>,
         )),
-        faster::matrix_128(
+        faster::unmeasured(faster::matrix_128(
             "matrix_128",
             include_str!("../../../shaders/attention/attention.matrix_128.wgsl"),
             32848,
             faster::query_tiles::<64>,
-        ),
+        )),
     ],
     constants,
     cost,

@@ -44,12 +44,12 @@ pub static KERNEL: Kernel = Kernel {
             44560,
             faster::key_tiles::<32>,
         )),
-        faster::matrix(
+        faster::unmeasured(faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention_key_grad.matrix.wgsl"),
             37200,
             faster::key_tiles::<64>,
-        ),
+        )),
         faster::matrix_128(
             "matrix_128",
             include_str!("../../../shaders/attention/attention_key_grad.matrix_128.wgsl"),

@@ -42,24 +42,24 @@ pub static KERNEL: Kernel = Kernel {
             39696,
             faster::query_tiles::<32>,
         )),
-        faster::matrix(
+        faster::unmeasured(faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention_query_grad.matrix.wgsl"),
             32848,
             faster::query_tiles::<64>,
-        ),
+        )),
         faster::unmeasured(faster::matrix(
             "matrix_pair",
             include_str!("../../../shaders/attention/attention_query_grad.matrix_pair.wgsl"),
             37968,
             faster::query_tiles::<128>,
         )),
-        faster::matrix_128(
+        faster::unmeasured(faster::matrix_128(
             "matrix_128",
             include_str!("../../../shaders/attention/attention_query_grad.matrix_128.wgsl"),
             41040,
             faster::query_tiles::<64>,
-        ),
+        )),
     ],
     constants,
     cost,

@@ -2,7 +2,7 @@
 //! cooperative matrices in f16, and with larger tiles in registers and workgroup memory.
 
 use super::attention::Params;
-use super::few::{MOST_KEYS, are_vectors};
+use super::few::are_vectors;
 use crate::kernels::{Counts, Halves, Needs, Situation, Variant, WIDE, fold_groups};
 
 type Groups = fn(&[u8], &Counts) -> [u32; 3];
@@ -71,7 +71,7 @@ fn takes_halves_128(params: &[u8], halves: Halves) -> bool {
 /// Where rows see many keys, or nobody knows how many.
 fn suits(situation: &Situation<'_>) -> bool {
     let params: Params = bytemuck::pod_read_unaligned(situation.params);
-    !(1..=MOST_KEYS).contains(&params.keys_per_query) && situation.abilities.hardware
+    params.few_keys == 0 && situation.abilities.hardware
 }
 
 /// A workgroup for every `ROWS` queries of every head.

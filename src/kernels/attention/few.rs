@@ -21,8 +21,6 @@ pub(super) const fn few(source: &'static str, groups: fn(&[u8], &Counts) -> [u32
 const WIDTH: usize = 64;
 /// Columns of one lane.
 const LANE_COLS: usize = 8;
-/// Most keys of a query for which lanes of a head beat tiles of queries.
-pub(super) const MOST_KEYS: u32 = 16;
 
 /// Whether all heads are whole vectors of four at multiples of four.
 pub(super) fn are_vectors(params: &Params) -> bool {
@@ -41,7 +39,7 @@ fn takes(params: &[u8], _halves: Halves) -> bool {
 
 fn suits(situation: &Situation<'_>) -> bool {
     let params: Params = bytemuck::pod_read_unaligned(situation.params);
-    (1..=MOST_KEYS).contains(&params.keys_per_query) && situation.abilities.hardware
+    params.few_keys == 1 && situation.abilities.hardware
 }
 
 /// Workgroups for so many rows of so many heads each.

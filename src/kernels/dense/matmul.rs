@@ -372,6 +372,7 @@ fn cases() -> Vec<Case> {
     }
     cases.extend(cases_in_fixed_order());
     cases.extend(cases_in_pieces());
+    cases.extend(cases_of_many_tiles());
     cases
 }
 
@@ -395,9 +396,47 @@ fn cases_in_fixed_order() -> Vec<Case> {
     shapes.into_iter().enumerate().map(case).collect()
 }
 
+/// Products of several tiles of every variant, with whole tiles and edges, in f32 and in f16.
+fn cases_of_many_tiles() -> Vec<Case> {
+    // Rows of the batch or a constant number of them, cols, depth, transposes.
+    let shapes = [
+        (true, [257, 264, 96], [0, 0]),
+        (true, [256, 136, 72], [0, 1]),
+        (false, [264, 256, 100], [1, 0]),
+        (true, [130, 260, 64], [0, 1]),
+    ];
+    let mut cases = Vec::new();
+    for (index, (is_batch, [m, n, k], [ta, tb])) in shapes.into_iter().enumerate() {
+        let bytes = Extent::of(Axis::Bytes);
+        let counts = Counts::default().with(Axis::Bytes, if is_batch { m } else { k });
+        let (rows, depth) = match is_batch {
+            true => (bytes, Extent::fixed(k)),
+            false => (Extent::fixed(m), bytes),
+        };
+        let mut params = Params::new(rows, Extent::fixed(n), depth, ta == 1, tb == 1);
+        params.residual_scale = [1.0, 0.0][index % 2];
+        params.accumulate = [0, 0, 1, 1][index];
+        let seed = 3000 + index as u64;
+        let case = || {
+            Case::new(format!("{m}x{n}x{k} of many tiles, {ta}{tb}"), &params, Step::of(counts))
+                .f(values(seed, m * k))
+                .f(values(seed + 100, k * n))
+                .f(values(seed + 200, m * n))
+                .f(values(seed + 300, m * n))
+        };
+        cases.push(case());
+        cases.push(case().halves(&[0, 1]));
+        if params.accumulate == 0 {
+            cases.push(case().halves(&[0, 1, 3]));
+        }
+    }
+    cases
+}
+
 /// Weight gradients in pieces, the last of which is short or empty.
 fn cases_in_pieces() -> Vec<Case> {
-    let shapes = [[24, 40, 200, 3], [130, 68, 300, 4], [16, 8, 40, 2], [64, 64, 33, 4]];
+    let shapes =
+        [[24, 40, 200, 3], [256, 136, 300, 4], [130, 68, 300, 4], [16, 8, 40, 2], [64, 64, 33, 4]];
     let case = |[m, n, k, split_count]: [usize; 4]| {
         let step = Step::of(Counts::default().with(Axis::Bytes, k));
         let (rows, cols, depth) = (Extent::fixed(m), Extent::fixed(n), Extent::of(Axis::Bytes));
