@@ -1,7 +1,7 @@
 //! Gradient of `rms_norm` with respect to x (spec §5.1).
 //!
 //! With x̂ = x inverse_rms: `dx = inverse_rms (gain dout - x̂ mean(gain dout x̂))` (+ dx). dout, x
-//! and dx are [rows, cols], gain is [cols], inverse_rms is [rows].
+//! and dx are [rows, cols], gain is `[cols]`, inverse_rms is `[rows]`.
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant,
