@@ -98,7 +98,22 @@ impl Error {
             | Self::Device { hint, .. } => hint.as_deref(),
             Self::Limit { hint, .. } => Some(hint),
             Self::NoDevice { .. } => Some("`blt devices` lists what this machine has"),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("make room on that disk and do it again; what was there before is whole")
+            }
             Self::Io { .. } | Self::Cancelled => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_says_what_to_do() {
+        let io = |kind: std::io::ErrorKind| Error::io("write", "a/b", kind.into());
+        assert!(io(std::io::ErrorKind::StorageFull).hint().unwrap().contains("make room"));
+        assert_eq!(io(std::io::ErrorKind::NotFound).hint(), None);
     }
 }

@@ -36,6 +36,7 @@ struct Tolerance {
 }
 
 const CPU: Tolerance = Tolerance { logits: 2e-5, nats: 5e-6, gradient: 3e-5, weights: 5e-5 };
+#[cfg(feature = "gpu")]
 const GPU: Tolerance = Tolerance { logits: 1e-4, nats: 2e-5, gradient: 3e-4, weights: 1e-4 };
 
 fn golden(file: &str) -> Value {

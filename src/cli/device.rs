@@ -98,12 +98,16 @@ fn cpu() -> Device {
 
 #[cfg(not(feature = "gpu"))]
 fn open(wish: &Wish, _terminal: &Terminal) -> anyhow::Result<Device> {
-    match wish {
-        Wish::Auto | Wish::Cpu | Wish::Environment { .. } => Ok(cpu()),
-        Wish::Named(wanted) => {
-            Err(Error::NoDevice { wanted: wanted.clone(), available: "cpu".into() }.into())
+    let wanted = match wish {
+        Wish::Auto | Wish::Cpu => return Ok(cpu()),
+        Wish::Named(wanted) => wanted.clone(),
+        Wish::Environment { name: Some(name), .. } => format!("WGPU_ADAPTER_NAME={name}"),
+        Wish::Environment { name: None, backends } => {
+            format!("WGPU_BACKEND={}", backends.as_deref().unwrap_or_default())
         }
-    }
+    };
+    // What was asked for is in no build without GPUs, whoever asked.
+    Err(Error::NoDevice { wanted, available: "cpu".into() }.into())
 }
 
 #[cfg(feature = "gpu")]

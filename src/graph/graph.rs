@@ -198,7 +198,7 @@ impl Graph {
         Ok(self.node(Op::Reshape, &[x], &[(rows, cols, tensor.element)])[0])
     }
 
-    /// RMSNorm of x [rows, cols] with gain [cols].
+    /// RMSNorm of x [rows, cols] with gain `[cols]`.
     ///
     /// # Errors
     /// If the gain is not as wide as x.
@@ -209,8 +209,8 @@ impl Graph {
         Ok(self.node(Op::RmsNorm { eps }, &[x, gain], &outputs)[0])
     }
 
-    /// Rotary embedding of the first `rotated_cols` columns of x by `position` [rows], with `table`
-    /// [positions, head_dim] of cosines and sines.
+    /// Rotary embedding of the first `rotated_cols` columns of x by `position` `[rows]`, with
+    /// `table` [positions, head_dim] of cosines and sines.
     ///
     /// # Errors
     /// If the columns are no whole number of heads, or head_dim is odd.

@@ -1,7 +1,7 @@
 //! The table row of every id: `out[i] = table[ids[i]]` (spec §2.1).
 //!
-//! ids is [rows] with numbers below the vocabulary, table [vocabulary, cols], out [rows, cols]. Its
-//! gradient is [`scatter_add`](super::scatter_add).
+//! ids is `[rows]` with numbers below the vocabulary, table [vocabulary, cols], out [rows, cols].
+//! Its gradient is [`scatter_add`](super::scatter_add).
 
 use super::gather_rows::copy_rows;
 use crate::kernels::{

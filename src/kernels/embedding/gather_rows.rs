@@ -1,6 +1,6 @@
 //! Chosen rows of a matrix: `out[i] = x[index[i]]`.
 //!
-//! x is [x_rows, cols], index [rows] with numbers below x_rows, out [rows, cols]. Its gradient is
+//! x is [x_rows, cols], index `[rows]` with numbers below x_rows, out [rows, cols]. Its gradient is
 //! [`scatter_add`](super::scatter_add).
 
 use crate::kernels::{

@@ -1,6 +1,6 @@
 //! Which row of each hash table a byte reads: a rolling hash of its n-gram (spec §2.2), exact.
 //!
-//! ids, row_start (index of the first byte of the row) are [bytes], out is [bytes, tables] with
+//! ids, row_start (index of the first byte of the row) are `[bytes]`, out is [bytes, tables] with
 //! numbers below `rows_per_table`. Ids before a row count as zero. powers [tables, 18] is made by
 //! [`power_words`]. The sum wraps in signed 64-bit arithmetic and the remainder is floored; the
 //! shader does the same with pairs of u32, for ids below 2^16 and `rows_per_table` below 2^24.

@@ -1,7 +1,7 @@
 //! Gradient of a lookup: `table[row - first_row] += sum of dout[entry]` over the entries of a row.
 //!
-//! rows [touched] names each touched row once, in any order; entries `ranges[i].0..ranges[i].1` of
-//! `entries` are the rows of dout [_, cols] that used `rows[i]`, summed in their order. table is
+//! rows `[touched]` names each touched row once, in any order; entries `ranges[i].0..ranges[i].1`
+//! of `entries` are the rows of dout [_, cols] that used `rows[i]`, summed in their order. table is
 //! [row_count, cols] and begins with row `first_row` of the whole: touched rows outside of it are
 //! left to calls over the other shards. No atomics, so the bits are always the same.
 

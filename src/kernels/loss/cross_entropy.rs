@@ -1,8 +1,8 @@
 //! Cross-entropy of next-byte predictions in nats, weighted row by row (spec §12).
 //!
-//! `nats[row] = weights[row] (ln Σ exp(logits[row]) - logits[row, targets[row]])`. logits is
-//! [rows, classes], targets, weights and nats are [rows]. A weight of 0 masks a row: its target is
-//! not looked at.
+//! `nats[row] = weights[row] (ln Σ exp(logits[row]) - logits[row, targets[row]])`. logits is [rows,
+//! classes], targets, weights and nats are `[rows]`. A weight of 0 masks a row: its target is not
+//! looked at.
 
 use super::softmax::shifted_sum;
 use crate::kernels::{

@@ -1,8 +1,8 @@
 //! Gradient of the weighted sum of `cross_entropy` with respect to the logits (spec §12).
 //!
 //! `dlogits[row] = scale weights[row] (softmax(logits[row]) - onehot(targets[row]))`, where scale
-//! is the step's `loss_weight` times the loss scale in `train_state` [16]. logits and dlogits are
-//! [rows, classes], targets and weights are [rows]. A row of weight 0 has a gradient of zeros.
+//! is the step's `loss_weight` times the loss scale in `train_state` `[16]`. logits and dlogits are
+//! [rows, classes], targets and weights are `[rows]`. A row of weight 0 has a gradient of zeros.
 
 use super::cross_entropy::{MIN_ROWS, SHAPES, groups, predictions};
 use super::softmax::scaled_softmax;

@@ -1,7 +1,7 @@
 //! Shannon entropy of the predicted distribution in nats (spec §3.3).
 //!
-//! `out[row] = -Σ p ln p` with p = softmax(logits[row]); logits is [rows, classes], out is [rows].
-//! With shifted logits d = logit - largest it is `ln Σ exp(d) - Σ d exp(d) / Σ exp(d)`.
+//! `out[row] = -Σ p ln p` with p = softmax(`logits[row]`); logits is [rows, classes], out is
+//! `[rows]`. With shifted logits d = logit - largest it is `ln Σ exp(d) - Σ d exp(d) / Σ exp(d)`.
 
 use super::cross_entropy::{MIN_ROWS, predictions};
 use super::softmax;

@@ -1,6 +1,7 @@
 //! RMSNorm: `out = x / sqrt(mean(x²) + eps) * gain`, statistics in f32 (spec §5.1).
 //!
-//! x and out are [rows, cols], gain is [cols]; `inverse_rms` [rows] is kept for the backward pass.
+//! x and out are [rows, cols], gain is `[cols]`; `inverse_rms` `[rows]` is kept for the backward
+//! pass.
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,

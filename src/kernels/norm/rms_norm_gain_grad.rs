@@ -1,7 +1,7 @@
 //! Gradient of `rms_norm` with respect to its gain, one partial sum a chunk of rows (spec §5.1).
 //!
 //! `partial[chunk, col] = Σ dout x inverse_rms` over the rows of the chunk; `sum_rows` of the
-//! chunks is the gradient. dout and x are [rows, cols], inverse_rms is [rows], partial is
+//! chunks is the gradient. dout and x are [rows, cols], inverse_rms is `[rows]`, partial is
 //! [chunk_count, cols]. Every chunk is written, chunks past the last row with zeros.
 
 use super::rms_norm_grad::normalised;

@@ -1,7 +1,7 @@
 //! Gradient of `rms_norm` with respect to x (spec §5.1).
 //!
 //! With x̂ = x inverse_rms: `dx = inverse_rms (gain dout - x̂ mean(gain dout x̂)) + residual_scale
-//! residual`. dout, x, residual and dx are [rows, cols], gain is [cols], inverse_rms is [rows].
+//! residual`. dout, x, residual and dx are [rows, cols], gain is `[cols]`, inverse_rms is `[rows]`.
 //! `dx_half` [rows, cols] is dx again, in f16 for the products that read it next.
 
 use crate::kernels::{

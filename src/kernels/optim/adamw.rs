@@ -1,11 +1,11 @@
 //! AdamW with decoupled weight decay, as PyTorch has it (spec §16.1).
 //!
-//! weight, gradient, moment1 and moment2 are [length]; `train_state` [16] is what `update_decision`
-//! has made of it. With g = gradient gradient_scale and rate = learning_rate learning_rate_scale:
-//! `weight -= rate weight_decay weight`, `moment1 = beta1 moment1 + (1 - beta1) g`,
-//! `moment2 = beta2 moment2 + (1 - beta2) g²`,
-//! `weight -= rate (moment1 / (1 - beta1_power)) / (sqrt(moment2 / (1 - beta2_power)) + eps)`.
-//! If the state says skip, weight and moments stay. The gradient is cleared either way.
+//! weight, gradient, moment1 and moment2 are `[length]`; `train_state` `[16]` is what
+//! `update_decision` has made of it. With g = gradient gradient_scale and rate = learning_rate
+//! learning_rate_scale: `weight -= rate weight_decay weight`, `moment1 = beta1 moment1 + (1 -
+//! beta1) g`, `moment2 = beta2 moment2 + (1 - beta2) g²`, `weight -= rate (moment1 / (1 -
+//! beta1_power)) / (sqrt(moment2 / (1 - beta2_power)) + eps)`. If the state says skip, weight and
+//! moments stay. The gradient is cleared either way.
 
 use super::train_state::{BETA1_POWER, BETA2_POWER, FIELD_COUNT, GRADIENT_SCALE, SKIP, initial};
 use crate::kernels::dense::elementwise::{CHUNK, STRIDING_COUNT, elementwise_groups};

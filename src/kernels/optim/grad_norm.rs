@@ -1,6 +1,6 @@
 //! Sums of squares of the gradients, group by group, and whether anything in them overflowed.
 //!
-//! `partial[group] = (Σ g², flag)` over elements `group group_elements ..` of gradient [length];
+//! `partial[group] = (Σ g², flag)` over elements `group group_elements ..` of gradient `[length]`;
 //! partial is [group_count, 2]. An element that is not finite, told by its bits, sets the flag to 1
 //! and counts as 0. Groups past the last element are zeros.
 

@@ -1,4 +1,4 @@
-//! The buffer `train_state` [16]: what the optimiser decides on the device, and nobody waits for.
+//! The buffer `train_state` `[16]`: what the optimiser decides on the device, and nobody waits for.
 //!
 //! All fields are f32, counts included (exact up to 2^24 steps). The shaders have the same indices
 //! in `shaders/shared/train_state.wgsl`; the oracle reads the same order.

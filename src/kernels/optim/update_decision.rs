@@ -1,6 +1,6 @@
 //! From gradient norms to what the update does: skip, or step with which multiplier.
 //!
-//! Reads partial [partial_count, 2] of `grad_norm` and brings `train_state` [16] from the last
+//! Reads partial [partial_count, 2] of `grad_norm` and brings `train_state` `[16]` from the last
 //! update to this one. Anything that is not finite: the update is left out, a dynamic loss scale is
 //! halved. Otherwise `grad_norm = sqrt(Σ squares) / loss_scale` and `gradient_scale = min(1,
 //! clip / (grad_norm + 1e-6)) / loss_scale`, and a dynamic scale doubles after `growth_interval`

@@ -1,9 +1,9 @@
 //! Where patches begin: a flag for every byte of all rows (spec §3.2-3.6, §3.8; paper §2).
 //!
-//! ids, entropies (nats), position (index of the byte in its row) and flags are [bytes]. The first
-//! two bytes of a row always start a patch; whether byte i > 1 does is decided by the entropy after
-//! byte i - 1 (comparisons are strict), or, by spaces, by bytes i - 1 and i - 2. Rows lie back to
-//! back and a position of zero begins each. What a mode does not look at may be any buffer.
+//! ids, entropies (nats), position (index of the byte in its row) and flags are `[bytes]`. The
+//! first two bytes of a row always start a patch; whether byte i > 1 does is decided by the entropy
+//! after byte i - 1 (comparisons are strict), or, by spaces, by bytes i - 1 and i - 2. Rows lie
+//! back to back and a position of zero begins each. What a mode does not look at may be any buffer.
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, MAX_GROUPS_PER_DIMENSION,

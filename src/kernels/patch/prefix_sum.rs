@@ -1,7 +1,7 @@
 //! Exclusive prefix sums of counts: `out[i] = x[0] + .. + x[i - 1]`, wrapping (spec §4.1).
 //!
-//! x and out are [rows]. With boundary flags the patch of byte i is `out[i] + x[i] - 1`; with patch
-//! lengths out is where each patch begins.
+//! x and out are `[rows]`. With boundary flags the patch of byte i is `out[i] + x[i] - 1`; with
+//! patch lengths out is where each patch begins.
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, integers,

@@ -1,13 +1,13 @@
 //! Reductions of slices on the CPU in independent lanes, so that the compiler can use vectors.
 //!
-//! The order of the additions is fixed: element i goes to lane i mod [`LANES`], lanes are added in
+//! The order of the additions is fixed: element i goes to lane i mod `LANES`, lanes are added in
 //! halves, what is left over at the end is added one by one. All of it is inlined, so that a caller
 //! compiled for wide vectors gets them, and the same bits.
 
 /// Running totals side by side.
 const LANES: usize = 16;
 
-/// Σ f(a[i]).
+/// Σ f(`a[i]`).
 #[inline(always)]
 pub fn sum(a: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let (blocks, rest) = a.as_chunks::<LANES>();
@@ -21,7 +21,7 @@ pub fn sum(a: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     total(sums) + rest
 }
 
-/// Σ f(a[i], b[i]) over slices of one length.
+/// Σ f(`a[i]`, `b[i]`) over slices of one length.
 #[inline(always)]
 pub fn sum_2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     assert_eq!(a.len(), b.len(), "one length");
@@ -37,7 +37,7 @@ pub fn sum_2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     total(sums) + rest
 }
 
-/// Σ f(a[i], b[i], c[i]) over slices of one length.
+/// Σ f(`a[i]`, `b[i]`, `c[i]`) over slices of one length.
 #[inline(always)]
 pub fn sum_3(a: &[f32], b: &[f32], c: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
     assert!(a.len() == b.len() && a.len() == c.len(), "one length");

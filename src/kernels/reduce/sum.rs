@@ -1,4 +1,4 @@
-//! All elements of x [rows] into the one element of out: `out[0] = Σ x` (+ out[0]).
+//! All elements of x `[rows]` into the one element of out: `out[0] = Σ x` (+ `out[0]`).
 //!
 //! One workgroup adds in a fixed order, so the result is the same bits every time.
 

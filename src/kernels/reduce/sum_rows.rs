@@ -1,4 +1,4 @@
-//! The rows of x [rows, cols] summed into out [cols]: `out[col] = Σ x[row, col]` (+ out[col]).
+//! The rows of x [rows, cols] summed into out `[cols]`: `out[col] = Σ x[row, col]` (+ `out[col]`).
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, Situation,
