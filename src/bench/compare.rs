@@ -1,6 +1,6 @@
 //! Rows beside those of an earlier benchmark: what became faster, what slower, and what is noise.
 
-use super::markdown::short;
+use super::markdown::short_number;
 use super::row::{BenchRow, Status};
 use super::samples::spread;
 use std::fmt::Write;
@@ -65,7 +65,7 @@ pub fn comparison_table(comparisons: &[Comparison]) -> String {
          | --- | ---: | ---: | ---: | ---: | --- |\n",
     );
     for comparison in &sorted {
-        let ms = comparison.ms.map_or_else(|| "-".into(), short);
+        let ms = comparison.ms.map_or_else(|| "-".into(), short_number);
         let speedup = comparison.speedup.map_or_else(|| "-".into(), |it| format!("{it:.3}"));
         let change = match comparison.change {
             Change::Faster => "faster",
@@ -77,7 +77,7 @@ pub fn comparison_table(comparisons: &[Comparison]) -> String {
             text,
             "| {} | {} | {ms} | {speedup} | ± {:.1} % | {change} |",
             comparison.name.replace('|', "\\|"),
-            short(comparison.base_ms),
+            short_number(comparison.base_ms),
             comparison.noise * 100.0,
         )
         .expect("writing to a string cannot fail");

@@ -36,7 +36,7 @@ pub(super) struct Context<'a> {
 /// Bytes that the copies have together, more than the caches of any device.
 const ROTATED_BYTES: usize = 256 << 20;
 /// Most copies: a dispatch that reads so little is not bound by memory.
-const MOST_COPIES: usize = 64;
+const MOST_COPIES: usize = 256;
 /// Random numbers that buffers are filled from.
 const POOL_LENGTH: usize = 1 << 20;
 const POOL_STREAM: u64 = 0x706f_6f6c;

@@ -23,12 +23,12 @@ const WHAT: [Column; 9] = [
 
 /// The columns that say what came out.
 const RESULT: [Column; 5] = [
-    ("ms", |row| row.median_ms.map_or_else(String::new, short)),
+    ("ms", |row| row.median_ms.map_or_else(String::new, short_number)),
     ("± %", |row| {
         let spread = spread(&row.samples_ms).filter(|_| row.samples_ms.len() > 2);
         spread.map_or_else(String::new, |spread| format!("{:.1}", spread.percent()))
     }),
-    ("rate", |row| rate(row)),
+    ("rate", rate_text),
     ("% of peak", |row| row.percent_of_peak.map_or_else(String::new, |it| format!("{it:.0}"))),
     ("remark", remark),
 ];
@@ -85,7 +85,7 @@ fn table(kind: &str, rows: &[&BenchRow]) -> String {
 }
 
 /// A number in about four digits.
-pub(super) fn short(value: f64) -> String {
+pub fn short_number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
         size if size < 0.001 => format!("{value:.2e}"),
@@ -97,16 +97,18 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// The rate in a unit that leaves few digits.
-pub(super) fn rate(row: &BenchRow) -> String {
+pub fn rate_text(row: &BenchRow) -> String {
     let Some(rate) = row.rate else { return String::new() };
     let (value, unit) = match row.unit.as_str() {
         "GFLOP/s" if rate >= 1000.0 => (rate / 1e3, "TFLOP/s"),
         "bytes/s" if rate >= 1e6 => (rate / 1e6, "MB/s"),
         "bytes/s" if rate >= 1e3 => (rate / 1e3, "kB/s"),
+        "dispatches/s" if rate >= 1e6 => (rate / 1e6, "M dispatches/s"),
+        "dispatches/s" if rate >= 1e3 => (rate / 1e3, "k dispatches/s"),
         "bytes" => (rate / f64::from(1 << 30), "GiB"),
         unit => (rate, unit),
     };
-    format!("{} {unit}", short(value))
+    format!("{} {unit}", short_number(value))
 }
 
 fn remark(row: &BenchRow) -> String {
@@ -168,11 +170,11 @@ mod tests {
 
     #[test]
     fn rates_have_few_digits() {
-        let of = |value, unit: &str| rate(&BenchRow::default().counted(value, unit));
+        let of = |value, unit: &str| rate_text(&BenchRow::default().counted(value, unit));
         assert_eq!(of(1234.5, "GFLOP/s"), "1.23 TFLOP/s");
         assert_eq!(of(54_135.8, "bytes/s"), "54.14 kB/s");
         assert_eq!(of(11_217_910_352.0, "bytes"), "10.45 GiB");
         assert_eq!(of(532.0, "dispatches"), "532 dispatches");
-        assert_eq!(short(0.00012), "1.20e-4");
+        assert_eq!(short_number(0.00012), "1.20e-4");
     }
 }

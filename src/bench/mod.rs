@@ -30,7 +30,7 @@ mod work;
 pub use compare::{Change, Comparison, compare, comparison_table};
 pub use device_id::DeviceId;
 pub use job::{Bench, BenchOptions, Clock, Event, Part};
-pub use markdown::markdown;
+pub use markdown::{markdown, rate_text, short_number};
 pub use profile::{DispatchTime, Profile, ProfileLine};
 pub use roofline::{Rate, Roofline};
 pub use row::{BenchRow, SCHEMA, Status};

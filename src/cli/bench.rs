@@ -15,6 +15,7 @@ use blt_wgpu::bench::{
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::platform::NativePlatform;
+use blt_wgpu::report::html::render_machines;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,9 @@ pub struct Arguments {
     /// Print a table in Markdown, also of rows of --from
     #[arg(long)]
     markdown: bool,
+    /// Write one self-contained page of all rows, machines side by side
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Print what became of the rows of this file
     #[arg(long, value_name = "BASE")]
     compare: Option<PathBuf>,
@@ -89,7 +93,11 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
             files.collect::<anyhow::Result<Vec<_>>>()?.concat()
         }
     };
-    if arguments.markdown || base.is_none() {
+    if let Some(path) = &arguments.html {
+        std::fs::write(path, render_machines(&rows))
+            .map_err(|error| Error::io("write", path, error))?;
+    }
+    if arguments.markdown || (base.is_none() && arguments.html.is_none()) {
         terminal.print(&markdown(&rows))?;
     }
     if let Some(base) = base {

@@ -2,6 +2,7 @@
 //! otherwise runs on the CPU engine.
 #![cfg(feature = "cli")]
 
+mod bench;
 mod config_json;
 mod demo;
 mod eval;

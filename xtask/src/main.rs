@@ -1,9 +1,10 @@
 //! Chores of this repository, run as `cargo xtask COMMAND`.
 //!
 //! `main.rs` reads the command line; `stages.rs` is the table of what is tested; `run.rs` runs it
-//! and counts; `setup/` looks after what a machine must have; `browser/` opens pages in a headless
-//! Chromium and listens to what they say.
+//! and counts; `bench.rs` runs the benchmark; `setup/` looks after what a machine must have;
+//! `browser/` opens pages in a headless Chromium and listens to what they say.
 
+mod bench;
 mod browser;
 mod cargo;
 mod run;
@@ -22,6 +23,7 @@ usage: cargo xtask COMMAND
 
   test [STAGE..]        run the stages in the order given, all of them without a name
   test --list           name the stages and the commands each of them runs
+  bench [ARGUMENT..]    build `blt` with the commit in it, run `blt bench` with the arguments
   setup                 install what is missing (Debian, as root), or say what is missing
   browser [DIR]         compile every DIR/*.wgsl in headless Chromium (default: target/wgsl)
   page DIR [PAGE] [--quiet-s N]
@@ -58,6 +60,7 @@ fn dispatch(words: &[&str]) -> Result<bool> {
             Ok(true)
         }
         ["test", names @ ..] => run::run(&stages::select(names)?),
+        ["bench", arguments @ ..] => bench::run(arguments).map(|()| true),
         ["setup"] => setup::prepare().map(|()| true),
         ["browser"] => browser::compile_directory(&cargo::wgsl_directory()).map(|_| true),
         ["browser", directory] => browser::compile_directory(Path::new(directory)).map(|_| true),

@@ -45,6 +45,11 @@ impl Axis {
         Some(Self { low: low / room, high: high * room, is_log: true })
     }
 
+    /// Its low and its high end.
+    pub fn ends(&self) -> (f64, f64) {
+        (self.low, self.high)
+    }
+
     /// Where a value lies, 0 at the low end and 1 at the high one; values outside are moved in.
     pub fn share(&self, value: f64) -> f64 {
         self.place(value).clamp(0.0, 1.0)

@@ -1,4 +1,5 @@
-//! A run as one page: `report.html`, complete in itself.
+//! A run as one page, `report.html`, and a benchmark of several machines as another, both complete
+//! in themselves.
 //!
 //! The charts are SVG written by hand and not by a plotting crate: their colours are the page's CSS
 //! variables, so one picture serves a light and a dark page and a printer, and their labels are
@@ -11,6 +12,7 @@ mod card;
 mod chart;
 mod curves;
 mod headline;
+mod machines;
 mod markup;
 mod page;
 mod patching;
@@ -19,4 +21,5 @@ mod strip;
 #[cfg(test)]
 mod tests;
 
+pub use machines::render as render_machines;
 pub use page::render;

@@ -5,7 +5,7 @@ use super::{card, curves, headline, patching, samples, strip};
 use crate::report::data::RunReport;
 use crate::report::figures::fixed;
 
-const STYLE: &str = include_str!("page.css");
+pub(super) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// Three bars, in colours that show on any tab.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 \
@@ -49,21 +49,48 @@ pub fn render(report: &RunReport) -> String {
         fixed(report.result.bytes_per_patch, 2),
         report.device.name
     );
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <meta name=\"description\" content=\"{}\">\n<title>{}</title>\n\
-         <link rel=\"icon\" href=\"{ICON}\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         {}<main>\n{}</main>\n<footer><p>Byte Latent Transformer: Pagnoni et al., <cite>Patches \
-         Scale \
-         Better Than Tokens</cite>, arXiv 2412.09871.</p></footer>\n\
-         <script>\n{SCRIPT}</script>\n</body>\n</html>\n",
-        Text(&description),
-        Text(&report.title),
-        headline::masthead(report),
-        sections.concat(),
-    )
+    Page {
+        title: &report.title,
+        description: &description,
+        style: &[STYLE],
+        masthead: &headline::masthead(report),
+        sections: &sections.concat(),
+        footer: "<p>Byte Latent Transformer: Pagnoni et al., <cite>Patches Scale Better Than \
+                 Tokens</cite>, arXiv 2412.09871.</p>",
+    }
+    .render()
+}
+
+/// A page from its parts; all but title and description are markup already.
+pub(super) struct Page<'a> {
+    pub title: &'a str,
+    pub description: &'a str,
+    /// Style sheets, one after the other.
+    pub style: &'a [&'a str],
+    pub masthead: &'a str,
+    pub sections: &'a str,
+    pub footer: &'a str,
+}
+
+impl Page<'_> {
+    /// The whole document.
+    pub fn render(&self) -> String {
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <meta name=\"description\" content=\"{}\">\n<title>{}</title>\n\
+             <link rel=\"icon\" href=\"{ICON}\">\n<style>\n{}</style>\n</head>\n<body>\n\
+             {}<main>\n{}</main>\n<footer>{}</footer>\n\
+             <script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+            Text(self.description),
+            Text(self.title),
+            self.style.concat(),
+            self.masthead,
+            self.sections,
+            self.footer,
+        )
+    }
 }
 
 fn learning_lede(report: &RunReport) -> &'static str {
@@ -78,7 +105,7 @@ fn learning_lede(report: &RunReport) -> &'static str {
 }
 
 /// A section with a heading, or nothing where its body is empty.
-fn section(id: &str, heading: &str, lede: &str, body: &str) -> String {
+pub(super) fn section(id: &str, heading: &str, lede: &str, body: &str) -> String {
     if body.is_empty() {
         return String::new();
     }

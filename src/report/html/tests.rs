@@ -10,7 +10,7 @@ const VOID: [&str; 4] = ["meta", "link", "br", "!doctype"];
 const SIZE_LIMIT_BYTES: usize = 400_000;
 
 /// Walks every tag: names match, attributes are quoted, nothing is left open, ids are unique.
-fn check_well_formed(html: &str) {
+pub(super) fn check_well_formed(html: &str) {
     let mut open: Vec<String> = Vec::new();
     let mut ids = std::collections::HashSet::new();
     let mut rest = html;
