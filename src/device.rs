@@ -41,6 +41,15 @@ impl Device {
             Self::Gpu(engine) => engine.wait().await,
         }
     }
+
+    /// Why variants of kernels are not used here, a sentence each. Base variants take their place.
+    pub fn distrusted_variants(&self) -> Vec<String> {
+        match self {
+            Self::Cpu(_) => Vec::new(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.distrusted_variants(),
+        }
+    }
 }
 
 /// Calls the method of whichever engine it is, with the store or plan that belongs to it.

@@ -1,6 +1,6 @@
 //! `blt bench`: how fast a device is, for machines and for people.
 
-use super::device::DeviceArgument;
+use super::device::{DeviceArgument, warn_of_distrusted};
 use super::failure::Usage;
 use super::interrupt;
 use super::processor::processor_name;
@@ -158,7 +158,11 @@ fn measure(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Vec<Ben
                 rows.push(*row);
             }
             Event::Profile(profile) => show(arguments, terminal, &device, &profile)?,
-            Event::Finished => return Ok(rows),
+            Event::Finished => {
+                watch.end();
+                warn_of_distrusted(&device, &mut 0, terminal);
+                return Ok(rows);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `blt demo`: the main job, seen from a terminal.
 
-use super::device::DeviceArgument;
+use super::device::{DeviceArgument, warn_of_distrusted};
 use super::interrupt;
 use super::progress::{Figures, Watch};
 use super::terminal::{Terminal, visible};
@@ -119,6 +119,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         show(&event, &watch, terminal);
     }
     watch.end();
+    warn_of_distrusted(&device, &mut 0, terminal);
     let outcome = demo.finish();
     let seconds = Duration::from_secs_f64(arguments.seconds);
     let deadline = arguments.replay.is_none().then(|| begin + seconds);

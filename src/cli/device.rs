@@ -76,6 +76,16 @@ impl DeviceArgument {
     }
 }
 
+/// Says which variants of kernels the device got wrong, after the first `told` of them: results are
+/// right without them, but come later. They are checked when the first plan that would use them is
+/// compiled, so the work comes first.
+pub fn warn_of_distrusted(device: &Device, told: &mut usize, terminal: &Terminal) {
+    for reason in device.distrusted_variants().into_iter().skip(*told) {
+        terminal.warn(&format!("a faster kernel is wrong on this device and not used: {reason}"));
+        *told += 1;
+    }
+}
+
 /// The wish of a flag or, without one, of the environment.
 pub fn wish(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Wish {
     if let Some(flag) = flag.map(str::trim) {

@@ -1,6 +1,6 @@
 //! `blt eval`: bits per byte of a model on a text.
 
-use super::device::DeviceArgument;
+use super::device::{DeviceArgument, warn_of_distrusted};
 use super::progress::Watch;
 use super::terminal::Terminal;
 use super::{interrupt, model};
@@ -63,6 +63,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         ));
     }
     watch.end();
+    warn_of_distrusted(&device, &mut 0, terminal);
     let evaluation = evaluator.evaluation();
     if evaluation.document_count == 0 {
         let error = Error::input(arguments.data.display().to_string(), "there is no text in it");

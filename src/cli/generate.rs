@@ -1,6 +1,6 @@
 //! `blt generate`: text from a model, as it comes.
 
-use super::device::DeviceArgument;
+use super::device::{DeviceArgument, warn_of_distrusted};
 use super::numbers::Numbers;
 use super::terminal::Terminal;
 use super::{interrupt, model};
@@ -114,5 +114,6 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         let end = if generator.has_ended() { ", the end of the text" } else { "" };
         terminal.note(&format!("{} ids{end}, {bytes_per_s:.1} bytes/s", ids.len()));
     }
+    warn_of_distrusted(&device, &mut 0, terminal);
     if interrupt::is_requested() { Err(Error::Cancelled.into()) } else { Ok(()) }
 }

@@ -1,6 +1,6 @@
 //! `blt logits`: what a model computes, as a file of tensors.
 
-use super::device::DeviceArgument;
+use super::device::{DeviceArgument, warn_of_distrusted};
 use super::failure::Usage;
 use super::model;
 use super::numbers::Numbers;
@@ -74,6 +74,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         return Err(Usage::new(problem, "leave it out").into());
     }
     let tensors = pollster::block_on(compute(&device, &loaded, ids, given, arguments.grads))?;
+    warn_of_distrusted(&device, &mut 0, terminal);
     write(&tensors, &arguments.out)?;
     let names = tensors.len();
     terminal.note(&format!("{names} tensors in {} ({})", arguments.out.display(), device.name()));

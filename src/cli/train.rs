@@ -1,6 +1,6 @@
 //! `blt train`: a run from a configuration, seen from a terminal.
 
-use super::device::DeviceArgument;
+use super::device::{DeviceArgument, warn_of_distrusted};
 use super::interrupt;
 use super::progress::{Figures, Watch};
 use super::terminal::Terminal;
@@ -59,8 +59,11 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let watch = Watch::steps(terminal, "step", step_count);
     watch.begin_at(run.step_count());
     let mut held_out_bpb = None;
+    let mut told = 0;
     loop {
-        match pollster::block_on(run.step())? {
+        let event = pollster::block_on(run.step())?;
+        warn_of_distrusted(&device, &mut told, terminal);
+        match event {
             Event::Step { step, metrics, .. } => {
                 let figures = metrics.map(|metrics| figures(&metrics, held_out_bpb));
                 watch.step(step, step_count, figures.as_ref());
