@@ -244,6 +244,10 @@ fn whole_models() -> Vec<Whole> {
     for cross in [&mut windowed.encoder_cross_attention, &mut windowed.decoder_cross_attention] {
         cross.as_mut().unwrap().window = Some(2);
     }
+    // Each of three encoder layers refines the patches of the one before (spec §7).
+    let mut chained = golden.clone();
+    chained.encoder.layer_count = 3;
+    chained.encoder_cross_attention.as_mut().unwrap().all_layers = true;
     let blt = |name, config: BltConfig| Whole {
         name,
         config: ModelConfig::Blt(config),
@@ -254,6 +258,7 @@ fn whole_models() -> Vec<Whole> {
         blt("concatenated", concatenated),
         blt("pooled", pooled),
         blt("windowed", windowed),
+        blt("chained", chained),
         Whole {
             name: "entropy",
             config: ModelConfig::Entropy(golden_entropy()),

@@ -25,6 +25,16 @@ impl BltConfig {
 
     fn patch_difference(&self) -> Option<String> {
         match self.patching.mode {
+            PatchingMode::Entropy
+                if self.patcher.is_some() && self.patching.max_patch_length.is_some() =>
+            {
+                // It splits lengths that sum to the ids, and the virtual token joins what is last.
+                Some(
+                    "with max_patch_length the last patch is closed where the next byte begins \
+                     another; transformers leaves it open, so its last row of logits differs"
+                        .into(),
+                )
+            }
             PatchingMode::Entropy | PatchingMode::Byte => None,
             mode => Some(format!(
                 "patching mode \"{}\" is unknown to transformers, which would make every byte a \

@@ -181,7 +181,11 @@ mod tests {
             let path = entry.unwrap().path().join("config.json");
             if let Ok(text) = std::fs::read_to_string(&path) {
                 file_count += 1;
-                assert_eq!(warnings(&text), Vec::<String>::new(), "{}", path.display());
+                // With this key its last row differs, which must be said.
+                let differs = !text.contains("\"max_patch_length\": null");
+                let warnings = warnings(&text);
+                assert_eq!(warnings.len(), usize::from(differs), "{warnings:?} {}", path.display());
+                assert!(warnings.iter().all(|it| it.contains("max_patch_length")), "{warnings:?}");
             }
         }
         assert_eq!(file_count, 9);

@@ -142,9 +142,10 @@ fn written_configurations_read_back_equal() {
 #[test]
 fn each_difference_from_transformers_is_named() {
     type Change = fn(&mut BltConfig);
-    let cases: [(Change, &str); 9] = [
+    let cases: [(Change, &str); 10] = [
         (|config| config.semantics = Semantics::Reference, "document ends"),
         (|config| config.patching.mode = PatchingMode::Space, "patching mode \"space\""),
+        (|config| config.patching.max_patch_length = Some(6), "max_patch_length"),
         (|config| config.encoder_cross_attention = None, "encoder has no cross-attention"),
         (|config| config.decoder_cross_attention = None, "decoder has no cross-attention"),
         (|config| config.pooling = vec![Pooling::Mean], "maximum"),
