@@ -90,6 +90,7 @@ fn every_part_gives_rows_on_the_cpu_engine() {
         ("peak", "stream_copy", "GB/s", 1),
         ("peak", "fma_f32", "GFLOP/s", 1),
         ("peak", "launch", "dispatches/s", 1),
+        ("gemm", "matmul", "GFLOP/s", 1),
         ("model", "step", "bytes/s", 2),
         ("train", "step", "bytes/s", 2),
         ("train", "dispatch_count", "dispatches", 2),
@@ -98,7 +99,8 @@ fn every_part_gives_rows_on_the_cpu_engine() {
         ("generate", "decode", "bytes/s", 2),
         ("generate", "prefill", "bytes/s", 2),
     ] {
-        let found = of(&rows, kind, kernel);
+        let mut found = of(&rows, kind, kernel);
+        found.retain(|row| row.status == Status::Ok);
         assert_eq!(found.len(), count, "{kind} {kernel}");
         assert!(found.iter().all(|row| row.unit == unit), "{kind} {kernel}");
     }
@@ -175,7 +177,7 @@ fn kernels_and_steps_are_measured_on_a_device() {
         kernel: "hash".into(),
         profile: true,
         sample_count: 1,
-        ..options(&[Part::Kernels, Part::Model])
+        ..options(&[Part::Gemm, Part::Kernels, Part::Model])
     };
     let (rows, profiles) = finish(bench(&device, options));
     check(&rows, "");
@@ -183,6 +185,7 @@ fn kernels_and_steps_are_measured_on_a_device() {
     assert_eq!(of(&rows, "kernel", "hash_embedding").len(), 1);
     assert_eq!(of(&rows, "kernel", "hash_ids").len(), 1);
     assert!(of(&rows, "kernel", "matmul").is_empty(), "it was not asked for");
+    assert_eq!(of(&rows, "gemm", "matmul")[0].unit, "GFLOP/s");
     assert_eq!(of(&rows, "model", "encode_submit")[0].unit, "steps/s");
     assert!(profiles[0].total_ms() > 0.0);
 }

@@ -1,6 +1,7 @@
 //! The benchmark as a state machine: parts in, rows out.
 
 use super::device_id::DeviceId;
+use super::gemm::Gemm;
 use super::kernel_list::KernelList;
 use super::peaks::Peak;
 use super::profile::Profile;
@@ -24,6 +25,8 @@ pub type Clock = dyn Platform + Sync;
 pub enum Part {
     /// What the device can do at best.
     Peaks,
+    /// Products of square matrices.
+    Gemm,
     /// Every kernel at the sizes of a training step.
     Kernels,
     /// The forward pass of every shape.
@@ -36,8 +39,9 @@ pub enum Part {
 
 impl Part {
     /// Every part with its name, in the order they are run.
-    pub const NAMES: [(&'static str, Self); 5] = [
+    pub const NAMES: [(&'static str, Self); 6] = [
         ("peaks", Self::Peaks),
+        ("gemm", Self::Gemm),
         ("kernels", Self::Kernels),
         ("model", Self::Model),
         ("train", Self::Train),
@@ -81,6 +85,7 @@ pub enum Event {
 /// One thing to measure.
 pub(super) enum Task {
     Peak(Peak),
+    Gemm(Gemm),
     /// Lists the kernels of a shape; they become tasks of their own.
     List(StepTask),
     Kernel(Rc<KernelList>, usize),
@@ -111,9 +116,11 @@ pub struct Bench<'d, P: Platform + Sync + 'static> {
 
 impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
     /// A benchmark in front of its first part. `host` is the name of the processor, for rows of
-    /// the CPU engine. Kernels and profiles are compared with the peaks, so these come with them.
+    /// the CPU engine. Products, kernels and profiles are compared with the peaks, so these come
+    /// with them.
     pub fn new(device: &'d Device, platform: P, host: &str, mut options: BenchOptions) -> Self {
-        let needs_peaks = options.parts.contains(&Part::Kernels) || options.profile;
+        let compared = [Part::Gemm, Part::Kernels];
+        let needs_peaks = options.profile || compared.iter().any(|it| options.parts.contains(it));
         if needs_peaks && !options.parts.contains(&Part::Peaks) {
             options.parts.insert(0, Part::Peaks);
         }
@@ -121,6 +128,12 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
         for &part in &options.parts {
             if part == Part::Peaks {
                 tasks.extend(Peak::ALL.map(Task::Peak));
+                continue;
+            }
+            if part == Part::Gemm {
+                let precisions = options.precisions.iter();
+                let all = precisions.flat_map(|&precision| Gemm::all(device, precision));
+                tasks.extend(all.map(Task::Gemm));
                 continue;
             }
             for shape in 0..options.shapes.len() {
@@ -182,6 +195,7 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
     fn describe(&self, task: &Task) -> String {
         match task {
             Task::Peak(peak) => format!("peak: {}", peak.kernel().0.name),
+            Task::Gemm(gemm) => format!("product of {0} x {0}, {1}", gemm.side, gemm.operands()),
             Task::Kernel(list, index) => {
                 let entry = &list.entries[*index];
                 format!("{} {}", list.dispatch(entry).variant_name(), list.describe(entry))
@@ -198,6 +212,7 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
         let row = self.row_of(&task);
         let mixed = match &task {
             Task::List(task) | Task::Steps(task) => task.precision == Precision::Mixed,
+            Task::Gemm(gemm) => gemm.precision == Precision::Mixed,
             Task::Peak(_) | Task::Kernel(..) => false,
         };
         if mixed && !self.device.abilities().f16 {
@@ -206,6 +221,7 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
         }
         let done = match task {
             Task::Peak(peak) => self.peak(peak, row.clone()).await,
+            Task::Gemm(gemm) => self.gemm(gemm, row.clone()).await,
             Task::List(task) => self.list(task),
             Task::Kernel(list, index) => self.kernel(&list, index, row.clone()).await,
             Task::Steps(task) if task.part == Part::Generate => self.generate(task).await,
@@ -235,6 +251,11 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
                     row.precision = "f16".into();
                 }
                 row
+            }
+            Task::Gemm(gemm) => {
+                let side = gemm.side;
+                let shape = format!("{side} x {side} x {side} nt");
+                self.id.row("gemm", "matmul", &shape, gemm.operands())
             }
             Task::Kernel(list, index) => {
                 let entry = &list.entries[*index];

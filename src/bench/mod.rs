@@ -8,6 +8,7 @@ mod compare;
 mod cost;
 mod device_id;
 mod fresh;
+mod gemm;
 mod generating;
 mod isolate;
 mod job;

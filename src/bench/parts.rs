@@ -1,5 +1,6 @@
 //! How each part of the benchmark is measured.
 
+use super::gemm::Gemm;
 use super::generating::{Generating, NEW_BYTES, PROMPT_BYTES};
 use super::job::{Bench, Clock, Part, StepTask};
 use super::kernel_list::KernelList;
@@ -11,6 +12,9 @@ use super::stepping::{Pass, Stepping};
 use super::timing::{Patience, Timing};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::graph::Precision;
+use crate::kernels::Cost;
+use crate::kernels::dense::matmul;
 use crate::platform::Platform;
 
 /// Steps before the first sample, at least one and so many if they are short.
@@ -43,6 +47,34 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
         Ok(())
     }
 
+    /// One product of square matrices.
+    pub(super) async fn gemm(&mut self, gemm: Gemm, row: BenchRow) -> Result<()> {
+        if matches!((self.device, gemm.precision), (Device::Cpu(_), Precision::Mixed)) {
+            self.give(row.skipped("the CPU engine multiplies in f32"));
+            return Ok(());
+        }
+        let measure = gemm.measure(self.device)?;
+        self.verified.check(self.device, &matmul::KERNEL, measure.variant).await?;
+        let timing = Timing::new(self.device, measure.isolated).await?;
+        let samples = timing.samples(&self.platform, self.patience()).await?;
+        let has_halves = gemm.precision == Precision::Mixed;
+        let mut row = self.rated(row, samples, &measure.cost, has_halves);
+        (row.variant, row.shape) = (measure.variant_name, measure.shape);
+        self.give(row);
+        Ok(())
+    }
+
+    /// A row with the rate of some work in the unit that bounds it, against the peaks.
+    fn rated(&self, row: BenchRow, samples: Vec<f64>, cost: &Cost, has_halves: bool) -> BenchRow {
+        let ms = median(&samples).unwrap_or(0.0);
+        let rate = self.roofline.rate(cost, ms, has_halves);
+        let mut row = row.timed(samples, 0.0, rate.unit);
+        row.flops = Some(cost.flops);
+        row.bytes = Some(cost.read_bytes + cost.written_bytes);
+        (row.rate, row.percent_of_peak) = (Some(rate.value), rate.percent_of_peak);
+        row
+    }
+
     /// One kernel at one size.
     pub(super) async fn kernel(
         &mut self,
@@ -55,13 +87,7 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
         self.verified.check(self.device, dispatch.kernel, dispatch.variant).await?;
         let timing = Timing::new(self.device, list.isolate(entry)?).await?;
         let samples = timing.samples(&self.platform, self.patience()).await?;
-        let ms = median(&samples).unwrap_or(0.0);
-        let cost = list.cost(entry);
-        let rate = self.roofline.rate(&cost, ms, list.has_halves(entry));
-        let mut row = row.timed(samples, 0.0, rate.unit);
-        row.flops = Some(cost.flops);
-        row.bytes = Some(cost.read_bytes + cost.written_bytes);
-        (row.rate, row.percent_of_peak) = (Some(rate.value), rate.percent_of_peak);
+        let row = self.rated(row, samples, &list.cost(entry), list.has_halves(entry));
         self.give(row);
         Ok(())
     }

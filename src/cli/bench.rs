@@ -21,9 +21,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The names of the parts.
-const PARTS: [&str; 5] = ["peaks", "kernels", "model", "train", "generate"];
+const PARTS: [&str; 6] = ["peaks", "gemm", "kernels", "model", "train", "generate"];
 
-/// Measure a device: its peaks, every kernel, forward passes, training steps, generation
+/// Measure a device: its peaks, products, every kernel, forward passes, training steps, generation
 ///
 /// Kernels are compared with their oracles before they are timed. Results are rows, a line of JSON
 /// each in the file of --json; stdout gets a table in Markdown. What cannot run is a row too, with

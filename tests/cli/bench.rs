@@ -106,7 +106,7 @@ fn arguments_that_mean_nothing_are_refused() {
     unknown.fails(1, &["xl is no shape: expected s, m, 1b"]);
     quick(&["--reps", "0"]).fails(2, &["--reps"]);
     quick(&["--soak", "NaN"]).fails(2, &["--soak"]);
-    quick(&["speed"]).fails(2, &["possible values: peaks, kernels"]);
+    quick(&["speed"]).fails(2, &["possible values: peaks, gemm, kernels"]);
     blt(&["bench", "--from", "a", "--device", "cpu"]).fails(2, &["--device"]);
     let place = tempfile::tempdir().unwrap();
     let empty = place.path().join("empty.jsonl");

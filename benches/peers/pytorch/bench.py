@@ -1,6 +1,6 @@
 """Times transformers' BLT on the named shapes and prints rows as `blt bench --json` does.
 
-    python bench.py model train generate --config s,m --precision f32,tf32,bf16 --compile >> t.jsonl
+    python bench.py gemm model train generate --config s,m --precision f32,tf32,f16,bf16 --compile
     blt bench --from ours.jsonl --from t.jsonl --html machines.html
 
 Shapes are read from benches/configs/*.toml, the same files that `blt bench` reads, or from any
@@ -34,7 +34,11 @@ SCHEMA = 1
 PROMPT_BYTES = 64
 NEW_BYTES = 64
 WARM_UP_CALLS = 3
-PRECISIONS = ("f32", "tf32", "bf16")
+PRECISIONS = ("f32", "tf32", "f16", "bf16")
+# Sides of square products: on a card, and on a processor.
+SIDES = {"cuda": (4096, 8192), "cpu": (512,)}
+# Products are repeated until a sample takes this long.
+SAMPLE_MS = 20.0
 
 
 class Shape:
@@ -97,17 +101,44 @@ def ffn_width(width: int, multiple_of: int) -> int:
     return -(-hidden // multiple_of) * multiple_of
 
 
+class Products:
+    """Square matrices in one precision on one device, the second stored transposed."""
+
+    def __init__(self, arguments, precision: str):
+        self.arguments, self.precision = arguments, precision
+        self.device = device_for(arguments, precision)
+
+    def rows(self):
+        kinds = {"f16": torch.float16, "bf16": torch.bfloat16}
+        kind = kinds.get(self.precision, torch.float32)
+        for side in SIDES[self.device.type]:
+            a, b = (torch.randn(side, side, device=self.device, dtype=kind) for _ in range(2))
+            count = 1
+            while self.ms(a, b, count) < SAMPLE_MS:
+                count *= 2
+            samples = [self.ms(a, b, count) / count for _ in range(self.arguments.reps)]
+            shape = f"{side} x {side} x {side} nt"
+            row = empty_row(self.arguments, "gemm", "matmul", shape, self.precision, False)
+            yield timed(row, samples, 2 * side**3 / 1e9, "GFLOP/s")
+
+    def ms(self, a: torch.Tensor, b: torch.Tensor, count: int) -> float:
+        wait(self.device)
+        start = time.perf_counter()
+        for _ in range(count):
+            torch.nn.functional.linear(a, b)
+        wait(self.device)
+        return (time.perf_counter() - start) * 1e3
+
+
 class Bench:
     """One shape in one precision on one device."""
 
     def __init__(self, arguments, shape: Shape, precision: str, compiled: bool):
         self.arguments, self.shape = arguments, shape
         self.precision, self.compiled = precision, compiled
-        self.device = torch.device(arguments.device)
-        if precision == "tf32" and self.device.type != "cuda":
-            raise Skipped("TF32 is a format of NVIDIA cards")
-        torch.backends.cuda.matmul.allow_tf32 = precision != "f32"
-        torch.backends.cudnn.allow_tf32 = precision != "f32"
+        self.device = device_for(arguments, precision)
+        if precision == "f16":
+            raise Skipped("its f16 needs a loss scale; bf16 is as fast and needs none")
         torch.manual_seed(0)
 
     def autocast(self):
@@ -191,7 +222,7 @@ class Bench:
     def samples_ms(self, step, warm_up: int = WARM_UP_CALLS) -> list[float]:
         for index in range(warm_up):
             step(index)
-        self.wait()
+        wait(self.device)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         found, began = [], time.perf_counter()
@@ -200,13 +231,9 @@ class Bench:
                 break
             start = time.perf_counter()
             step(len(found))
-            self.wait()
+            wait(self.device)
             found.append((time.perf_counter() - start) * 1e3)
         return found
-
-    def wait(self):
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
     def timed_row(self, kind: str, step) -> dict:
         work = self.shape.batch * self.shape.row_bytes
@@ -219,9 +246,7 @@ class Bench:
         return dict(row, rate=float(torch.cuda.max_memory_allocated(self.device)), unit="bytes")
 
     def row(self, kind: str, kernel: str, samples: list[float], work: float, unit: str) -> dict:
-        median = statistics.median(samples)
-        row = self.empty_row(kind, kernel)
-        return dict(row, samples_ms=samples, median_ms=median, rate=work / median * 1e3, unit=unit)
+        return timed(self.empty_row(kind, kernel), samples, work, unit)
 
     def empty_row(self, kind: str, kernel: str) -> dict:
         return empty_row(
@@ -231,6 +256,25 @@ class Bench:
 
 class Skipped(Exception):
     """It does not apply; the words say why."""
+
+
+def device_for(arguments, precision: str) -> torch.device:
+    device = torch.device(arguments.device)
+    if precision == "tf32" and device.type != "cuda":
+        raise Skipped("TF32 is a format of NVIDIA cards")
+    torch.backends.cuda.matmul.allow_tf32 = precision != "f32"
+    torch.backends.cudnn.allow_tf32 = precision != "f32"
+    return device
+
+
+def wait(device: torch.device):
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def timed(row: dict, samples: list[float], work: float, unit: str) -> dict:
+    median = statistics.median(samples)
+    return dict(row, samples_ms=samples, median_ms=median, rate=work / median * 1e3, unit=unit)
 
 
 def empty_row(arguments, kind, kernel, shape, precision, compiled) -> dict:
@@ -262,16 +306,21 @@ def empty_row(arguments, kind, kernel, shape, precision, compiled) -> dict:
     )
 
 
-PARTS = {"model": Bench.forward, "train": Bench.train, "generate": Bench.generate}
+PARTS = ("gemm", "model", "train", "generate")
+STEPS = {"model": Bench.forward, "train": Bench.train, "generate": Bench.generate}
 
 
-def run(arguments, shape: Shape, part: str, precision: str, compiled: bool) -> bool:
+def run(arguments, shape: Shape | None, part: str, precision: str, compiled: bool) -> bool:
     """Prints the rows of a part; what goes wrong is a row. -> whether all went well."""
-    kernel = "decode" if part == "generate" else "step"
-    row = empty_row(arguments, part, kernel, shape.name, precision, compiled)
+    kernel = {"gemm": "matmul", "generate": "decode"}.get(part, "step")
+    row = empty_row(arguments, part, kernel, shape.name if shape else "", precision, compiled)
     well = True
     try:
-        for done in PARTS[part](Bench(arguments, shape, precision, compiled)):
+        if shape is None:
+            rows = Products(arguments, precision).rows()
+        else:
+            rows = STEPS[part](Bench(arguments, shape, precision, compiled))
+        for done in rows:
             print(json.dumps(done), flush=True)
     except Skipped as reason:
         print(json.dumps(dict(row, status="skipped", reason=str(reason))), flush=True)
@@ -287,7 +336,7 @@ def run(arguments, shape: Shape, part: str, precision: str, compiled: bool) -> b
 
 def parse() -> argparse.Namespace:
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    flags.add_argument("parts", nargs="*", help="model, train, generate; all without one")
+    flags.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all without one")
     flags.add_argument("--config", default="s", help="s,m,1b or paths of configurations")
     flags.add_argument("--precision", default="f32", help=",".join(PRECISIONS))
     flags.add_argument("--compile", action="store_true", help="time torch.compile as well")
@@ -312,10 +361,14 @@ def main() -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     well = True
+    parts, precisions = arguments.parts or PARTS, arguments.precision.split(",")
+    if "gemm" in parts:
+        for precision in precisions:
+            well &= run(arguments, None, "gemm", precision, False)
     for name in arguments.config.split(","):
         shape = Shape(name)
-        for part in arguments.parts or PARTS:
-            for precision in arguments.precision.split(","):
+        for part in (part for part in parts if part in STEPS):
+            for precision in precisions:
                 for compiled in (False, True) if arguments.compile else (False,):
                     well &= run(arguments, shape, part, precision, compiled)
     return 0 if well else 1

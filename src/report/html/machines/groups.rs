@@ -65,6 +65,7 @@ pub(super) fn title(key: &Key<'_>) -> String {
         ("peak", "fma_f16") => "Multiply-adds in f16",
         ("peak", "matrix_f16") => "Matrix unit, f16 to f32",
         ("peak", "launch") => "Small dispatches",
+        ("gemm", "matmul") => "Matrix product",
         ("train", "step") => "Training step",
         ("model", "step") => "Forward pass",
         ("generate", "decode") => "Generation",

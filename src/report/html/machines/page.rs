@@ -37,6 +37,7 @@ pub fn render(rows: &[BenchRow]) -> String {
             "Measured with kernels that do nothing else, each compared with its oracle before.",
             &groups(&machines, &peaks),
         ),
+        section("products", "Products", "", &of(&["gemm"], &["matmul"])),
         section(
             "roofline-section",
             "Roofline",
