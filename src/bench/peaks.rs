@@ -170,15 +170,14 @@ impl Sizes {
     fn of(device: &Device) -> Self {
         let elements = (STREAM_BYTES / 4).min(device.max_binding_elements());
         let stream_vectors = elements / 4;
-        let on_processor = match device {
-            Device::Cpu(_) => true,
+        // A processor has few threads: it reads rows of a small grid one after the other.
+        let (invocations, stream_groups) = match device {
+            Device::Cpu(_) => (1 << 14, 1),
             #[cfg(feature = "gpu")]
-            Device::Gpu(engine) => engine.context().caps().kind == DeviceKind::Software,
-        };
-        // A processor has few threads, and reads rows of a small grid one after the other.
-        let (invocations, stream_groups) = match on_processor {
-            true => (1 << 14, 64),
-            false => (1 << 20, u32::MAX),
+            Device::Gpu(engine) => match engine.context().caps().kind {
+                DeviceKind::Software => (1 << 14, 64),
+                _ => (1 << 20, u32::MAX),
+            },
         };
         Self {
             stream_vectors,

@@ -31,26 +31,33 @@ fn cost(params: &[u8], counts: &Counts) -> Cost {
     Cost { flops: count, read_bytes: 4 * count, written_bytes }
 }
 
+/// Pieces that the CPU variant reads at the same time; they do not depend on the threads, so that
+/// neither do the sums.
+const PIECE_COUNT: usize = 64;
+
 fn cpu(mut call: Call<'_, f32>) {
     let params: Params = call.params();
     let count = params.element_count(&call.step.counts);
     let x = &call.f(0)[..count];
     let sums = &mut call.f_mut(1)[..sum_count(&params)];
-    let stride = sums.len() * LANES;
-    // Every thread owns some sums, so that it reads whole cache lines of every row of the grid.
-    sums.par_chunks_mut(WIDTH).enumerate().for_each(|(index, sums)| {
-        let mut lanes = [0.0_f32; WIDTH * LANES];
-        for start in (index * lanes.len()..count).step_by(stride) {
-            let row = &x[start..(start + lanes.len()).min(count)];
+    // A row of the grid is what all invocations read once.
+    let row = sums.len() * LANES;
+    let piece = count.div_ceil(row).div_ceil(PIECE_COUNT).max(1) * row;
+    let lanes = x.par_chunks(piece).map(|piece| {
+        let mut lanes = vec![0.0_f32; row];
+        for x in piece.chunks(row) {
             #[rustfmt::skip] // it would drop the attribute of the closure
             pulp::Arch::new().dispatch(#[inline(always)] || {
-                lanes.iter_mut().zip(row).for_each(|(lane, x)| *lane += x);
+                lanes.iter_mut().zip(x).for_each(|(lane, x)| *lane += x);
             });
         }
-        for (sum, lanes) in sums.iter_mut().zip(lanes.chunks_exact(LANES)) {
-            *sum = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
-        }
+        lanes
     });
+    let lanes: Vec<Vec<f32>> = lanes.collect();
+    for (index, sum) in sums.iter_mut().enumerate() {
+        let all = lanes.iter().flat_map(|lanes| &lanes[index * LANES..(index + 1) * LANES]);
+        *sum = all.sum();
+    }
 }
 
 fn oracle(mut call: Call<'_, f64>) {
