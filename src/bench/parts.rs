@@ -6,7 +6,7 @@ use super::job::{Bench, Clock, Part, StepTask};
 use super::kernel_list::KernelList;
 use super::peaks::Peak;
 use super::profile::Profile;
-use super::row::BenchRow;
+use super::row::{BenchRow, Status};
 use super::samples::median;
 use super::stepping::{Pass, Stepping};
 use super::timing::{Patience, Timing};
@@ -111,18 +111,23 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
         }
         let of = |what: &str| self.step_row(task, what);
         let walls = times.iter().map(|time| time.wall_ms).collect();
-        let submits: Vec<f64> = times.iter().map(|time| time.submit_ms).collect();
+        let submits = times.iter().map(|time| time.submit_ms).collect();
+        let submit = match self.device {
+            Device::Cpu(_) => {
+                of("encode_submit").skipped("the CPU engine computes where it is called")
+            }
+            #[cfg(feature = "gpu")]
+            Device::Gpu(_) => of("encode_submit"),
+        };
+        let submit = match submit.status {
+            Status::Ok => submit.timed(submits, 1.0, "steps/s"),
+            _ => submit,
+        };
         let mut rows = vec![
             of("step").timed(walls, byte_count, "bytes/s"),
             of("dispatch_count").counted(stepping.dispatch_count() as f64, "dispatches"),
             of("peak_memory").counted(stepping.memory_bytes() as f64, "bytes"),
-            match self.device {
-                Device::Cpu(_) => {
-                    of("encode_submit").skipped("the CPU engine computes where it is called")
-                }
-                #[cfg(feature = "gpu")]
-                Device::Gpu(_) => of("encode_submit").timed(submits, 1.0, "steps/s"),
-            },
+            submit,
         ];
         if self.options.soak_seconds > 0.0 {
             let seconds = self.options.soak_seconds;

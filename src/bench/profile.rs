@@ -6,9 +6,12 @@ use super::roofline::{Rate, Roofline};
 use super::row::BenchRow;
 use super::samples::median;
 use super::stepping::Stepping;
-use super::timing::{Timing, dispatch_times};
+#[cfg(feature = "gpu")]
+use super::timing::Timing;
+use super::timing::dispatch_times;
 use super::work::work;
 use crate::device::{Device, DevicePlan};
+#[cfg(feature = "gpu")]
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::kernels::{Cost, Halves};

@@ -18,7 +18,6 @@ const SAMPLE_MS: f64 = 20.0;
 /// Most dispatches in one sample.
 const MOST_DISPATCHES: usize = 1 << 15;
 /// Submissions of nothing, of which the middle one is taken off every sample.
-#[cfg(feature = "gpu")]
 const EMPTY_COUNT: usize = 7;
 
 /// How many samples to take.
@@ -88,18 +87,13 @@ impl<'d> Timing<'d> {
         Ok(samples)
     }
 
+    /// What a submission costs by itself; on the CPU engine next to nothing.
     async fn empty_ms(&self, clock: &Clock) -> Result<f64> {
-        match self.device {
-            Device::Cpu(_) => Ok(0.0),
-            #[cfg(feature = "gpu")]
-            Device::Gpu(_) => {
-                let mut samples = Vec::new();
-                for _ in 0..EMPTY_COUNT {
-                    samples.push(self.repeated_ms(clock, 0..0, 1).await?);
-                }
-                Ok(median(&samples).unwrap_or(0.0))
-            }
+        let mut samples = Vec::new();
+        for _ in 0..EMPTY_COUNT {
+            samples.push(self.repeated_ms(clock, 0..0, 1).await?);
         }
+        Ok(median(&samples).unwrap_or(0.0))
     }
 
     async fn repeated_ms(&self, clock: &Clock, range: Range<usize>, count: usize) -> Result<f64> {
