@@ -29,6 +29,8 @@ pub(super) struct Entry {
     index: usize,
     /// Dispatches of a step that are alike.
     pub count: usize,
+    /// Entries before it of the same sizes, whose parameters differ otherwise.
+    twin_count: usize,
 }
 
 impl KernelList {
@@ -59,11 +61,24 @@ impl KernelList {
                 });
                 match known {
                     Some(entry) => entry.count += 1,
-                    None => entries.push(Entry { recording, index, count: 1 }),
+                    None => entries.push(Entry { recording, index, count: 1, twin_count: 0 }),
                 }
             }
         }
-        Ok(Self { shape: shape.clone(), precision, layout, batch, recordings, entries })
+        let shape = shape.clone();
+        let mut list = Self { shape, precision, layout, batch, recordings, entries };
+        let names: Vec<_> = list.entries.iter().map(|entry| list.sizes(entry)).collect();
+        for index in 0..names.len() {
+            let twins = names[..index].iter().filter(|name| **name == names[index]);
+            list.entries[index].twin_count = twins.count();
+        }
+        Ok(list)
+    }
+
+    /// Kernel, variant and sizes.
+    fn sizes(&self, entry: &Entry) -> (String, String) {
+        let dispatch = self.dispatch(entry);
+        (dispatch.variant_name(), work(dispatch, &self.step(entry).counts))
     }
 
     /// The dispatch of an entry.
@@ -71,10 +86,14 @@ impl KernelList {
         &self.recordings[entry.recording].dispatches[entry.index]
     }
 
-    /// `4104 x 1024 x 2816 nn, 8 a step`.
+    /// `s: 4104 x 1024 x 2816 nn, 8 a step`; the second of the same sizes has ` (2)` behind them.
     pub fn describe(&self, entry: &Entry) -> String {
-        let (name, work) = (&self.shape.name, work(self.dispatch(entry), &self.step(entry).counts));
-        format!("{name}: {work}, {} a step", entry.count)
+        let (name, (_, sizes)) = (&self.shape.name, self.sizes(entry));
+        let twin = match entry.twin_count {
+            0 => String::new(),
+            before => format!(" ({})", before + 1),
+        };
+        format!("{name}: {sizes}{twin}, {} a step", entry.count)
     }
 
     /// Its work with the rows that are there.
@@ -141,6 +160,10 @@ mod tests {
         let all: usize = list.recordings.iter().map(|it| it.dispatches.len()).sum();
         assert_eq!(list.entries.iter().map(|entry| entry.count).sum::<usize>(), all);
         assert!(list.entries.len() < all * 2 / 3, "{} of {all}", list.entries.len());
+        let names = list.entries.iter();
+        let name = |entry| (list.dispatch(entry).variant_name(), list.describe(entry));
+        let names: std::collections::HashSet<_> = names.map(name).collect();
+        assert_eq!(names.len(), list.entries.len(), "every row has a name of its own");
     }
 
     #[test]
