@@ -178,10 +178,13 @@ fn main(
     let group_index = group.x + group.y * groups.x;
     let count = length_of(params.queries);
     let head = group_index % params.head_count;
-    let row_0 = group_index / params.head_count * ROWS;
-    if (row_0 >= count) {
-        return;
+    let tile_index = group_index / params.head_count;
+    let tile_count = (count + ROWS - 1u) / ROWS;
+    if (tile_index >= tile_count) {
+        return;  // rows that a larger plan would have
     }
+    // The last rows first: at the end of a document rows see most.
+    let row_0 = (tile_count - 1u - tile_index) * ROWS;
     let kv_head = head / (params.head_count / params.kv_head_count);
     // Of a tile I bring vector my_col of rows my_line and my_line + LINES.
     let my_line = index / (COLS / 8u);
@@ -227,9 +230,13 @@ fn main(
         workgroupBarrier();  // everybody has read them
     }
 
-    var output = Output(MASKED, 0.0, Sums());
+    var shift = MASKED;
+    var total = 0.0;
+    var sums = Sums();
 #ifdef PAIR
-    var next_output = Output(MASKED, 0.0, Sums());
+    var next_shift = MASKED;
+    var next_total = 0.0;
+    var next_sums = Sums();
 #endif
     let last = max(range.y, 1u) - 1u;
     let steps = steps_of(range);
@@ -250,34 +257,44 @@ fn main(
 #ifdef PAIR
             let near = products_of_two(queries, next_queries, 0u);
             let far = products_of_two(queries, next_queries, 16u * PITCH);
-            output = weighed(output, near.a, far.a, at, mine, edge_key, seen);
+            let before = Output(shift, total, sums);
+            let output = weighed(before, near.a, far.a, at, mine, edge_key, seen);
             let weight_0 = coopLoadT<Left>(&weights[at], SCORE_PITCH);
             let weight_1 = coopLoadT<Left>(&weights[at + 4u], SCORE_PITCH);
-            next_output = weighed(next_output, near.b, far.b, at, mine, edge_key, next_seen);
+            let next_before = Output(next_shift, next_total, next_sums);
+            let next_output =
+                weighed(next_before, near.b, far.b, at, mine, edge_key, next_seen);
             let next_0 = coopLoadT<Left>(&weights[at], SCORE_PITCH);
             let next_1 = coopLoadT<Left>(&weights[at + 4u], SCORE_PITCH);
-            let sums = advanced_two(
-                TwoSums(output.sums, next_output.sums), weight_0, next_0, STEP * PITCH);
-            let both = advanced_two(sums, weight_1, next_1, (STEP + 16u) * PITCH);
-            output = Output(output.shift, output.total, both.a);
-            next_output = Output(next_output.shift, next_output.total, both.b);
+            var both = TwoSums(output.sums, next_output.sums);
+            both = advanced_two(both, weight_0, next_0, STEP * PITCH);
+            both = advanced_two(both, weight_1, next_1, (STEP + 16u) * PITCH);
+            shift = output.shift;
+            total = output.total;
+            sums = both.a;
+            next_shift = next_output.shift;
+            next_total = next_output.total;
+            next_sums = both.b;
 #else
             let near = products(queries, 0u);
             let far = products(queries, 16u * PITCH);
-            output = weighed(output, near, far, at, mine, edge_key, seen);
+            let before = Output(shift, total, sums);
+            let output = weighed(before, near, far, at, mine, edge_key, seen);
+            shift = output.shift;
+            total = output.total;
             let weight_0 = coopLoadT<Left>(&weights[at], SCORE_PITCH);
             let weight_1 = coopLoadT<Left>(&weights[at + 4u], SCORE_PITCH);
-            var sums = advanced(output.sums, weight_0, STEP * PITCH);
+            sums = advanced(output.sums, weight_0, STEP * PITCH);
             sums = advanced(sums, weight_1, (STEP + 16u) * PITCH);
-            output = Output(output.shift, output.total, sums);
 #endif
         }
         workgroupBarrier();  // everybody has read keys and values
         key_0 += STEP;
     }
 
-    finish(output, at, lane, subgroup_row, count, head);
+    finish(Output(shift, total, sums), at, lane, subgroup_row, count, head);
 #ifdef PAIR
+    let next_output = Output(next_shift, next_total, next_sums);
     finish(next_output, at, lane, subgroup_row + 16u, count, head);
 #endif
 }

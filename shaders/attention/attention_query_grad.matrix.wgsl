@@ -108,10 +108,13 @@ fn main(
     let group_index = group.x + group.y * groups.x;
     let count = length_of(params.queries);
     let head = group_index % params.head_count;
-    let row_0 = group_index / params.head_count * ROWS;
-    if (row_0 >= count) {
-        return;
+    let tile_index = group_index / params.head_count;
+    let tile_count = (count + ROWS - 1u) / ROWS;
+    if (tile_index >= tile_count) {
+        return;  // rows that a larger plan would have
     }
+    // The last rows first: at the end of a document rows see most.
+    let row_0 = (tile_count - 1u - tile_index) * ROWS;
     let kv_head = head / (params.head_count / params.kv_head_count);
     // Of a tile I bring vector my_col of rows my_line and my_line + LINES.
     let my_line = index / (COLS / 8u);
