@@ -174,7 +174,7 @@ fn word_setups() -> Vec<Setup> {
     };
     vec![
         setup("words, one query", [1, 1], 64, [1, 1], 1, vec![0, 1]),
-        setup("words, window 150", [2, 2], 64, [1, 1], 410, windows(&[190, 1, 64, 155], 150)),
+        setup("words, window 150", [2, 1], 64, [1, 1], 410, windows(&[190, 1, 64, 155], 150)),
         setup(
             "words, documents, shared key heads",
             [6, 2],
@@ -188,9 +188,9 @@ fn word_setups() -> Vec<Setup> {
         setup("words, both factors", [4, 2], 64, [2, 3], 80, windows(&[13, 67], 25)),
         setup("words, empty ranges", [2, 2], 64, [1, 1], 210, sparse(200)),
         setup("words, one query of 96", [1, 1], 96, [1, 1], 1, vec![0, 1]),
-        setup("words, heads of 96", [4, 2], 96, [1, 1], 226, windows(&[130, 1, 95], 999)),
+        setup("words, heads of 96", [2, 1], 96, [1, 1], 226, windows(&[130, 1, 95], 999)),
         setup("words, empty ranges of 96", [2, 2], 96, [1, 1], 90, sparse(80)),
-        setup("words, heads of 128", [4, 2], 128, [1, 1], 270, windows(&[190, 1, 79], 150)),
+        setup("words, heads of 128", [2, 1], 128, [1, 1], 210, windows(&[130, 1, 79], 99)),
         setup("words, both factors, 128", [4, 1], 128, [2, 3], 40, windows(&[13, 27], 15)),
         setup("words, empty ranges of 128", [2, 2], 128, [1, 1], 90, sparse(80)),
     ]
