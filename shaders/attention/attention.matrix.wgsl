@@ -1,6 +1,6 @@
 // out = softmax(scale q k^T) v on cooperative matrices: f16 operands, f32 sums. Every query sees
 // one contiguous range of keys. A workgroup owns ROWS queries of one head, a subgroup 16 of them,
-// 32 with PAIR, and all walk the union of the ranges. HEAD_DIM is 64, 96 or 128.
+// and all walk the union of the ranges. HEAD_DIM is 64, 96 or 128.
 //
 // Weights are taken relative to a shift of the row, which stays until a score exceeds it by
 // 2^MOST_GROWTH: only then the sums are brought out and rescaled.
@@ -12,11 +12,7 @@
 @group(0) @binding(5) var<storage, read_write> out: array<out_type>;     // [queries, cols]
 @group(0) @binding(6) var<storage, read_write> log_sum_exp: array<f32>;  // [queries, heads]
 
-#ifdef PAIR
-const SUBGROUP_ROWS: u32 = 32u;
-#else
 const SUBGROUP_ROWS: u32 = 16u;
-#endif
 const ROWS: u32 = SUBGROUP_ROWS * SUBGROUPS;
 const VECS: u32 = HEAD_DIM / 4u;
 const UNSET: f32 = -1e29;
@@ -200,20 +196,10 @@ fn main(
     let row = subgroup_row + lane / 2u;
     let seen = seen_by(row, count);
     var together = seen_together(seen, row < count);
-#ifdef PAIR
-    let next_seen = seen_by(row + 16u, count);
-    let next_together = seen_together(next_seen, row + 16u < count);
-    together = vec4<u32>(
-        min(together.x, next_together.x), max(together.y, next_together.y),
-        max(together.z, next_together.z), min(together.w, next_together.w));
-#endif
     let range = seen_by_any(together, subgroup, lane);
 
     // Queries pass through the tile into fragments, 64 at a time.
     var queries: Rows;
-#ifdef PAIR
-    var next_queries: Rows;
-#endif
     for (var turn = 0u; turn < ROWS / 64u; turn++) {
         let first = row_0 + turn * 64u + my_line;
         let part_0 = q_part(first, count - 1u, q_at);
@@ -223,9 +209,6 @@ fn main(
         workgroupBarrier();  // the queries are complete
         if (subgroup * SUBGROUP_ROWS / 64u == turn) {
             queries = rows_at(subgroup * SUBGROUP_ROWS % 64u * PITCH);
-#ifdef PAIR
-            next_queries = rows_at((subgroup * SUBGROUP_ROWS % 64u + 16u) * PITCH);
-#endif
         }
         workgroupBarrier();  // everybody has read them
     }
@@ -233,11 +216,6 @@ fn main(
     var shift = MASKED;
     var total = 0.0;
     var sums = Sums();
-#ifdef PAIR
-    var next_shift = MASKED;
-    var next_total = 0.0;
-    var next_sums = Sums();
-#endif
     let last = max(range.y, 1u) - 1u;
     let steps = steps_of(range);
     var key_0 = range.x;
@@ -254,28 +232,6 @@ fn main(
         if (key_0 < together.y && key_0 + STEP > together.x) {
             let is_edge = key_0 < together.z || key_0 + STEP > together.w;
             let edge_key = select(NOWHERE, key_0 + lane % 2u * 4u, is_edge);
-#ifdef PAIR
-            let near = products_of_two(queries, next_queries, 0u);
-            let far = products_of_two(queries, next_queries, 16u * PITCH);
-            let before = Output(shift, total, sums);
-            let output = weighed(before, near.a, far.a, at, mine, edge_key, seen);
-            let weight_0 = coopLoadT<Left>(&weights[at], SCORE_PITCH);
-            let weight_1 = coopLoadT<Left>(&weights[at + 4u], SCORE_PITCH);
-            let next_before = Output(next_shift, next_total, next_sums);
-            let next_output =
-                weighed(next_before, near.b, far.b, at, mine, edge_key, next_seen);
-            let next_0 = coopLoadT<Left>(&weights[at], SCORE_PITCH);
-            let next_1 = coopLoadT<Left>(&weights[at + 4u], SCORE_PITCH);
-            var both = TwoSums(output.sums, next_output.sums);
-            both = advanced_two(both, weight_0, next_0, STEP * PITCH);
-            both = advanced_two(both, weight_1, next_1, (STEP + 16u) * PITCH);
-            shift = output.shift;
-            total = output.total;
-            sums = both.a;
-            next_shift = next_output.shift;
-            next_total = next_output.total;
-            next_sums = both.b;
-#else
             let near = products(queries, 0u);
             let far = products(queries, 16u * PITCH);
             let before = Output(shift, total, sums);
@@ -286,15 +242,10 @@ fn main(
             let weight_1 = coopLoadT<Left>(&weights[at + 4u], SCORE_PITCH);
             sums = advanced(output.sums, weight_0, STEP * PITCH);
             sums = advanced(sums, weight_1, (STEP + 16u) * PITCH);
-#endif
         }
         workgroupBarrier();  // everybody has read keys and values
         key_0 += STEP;
     }
 
     finish(Output(shift, total, sums), at, lane, subgroup_row, count, head);
-#ifdef PAIR
-    let next_output = Output(next_shift, next_total, next_sums);
-    finish(next_output, at, lane, subgroup_row + 16u, count, head);
-#endif
 }

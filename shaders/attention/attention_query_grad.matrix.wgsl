@@ -1,7 +1,6 @@
 // dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp), on
 // cooperative matrices: f16 operands, f32 sums. A workgroup owns ROWS queries of one head, a
-// subgroup 16 of them, 32 with PAIR, and all walk the union of their key ranges. HEAD_DIM is 64,
-// 96 or 128.
+// subgroup 16 of them, and all walk the union of their key ranges. HEAD_DIM is 64, 96 or 128.
 #import shared/attention_matrix
 
 @group(0) @binding(2) var<storage, read> q: array<vec4<u32>>;       // [queries, query_stride]
@@ -12,11 +11,7 @@
 @group(0) @binding(7) var<storage, read> delta: array<f32>;         // [queries, heads]
 @group(0) @binding(8) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
 
-#ifdef PAIR
-const SUBGROUP_ROWS: u32 = 32u;
-#else
 const SUBGROUP_ROWS: u32 = 16u;
-#endif
 const ROWS: u32 = SUBGROUP_ROWS * SUBGROUPS;
 
 // What a lane knows of its query: log_sum_exp, in powers of two, and delta.
@@ -132,23 +127,11 @@ fn main(
     let saved = saved_of(row, count, head);
     let seen = seen_by(row, count);
     var together = seen_together(seen, row < count);
-#ifdef PAIR
-    let next_saved = saved_of(row + 16u, count, head);
-    let next_seen = seen_by(row + 16u, count);
-    let next_together = seen_together(next_seen, row + 16u < count);
-    together = vec4<u32>(
-        min(together.x, next_together.x), max(together.y, next_together.y),
-        max(together.z, next_together.z), min(together.w, next_together.w));
-#endif
     let range = seen_by_any(together, subgroup, lane);
 
     // Queries and what comes from above pass through the tile into fragments, 64 at a time.
     var queries: Rows;
     var upstream: Rows;
-#ifdef PAIR
-    var next_queries: Rows;
-    var next_upstream: Rows;
-#endif
     for (var turn = 0u; turn < ROWS / 64u; turn++) {
         let first = row_0 + turn * 64u + my_line;
         let is_mine = subgroup * SUBGROUP_ROWS / 64u == turn;
@@ -162,9 +145,6 @@ fn main(
         workgroupBarrier();  // the queries are complete
         if (is_mine) {
             queries = rows_at(place);
-#ifdef PAIR
-            next_queries = rows_at(place + 16u * PITCH);
-#endif
         }
         workgroupBarrier();  // everybody has read them
         put(dout_part_0, my_place);
@@ -172,17 +152,11 @@ fn main(
         workgroupBarrier();  // the upstream gradients are complete
         if (is_mine) {
             upstream = rows_at(place);
-#ifdef PAIR
-            next_upstream = rows_at(place + 16u * PITCH);
-#endif
         }
         workgroupBarrier();  // everybody has read them
     }
 
     var sums = Sums();
-#ifdef PAIR
-    var next_sums = Sums();
-#endif
     let last = max(range.y, 1u) - 1u;
     let steps = steps_of(range);
     var key_0 = range.x;
@@ -200,24 +174,6 @@ fn main(
             let is_edge = key_0 < together.z || key_0 + STEP > together.w;
             let edge_key = select(NOWHERE, key_0 + lane % 2u * 4u, is_edge);
             let far_edge_key = select(NOWHERE, edge_key + 16u, is_edge);
-#ifdef PAIR
-            let near = products_of_two(queries, next_queries, 0u);
-            let near_up = products_of_two(upstream, next_upstream, STEP * PITCH);
-            differentiated(near.a, near_up.a, at, mine, 0u, saved, edge_key, seen);
-            differentiated(near.b, near_up.b, at, mine, 4u, next_saved, edge_key, next_seen);
-            let near_a = coopLoadT<Left>(&weights[at], SCORE_PITCH);
-            let near_b = coopLoadT<Left>(&weights[at + 4u], SCORE_PITCH);
-            var both = advanced_two(TwoSums(sums, next_sums), near_a, near_b, 0u);
-            let far = products_of_two(queries, next_queries, 16u * PITCH);
-            let far_up = products_of_two(upstream, next_upstream, (STEP + 16u) * PITCH);
-            differentiated(far.a, far_up.a, at, mine, 0u, saved, far_edge_key, seen);
-            differentiated(far.b, far_up.b, at, mine, 4u, next_saved, far_edge_key, next_seen);
-            let far_a = coopLoadT<Left>(&weights[at], SCORE_PITCH);
-            let far_b = coopLoadT<Left>(&weights[at + 4u], SCORE_PITCH);
-            both = advanced_two(both, far_a, far_b, 16u * PITCH);
-            sums = both.a;
-            next_sums = both.b;
-#else
             let near = products(queries, 0u);
             let near_up = products(upstream, STEP * PITCH);
             let far = products(queries, 16u * PITCH);
@@ -226,7 +182,6 @@ fn main(
             differentiated(far, far_up, at, mine, 4u, saved, far_edge_key, seen);
             sums = advanced(sums, coopLoadT<Left>(&weights[at], SCORE_PITCH), 0u);
             sums = advanced(sums, coopLoadT<Left>(&weights[at + 4u], SCORE_PITCH), 16u * PITCH);
-#endif
         }
         workgroupBarrier();  // everybody has read keys and values
         key_0 += STEP;
@@ -234,7 +189,4 @@ fn main(
 
     let col = (params.query_offset + head * HEAD_DIM) / 4u;
     store(sums, at, lane, subgroup_row, count, col);
-#ifdef PAIR
-    store(next_sums, at, lane, subgroup_row + 16u, count, col);
-#endif
 }

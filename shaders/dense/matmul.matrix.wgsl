@@ -1,8 +1,9 @@
 // out = op(a) op(b) + residual_scale * residual (+ out) on matrix units: f16 operands, f32 sums.
 // One 128 x 128 tile a workgroup of four subgroups of 32; each owns 64 x 64 outputs as 4 x 4
 // matrices of 16 x 16. k advances in steps of 32.
-// TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. The stored rows of a and b are
-// whole vectors of eight, which are loaded as words, those of out of four.
+// TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. WHOLE_STEPS: k is a multiple of
+// 32, and there is no code for other steps, whose mere presence costs speed. The stored rows of a
+// and b are whole vectors of eight, which are loaded as words, those of out four.
 // Workgroup memory is 24 KB at most: with more, NVIDIA runs one workgroup an SM instead of two.
 #import shared/matmul
 
@@ -88,6 +89,7 @@ fn shuffled(row: u32) -> u32 {
     return (row & 0xfffffff8u) | ((row >> 1u) & 3u) | ((row & 1u) << 2u);
 }
 
+#ifndef WHOLE_STEPS
 // Eight elements of a stored row, zeros beyond its end.
 fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
     if (row >= stored.rows || col >= stored.cols) {
@@ -134,6 +136,7 @@ fn b_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
         b_vector(stored, row, col), b_vector(stored, row + stride, col),
         b_vector(stored, row + 2u * stride, col), b_vector(stored, row + 3u * stride, col));
 }
+#endif
 
 // The words of two halves as f16. The compiler must not know that they are halves before they are
 // stored, or it waits for the loads ahead of the products: hence the zero, known only at run time.
@@ -326,30 +329,17 @@ fn store_row(
     c_2: coop_mat16x16<f32, C>,
     c_3: coop_mat16x16<f32, C>,
     place: Place,
-    mine: u32,
+    subgroup: u32,
     lane: u32,
-    added: Added,
 ) {
+    let mine = subgroup * 64u;
     let row = place.row + i * 16u + lane / 4u;
     let col = place.col + lane % 4u * 4u;
+    let added = added_to(row, col, place);
     store_block(c_0, row, col, place, mine, lane, added.v_00, added.v_01);
     store_block(c_1, row, col + 16u, place, mine, lane, added.v_10, added.v_11);
     store_block(c_2, row, col + 32u, place, mine, lane, added.v_20, added.v_21);
     store_block(c_3, row, col + 48u, place, mine, lane, added.v_30, added.v_31);
-}
-
-// A word of each line of the residual's tile: read early, it lies in a cache when it is added.
-fn touched(row_0: u32, col_0: u32, place: Place, index: u32) -> vec4<f32> {
-    let row = place.base + min(row_0 + index, place.m - 1u) * place.n;
-    let col = min(vec4<u32>(col_0) + vec4<u32>(0u, 32u, 64u, 96u), vec4<u32>(place.n - 4u));
-    let at = select(vec4<u32>(), (row + col) / 4u, params.residual_scale != 0.0);
-    return vec4<f32>(
-        f32(residual[at.x].x), f32(residual[at.y].x), f32(residual[at.z].x), f32(residual[at.w].x));
-}
-
-// Zero, which the compiler must not know, or it would not read the words.
-fn zero_of(words: vec4<u32>) -> u32 {
-    return (words.x | words.y | words.z | words.w) & (params.transpose_a >> 1u);
 }
 
 // Row and column of the tile of a workgroup. Workgroups that run at the same time lie in bands of
@@ -396,12 +386,9 @@ fn main(
 #else
     let b_stored = Stored(batch * k * n, k, n);
 #endif
-    let outputs = Place(
-        row_0 + subgroup / 2u * 64u, col_0 + subgroup % 2u * 64u, group.z * m * n, m, n);
     let a_at = subgroup / 2u * 4u * A_NEXT;
     let b_at = subgroup % 2u * 4u * B_NEXT;
 
-    var touches = vec4<f32>();
     var sums = Sums();
     if (depth + DEPTH <= depth_end) {
         // Whole steps of k. The loads of the next step are on their way while products are
@@ -421,7 +408,6 @@ fn main(
         var b_from = b_places(b_stored, col_0, depth, index);
         var a_next = a_part_at(a_from);
         var b_next = b_part_at(b_from);
-        touches = touched(row_0, col_0, outputs, index);
         // Counted in f32: the compiler unrolls an integer loop until registers spill.
         let steps = f32(whole_steps);
         for (var step = 0.0; step < steps; step += 1.0) {
@@ -440,6 +426,7 @@ fn main(
         }
         depth += whole_steps * DEPTH;
     }
+#ifndef WHOLE_STEPS
     // The step that reaches over the end of k.
     for (; depth < depth_end; depth += DEPTH) {
         put_a(a_part(a_stored, row_0, depth, index), index);
@@ -449,19 +436,12 @@ fn main(
         sums = advanced(sums, slice_at(a_at + A_SLICE, b_at + B_SLICE));
         workgroupBarrier();  // everybody has read the tiles before they are overwritten
     }
+#endif
 
-    let zero = zero_of(bitcast<vec4<u32>>(touches));
-    let place = Place(outputs.row, outputs.col, outputs.base + zero, m, n);
-    let mine = subgroup * 64u;
-    // One row of blocks ahead.
-    let added_row = place.row + lane / 4u;
-    let added_col = place.col + lane % 4u * 4u;
-    let added_0 = added_to(added_row, added_col, place);
-    let added_1 = added_to(added_row + 16u, added_col, place);
-    store_row(0u, sums.c_00, sums.c_01, sums.c_02, sums.c_03, place, mine, lane, added_0);
-    let added_2 = added_to(added_row + 32u, added_col, place);
-    store_row(1u, sums.c_10, sums.c_11, sums.c_12, sums.c_13, place, mine, lane, added_1);
-    let added_3 = added_to(added_row + 48u, added_col, place);
-    store_row(2u, sums.c_20, sums.c_21, sums.c_22, sums.c_23, place, mine, lane, added_2);
-    store_row(3u, sums.c_30, sums.c_31, sums.c_32, sums.c_33, place, mine, lane, added_3);
+    let place = Place(
+        row_0 + subgroup / 2u * 64u, col_0 + subgroup % 2u * 64u, group.z * m * n, m, n);
+    store_row(0u, sums.c_00, sums.c_01, sums.c_02, sums.c_03, place, subgroup, lane);
+    store_row(1u, sums.c_10, sums.c_11, sums.c_12, sums.c_13, place, subgroup, lane);
+    store_row(2u, sums.c_20, sums.c_21, sums.c_22, sums.c_23, place, subgroup, lane);
+    store_row(3u, sums.c_30, sums.c_31, sums.c_32, sums.c_33, place, subgroup, lane);
 }

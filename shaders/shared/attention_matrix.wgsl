@@ -149,48 +149,6 @@ fn advanced(sums: Sums, left: Left, at: u32) -> Sums {
         added(sums.c_2, left, at + 8u), added(sums.c_3, left, at + 12u), c_4, c_5, c_6, c_7);
 }
 
-#ifdef PAIR
-// The same for 32 rows, of 64 columns, which share the fragments on the right.
-fn products_of_two(a: Rows, b: Rows, at: u32) -> Two {
-    let right_0 = coopLoad<Right>(&tile[at], PITCH);
-    let right_1 = coopLoad<Right>(&tile[at + 4u], PITCH);
-    let right_2 = coopLoad<Right>(&tile[at + 8u], PITCH);
-    let right_3 = coopLoad<Right>(&tile[at + 12u], PITCH);
-    var sum_a = coopMultiplyAdd(a.c_0, right_0, Sum());
-    var sum_b = coopMultiplyAdd(b.c_0, right_0, Sum());
-    sum_a = coopMultiplyAdd(a.c_1, right_1, sum_a);
-    sum_b = coopMultiplyAdd(b.c_1, right_1, sum_b);
-    sum_a = coopMultiplyAdd(a.c_2, right_2, sum_a);
-    sum_b = coopMultiplyAdd(b.c_2, right_2, sum_b);
-    sum_a = coopMultiplyAdd(a.c_3, right_3, sum_a);
-    sum_b = coopMultiplyAdd(b.c_3, right_3, sum_b);
-    return Two(sum_a, sum_b);
-}
-
-struct TwoSums {
-    a: Sums,
-    b: Sums,
-}
-
-fn advanced_two(sums: TwoSums, left_a: Left, left_b: Left, at: u32) -> TwoSums {
-    let right_0 = coopLoadT<Right>(&tile[at], PITCH);
-    let right_1 = coopLoadT<Right>(&tile[at + 4u], PITCH);
-    let right_2 = coopLoadT<Right>(&tile[at + 8u], PITCH);
-    let right_3 = coopLoadT<Right>(&tile[at + 12u], PITCH);
-    let a = sums.a;
-    let b = sums.b;
-    return TwoSums(
-        Sums(
-            coopMultiplyAdd(left_a, right_0, a.c_0), coopMultiplyAdd(left_a, right_1, a.c_1),
-            coopMultiplyAdd(left_a, right_2, a.c_2), coopMultiplyAdd(left_a, right_3, a.c_3),
-            a.c_4, a.c_5, a.c_6, a.c_7),
-        Sums(
-            coopMultiplyAdd(left_b, right_0, b.c_0), coopMultiplyAdd(left_b, right_1, b.c_1),
-            coopMultiplyAdd(left_b, right_2, b.c_2), coopMultiplyAdd(left_b, right_3, b.c_3),
-            b.c_4, b.c_5, b.c_6, b.c_7));
-}
-#endif
-
 // Stores two products side by side where the lanes of the subgroup find them.
 fn show(a: Sum, b: Sum, at: u32) {
     let beside = at + 4u;

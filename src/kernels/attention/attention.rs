@@ -84,10 +84,6 @@ pub static KERNEL: Kernel = Kernel {
             faster::Heads::Of64,
             faster::query_tiles::<64>,
         ),
-        faster::matrix_pair(
-            include_str!("../../../shaders/attention/attention.matrix.wgsl"),
-            faster::query_tiles::<128>,
-        ),
         faster::matrix(
             "matrix_128",
             include_str!("../../../shaders/attention/attention.matrix.wgsl"),

@@ -41,12 +41,6 @@ pub(super) const fn matrix(
     Variant { name, source, defines: &[(WIDE, 1)], needs, takes, suits, groups }
 }
 
-/// The same, for heads of 64 columns, where a subgroup owns 32 rows instead of 16.
-pub(super) const fn matrix_pair(source: &'static str, groups: Groups) -> Variant {
-    let defines = &[(WIDE, 1), ("PAIR", 1)];
-    Variant { defines, ..matrix("matrix_pair", source, Heads::Of64, groups) }
-}
-
 /// A variant with larger tiles, for heads of 64 columns.
 pub(super) const fn tiled(
     name: &'static str,
