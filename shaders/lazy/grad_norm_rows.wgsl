@@ -1,6 +1,6 @@
-// partial[group] = (sum of squares, 1 if anything is not finite) over the elements of the group, one
-// group a workgroup, of the gradient of a whole table, of which only touched rows lie in memory.
-// Every lane adds what it adds in grad_norm, in the same order, and leaves out zeros.
+// partial[group] = (sum of squares, 1 if anything is not finite) over the elements of the group,
+// one group a workgroup, of the gradient of a whole table, of which only touched rows lie in
+// memory. Every lane adds what it adds in grad_norm, in the same order, and leaves out zeros.
 #import shared/step
 #import shared/finite
 

@@ -1,5 +1,5 @@
-// One step of AdamW. Everything that steps does it here, so that compilers have the same text before
-// them. Needs shared/wide, params.beta1, beta2 and eps, and the binding train_state.
+// One step of AdamW. Everything that steps does it here, so that compilers have the same text
+// before them. Needs shared/wide, params.beta1, beta2 and eps, and the binding train_state.
 #import shared/adamw_factors
 
 struct Element {

@@ -2,12 +2,17 @@
 
 pub mod config;
 pub mod data;
+mod lazy_rows;
+mod lazy_update;
 pub mod metrics;
 pub mod packing;
 pub mod run;
 pub mod schedule;
+mod slots;
 mod trainer;
 mod update;
 
+pub use lazy_update::{TOUCHED_ROWS, TOUCHED_SLOTS, catch_up_recording, settle_recording};
+pub use slots::Slots;
 pub use trainer::Trainer;
 pub use update::{AdamW, update_recording};
