@@ -57,6 +57,7 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/adamw", include_str!("../../shaders/shared/adamw.wgsl")),
     ("shared/adamw_factors", include_str!("../../shaders/shared/adamw_factors.wgsl")),
     ("shared/attention", include_str!("../../shaders/shared/attention.wgsl")),
+    ("shared/attention_matrix", include_str!("../../shaders/shared/attention_matrix.wgsl")),
     ("shared/matmul", include_str!("../../shaders/shared/matmul.wgsl")),
     ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),
     ("shared/replay", include_str!("../../shaders/shared/replay.wgsl")),
