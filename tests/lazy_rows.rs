@@ -10,12 +10,12 @@ use blt_wgpu::blt::{
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::error::Error;
-use blt_wgpu::graph::Precision;
+use blt_wgpu::graph::{Precision, Recording};
 use blt_wgpu::oracle::optim::TrainState;
 use blt_wgpu::random::Random;
 use blt_wgpu::text;
 use blt_wgpu::train::run::{RunModel, run_model};
-use blt_wgpu::train::{AdamW, Trainer};
+use blt_wgpu::train::{AdamW, Trainer, catch_up_recording, settle_recording, update_recording};
 use pollster::block_on;
 use std::path::Path;
 use support::runs::{BLT, config, sentences};
@@ -183,6 +183,30 @@ fn a_gpu_is_within_two_ulps() {
     let Some(engine) = support::gpu_engine("a_gpu_is_within_two_ulps") else { return };
     // The software driver has the same bits: one text of the step, compiled alike.
     check(&engine, Precision::F32, 100, 2);
+}
+
+#[test]
+fn it_adds_few_dispatches() {
+    let engine = HostEngine::<f32>::default();
+    let (adamw, model) = (AdamW::default(), trainer(&engine, Precision::F32, SLOTS).model);
+    let table = LazyTable::of(&model.layout).unwrap();
+    let names = |recording: Recording| -> Vec<_> {
+        recording.dispatches.iter().map(|dispatch| dispatch.kernel.name).collect()
+    };
+    assert_eq!(
+        names(update_recording(&model.layout, &adamw)),
+        [
+            "grad_norm",
+            "grad_norm_rows",
+            "update_decision",
+            "adamw",
+            "step_record",
+            "adamw_rows",
+            "sweep_rows"
+        ]
+    );
+    assert_eq!(names(catch_up_recording(&model.layout, &table, &adamw)), ["catch_up_rows"]);
+    assert_eq!(names(settle_recording(&model.layout, &table, &adamw)), ["sweep_rows"]);
 }
 
 #[test]
