@@ -46,7 +46,8 @@ impl KernelList {
     ) -> Result<Self> {
         let (config, batch) = (&shape.model.config, shape.batch(0)?);
         let layout = store_layout(config, true, precision, device.max_binding_elements())?;
-        let options = CompileOptions { abilities: device.abilities(), precision };
+        let options =
+            CompileOptions { abilities: device.abilities(), precision, ..CompileOptions::BASE };
         let graph = training_graph(config)?;
         let micro = compile_for(graph, "micro", &layout, batch.counts, &options)?;
         let recordings = [micro, update_recording(&layout, &AdamW::default())];

@@ -5,13 +5,14 @@
 
 use super::fresh::fresh_model;
 use super::job::Clock;
+use super::memory::Memory;
 use super::shape::BenchShape;
 use crate::blt::config::ModelConfig;
 use crate::blt::{Batch, LoadedModel, TRAIN_STATE, logits, training_graph};
 use crate::device::{Device, DevicePlan};
 use crate::engine::{Engine, Inputs};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Precision, Recording};
+use crate::graph::{Graph, Precision, Recompute, Recording};
 use crate::kernels::optim::train_state;
 use crate::kernels::{Counts, Kernel, Step};
 use crate::train::{AdamW, update_recording};
@@ -68,13 +69,15 @@ impl<'d> Stepping<'d> {
         shape: &BenchShape,
         precision: Precision,
         pass: Pass,
+        recompute: Recompute,
     ) -> Result<Self> {
         let batches =
             (0..BATCH_COUNT).map(|index| shape.batch(index)).collect::<Result<Vec<_>>>()?;
         let counts = batches.iter().fold(Counts::default(), |all, it| all.max(&it.counts));
         let is_training = pass == Pass::Train;
         let config = shape.model.config.clone();
-        let model = fresh_model(device, shape, config, is_training, precision).await?;
+        let mut model = fresh_model(device, shape, config, is_training, precision).await?;
+        model.recompute = recompute;
         let mut recordings = Vec::new();
         match pass {
             Pass::Train => {
@@ -180,14 +183,8 @@ impl<'d> Stepping<'d> {
 
     /// Memory of everything on the device: the Store, and what the plans add to it.
     pub fn memory_bytes(&self) -> usize {
-        let plans = self.programs.iter().map(|program| {
-            let recording = &program.recording;
-            let inputs = recording.inputs.iter().map(|input| {
-                input.rows.length(&recording.capacity) * input.cols * input.element.bytes()
-            });
-            recording.transient_bytes() + inputs.sum::<usize>()
-        });
-        self.model.layout.size_bytes() + plans.sum::<usize>()
+        let recordings = self.programs.iter().map(|program| &program.recording);
+        Memory::of(&self.model.layout, recordings).total()
     }
 }
 

@@ -8,7 +8,7 @@ use super::{batch, model};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::{
-    CompileOptions, Graph, NewTensor, Precision, Recording, StoreLayout, compile_for,
+    CompileOptions, Graph, NewTensor, Precision, Recompute, Recording, StoreLayout, compile_for,
     gradient_name, half_name,
 };
 use crate::kernels::{Counts, Element, embedding, optim};
@@ -39,6 +39,8 @@ pub struct LoadedModel<E: Engine> {
     pub store: E::Store,
     /// What its plans are compiled to.
     pub precision: Precision,
+    /// What backward passes that are compiled from now on compute again; none at first.
+    pub recompute: Recompute,
 }
 
 impl<E: Engine> LoadedModel<E> {
@@ -70,7 +72,8 @@ impl<E: Engine> LoadedModel<E> {
         let max_elements = engine.max_binding_elements();
         let layout = store_layout(&config, training, precision, max_elements)?;
         let store = engine.create_store(&layout).await?;
-        let model = Self { config, parameters, layout, store, precision };
+        let recompute = Recompute::None;
+        let model = Self { config, parameters, layout, store, precision, recompute };
         model.write_constants(engine)?;
         Ok(model)
     }
@@ -143,7 +146,8 @@ impl<E: Engine> LoadedModel<E> {
 
     /// What its graphs are compiled for on this engine.
     pub fn compile_options(&self, engine: &E) -> CompileOptions {
-        CompileOptions { abilities: engine.abilities(), precision: self.precision }
+        let (precision, recompute) = (self.precision, self.recompute);
+        CompileOptions { abilities: engine.abilities(), precision, recompute }
     }
 }
 

@@ -14,6 +14,7 @@ use blt_wgpu::bench::{
 };
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
+use blt_wgpu::graph::Recompute;
 use blt_wgpu::platform::NativePlatform;
 use blt_wgpu::report::html::render_machines;
 use std::fs::File;
@@ -21,9 +22,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The names of the parts.
-const PARTS: [&str; 6] = ["peaks", "gemm", "kernels", "model", "train", "generate"];
+const PARTS: [&str; 7] = ["peaks", "gemm", "kernels", "model", "memory", "train", "generate"];
 
-/// Measure a device: its peaks, products, every kernel, forward passes, training steps, generation
+/// Measure a device: its peaks, products, every kernel, forward passes, training steps and their
+/// memory, generation
 ///
 /// Kernels are compared with their oracles before they are timed. Results are rows, a line of JSON
 /// each in the file of --json; stdout gets a table in Markdown. What cannot run is a row too, with
@@ -44,6 +46,12 @@ pub struct Arguments {
         value_parser = ["f32", "mixed"]
     )]
     precision: Vec<String>,
+    /// What training steps compute again to save memory: none, cheap, blocks
+    #[arg(
+        long, value_name = "WHAT", value_delimiter = ',', default_value = "none",
+        value_parser = ["none", "cheap", "blocks"]
+    )]
+    recompute: Vec<String>,
     /// Samples of everything
     #[arg(long, value_name = "N", default_value_t = 10)]
     reps: usize,
@@ -174,10 +182,13 @@ fn options(arguments: &Arguments, shapes: Vec<BenchShape>) -> BenchOptions {
         parts.filter(|(name, _)| arguments.parts.is_empty() || wanted(&arguments.parts, name));
     let precisions = PRECISIONS.into_iter();
     let precisions = precisions.filter(|(name, _)| wanted(&arguments.precision, name));
+    let recomputes = Recompute::NAMES.into_iter();
+    let recomputes = recomputes.filter(|(name, _)| wanted(&arguments.recompute, name));
     BenchOptions {
         parts: parts.map(|(_, part)| part).collect(),
         shapes,
         precisions: precisions.map(|(_, precision)| precision).collect(),
+        recomputes: recomputes.map(|(_, recompute)| recompute).collect(),
         sample_count: arguments.reps,
         seconds: arguments.seconds,
         kernel: arguments.kernel.clone(),

@@ -20,8 +20,8 @@ pub struct Resumed {
 
 /// That the configuration asks for the run that the checkpoint is of.
 ///
-/// How long it goes on, what is said, saved and evaluated on the way, and the optimiser may change;
-/// model, data and seeds may not.
+/// How long it goes on, what is said, saved and evaluated on the way, what is computed again and
+/// the optimiser may change; model, data and seeds may not.
 ///
 /// # Errors
 /// `Config` with the first key that differs; `Model` or `Io` where the checkpoint cannot be read.
@@ -59,6 +59,8 @@ fn fixed_keys(config: &RunConfig) -> Result<Table> {
         "steps",
         "max_steps",
         "device",
+        // No bit depends on it.
+        "recompute",
         "optim",
         "checkpoint",
         "logging",

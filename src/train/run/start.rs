@@ -56,7 +56,8 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
         let entropy_scorer = entropy_scorer(engine, &config, &mut model, &checkpoint).await?;
         let (model_config, precision) = (model.config.clone(), config.precision);
-        let loaded = LoadedModel::create_in(engine, model_config, true, precision).await?;
+        let mut loaded = LoadedModel::create_in(engine, model_config, true, precision).await?;
+        loaded.recompute = config.recompute;
         let adamw = adamw(&config);
         let resumed = match &checkpoint {
             None => {
