@@ -47,11 +47,6 @@ pub(super) const fn tiled(
     Variant { name, source, defines, needs, takes, suits, groups }
 }
 
-/// A variant that is verified like all others and not chosen: nobody has measured it yet.
-pub(super) const fn unmeasured(variant: Variant) -> Variant {
-    Variant { suits: |_| false, ..variant }
-}
-
 fn takes_64(params: &[u8], _halves: Halves) -> bool {
     let params: Params = bytemuck::pod_read_unaligned(params);
     params.head_dim == 64 && are_vectors(&params)
