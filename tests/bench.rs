@@ -98,6 +98,7 @@ fn every_part_gives_rows_on_the_cpu_engine() {
         ("train", "peak_memory", "bytes", 2),
         ("train", "soak", "% slower at the end", 2),
         ("generate", "decode", "bytes/s", 2),
+        ("generate", "first_byte", "starts/s", 2),
         ("generate", "prefill", "bytes/s", 2),
     ] {
         let mut found = of(&rows, kind, kernel);

@@ -109,7 +109,12 @@ fn recompute_saves_memory_of_the_shape_s() {
     let shape = BenchShape::named("s").unwrap().unwrap();
     let abilities = Abilities { f16: true, hardware: true, ..Abilities::CORE };
     let measured = MEMORY_OF_S.map(|(recompute, ..)| {
-        let options = CompileOptions { abilities, precision: Precision::Mixed, recompute };
+        let options = CompileOptions {
+            abilities,
+            precision: Precision::Mixed,
+            recompute,
+            ..CompileOptions::BASE
+        };
         let memory = Memory::of_training(&shape, &options, 1 << 29).unwrap();
         (recompute, memory.activations >> 20, memory.total() >> 20)
     });

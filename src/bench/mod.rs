@@ -26,6 +26,8 @@ mod shape;
 mod stepping;
 mod timing;
 mod trace;
+mod tuned_file;
+mod tuner;
 mod verified;
 mod work;
 
@@ -40,3 +42,5 @@ pub use row::{BenchRow, SCHEMA, Status};
 pub use samples::{Spread, median, spread};
 pub use shape::{BenchShape, PRECISIONS, SHAPE_NAMES, precision_name};
 pub use trace::chrome_trace;
+pub use tuned_file::{TunedChoice, TunedFile};
+pub use tuner::{TuneEvent, Tuner};

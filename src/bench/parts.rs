@@ -159,7 +159,8 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
     pub(super) fn memory(&mut self, task: StepTask) -> Result<()> {
         let shape = &self.options.shapes[task.shape];
         let (precision, recompute) = (task.precision, task.recompute);
-        let options = CompileOptions { abilities: self.device.abilities(), precision, recompute };
+        let abilities = self.device.abilities();
+        let options = CompileOptions { abilities, precision, recompute, ..CompileOptions::BASE };
         let memory = Memory::of_training(shape, &options, self.device.max_binding_elements())?;
         let parts = memory.parts().into_iter().filter(|(_, bytes)| *bytes > 0);
         for (name, bytes) in parts.chain([("total", memory.total())]) {
@@ -173,6 +174,8 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
         let shape = &self.options.shapes[task.shape];
         let generating = Generating::new(self.device, shape, task.precision).await?;
         let times = generating.times(&self.platform, self.patience()).await?;
+        let first = self.step_row(task, "first_byte");
+        self.give(first.timed(vec![times.first_byte_ms], 1.0, "starts/s"));
         let prefill = self.step_row(task, "prefill");
         self.give(prefill.timed(times.prefill_ms, PROMPT_BYTES as f64, "bytes/s"));
         let decode = self.step_row(task, "decode");

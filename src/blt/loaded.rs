@@ -11,7 +11,7 @@ use crate::graph::{
     CompileOptions, Graph, NewTensor, Precision, Recompute, Recording, StoreLayout, compile_for,
     gradient_name, half_name,
 };
-use crate::kernels::{Counts, Element, embedding, optim};
+use crate::kernels::{Counts, Element, Tuned, embedding, optim};
 use crate::nn::{rope_table, rope_table_name};
 
 /// The class of arenas that holds the weights.
@@ -41,6 +41,9 @@ pub struct LoadedModel<E: Engine> {
     pub precision: Precision,
     /// What backward passes that are compiled from now on compute again; none at first.
     pub recompute: Recompute,
+    /// Variants that its plans take where they run: those of the engine, or of the run it goes on
+    /// with.
+    pub tuned: Tuned,
 }
 
 impl<E: Engine> LoadedModel<E> {
@@ -72,8 +75,8 @@ impl<E: Engine> LoadedModel<E> {
         let max_elements = engine.max_binding_elements();
         let layout = store_layout(&config, training, precision, max_elements)?;
         let store = engine.create_store(&layout).await?;
-        let recompute = Recompute::None;
-        let model = Self { config, parameters, layout, store, precision, recompute };
+        let (recompute, tuned) = (Recompute::None, engine.tuned());
+        let model = Self { config, parameters, layout, store, precision, recompute, tuned };
         model.write_constants(engine)?;
         Ok(model)
     }
@@ -147,7 +150,8 @@ impl<E: Engine> LoadedModel<E> {
     /// What its graphs are compiled for on this engine.
     pub fn compile_options(&self, engine: &E) -> CompileOptions {
         let (precision, recompute) = (self.precision, self.recompute);
-        CompileOptions { abilities: engine.abilities(), precision, recompute }
+        let (abilities, tuned) = (engine.abilities(), self.tuned.clone());
+        CompileOptions { abilities, precision, recompute, tuned }
     }
 }
 

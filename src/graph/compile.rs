@@ -8,22 +8,28 @@ use super::recompute::{Recompute, recompute};
 use super::recording::Recording;
 use super::store::StoreLayout;
 use crate::error::Result;
-use crate::kernels::{Abilities, Counts};
+use crate::kernels::{Abilities, Counts, Tuned};
 
 /// What a graph is compiled for, besides its capacity.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CompileOptions {
     /// Variants are chosen by it.
     pub abilities: Abilities,
     pub precision: Precision,
     /// What the backward pass computes again instead of reading it from memory.
     pub recompute: Recompute,
+    /// Variants that were measured to be the fastest.
+    pub tuned: Tuned,
 }
 
 impl CompileOptions {
     /// Base variants in f32.
-    pub const BASE: Self =
-        Self { abilities: Abilities::CORE, precision: Precision::F32, recompute: Recompute::None };
+    pub const BASE: Self = Self {
+        abilities: Abilities::CORE,
+        precision: Precision::F32,
+        recompute: Recompute::None,
+        tuned: Tuned::NONE,
+    };
 }
 
 /// Compiles a graph for base variants in f32, see [`compile_for`].

@@ -53,7 +53,7 @@ pub fn assemble(
 }
 
 /// Fragments that kernels share, by the name they are imported under.
-const FRAGMENTS: &[(&str, &str)] = &[
+pub(super) const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/attention", include_str!("../../shaders/shared/attention.wgsl")),
     ("shared/matmul", include_str!("../../shaders/shared/matmul.wgsl")),
     ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),

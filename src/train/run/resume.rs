@@ -9,6 +9,7 @@ use crate::blt::{LoadedModel, MOMENT1, MOMENT2, TRAIN_STATE, TRAIN_STATE_LENGTH}
 use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::kernels::Tuned;
 use crate::train::AdamW;
 use crate::train::config::{ModelKeys, RunConfig};
 
@@ -107,7 +108,7 @@ fn difference(prefix: &str, saved: &Table, now: &Table) -> Option<(String, Strin
 /// not finite, or kernels other than the run's.
 pub async fn restore<E: Engine>(
     engine: &E,
-    model: &LoadedModel<E>,
+    model: &mut LoadedModel<E>,
     adamw: &AdamW,
     checkpoint: &Checkpoint,
     most_bytes: usize,
@@ -130,6 +131,10 @@ pub async fn restore<E: Engine>(
         ModelConfig::Entropy(_) => 0,
     };
     plan.check_capacity(most_bytes, table_count)?;
+    // The variants of the run, whatever has been measured since: they are part of its bits.
+    if plan.engine == engine.name() {
+        model.tuned = Tuned::new(plan.tuned.clone());
+    }
     let here = saved_plan(engine, model, plan.capacity(), adamw).await?;
     if plan.engine == here.engine {
         plan.check(&here)?;

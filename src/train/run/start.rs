@@ -67,9 +67,10 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             Some(checkpoint) => {
                 let data = &config.data;
                 let most_bytes = data.batch_size.saturating_mul(data.max_encoder_seq_length);
-                Some(restore(engine, &loaded, &adamw, checkpoint, most_bytes).await?)
+                Some(restore(engine, &mut loaded, &adamw, checkpoint, most_bytes).await?)
             }
         };
+        let tuned_otherwise = !engine.tuned().is_empty() && loaded.tuned != engine.tuned();
         let trainer = Trainer::new(engine, loaded, &adamw).await?;
 
         let mut rows = RowStream::new(reader, row_options(&config), entropy_scorer)?;
@@ -95,6 +96,11 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         };
         let mut warnings = model.warnings;
         warnings.extend(config.schedule_warning());
+        warnings.extend(tuned_otherwise.then(|| {
+            "the run goes on with the variants of kernels that it began with, not with those that \
+             were measured since"
+                .to_owned()
+        }));
         let mut run = Self::assemble(Parts {
             engine,
             platform,
