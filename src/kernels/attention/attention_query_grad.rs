@@ -45,20 +45,18 @@ pub static KERNEL: Kernel = Kernel {
         faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention_query_grad.matrix.wgsl"),
-            32848,
+            faster::Heads::Of64,
             faster::query_tiles::<64>,
         ),
-        faster::matrix(
-            "matrix_pair",
-            include_str!("../../../shaders/attention/attention_query_grad.matrix_pair.wgsl"),
-            37968,
+        faster::matrix_pair(
+            include_str!("../../../shaders/attention/attention_query_grad.matrix.wgsl"),
             faster::query_tiles::<128>,
         ),
-        faster::matrix_128(
+        faster::matrix(
             "matrix_128",
-            include_str!("../../../shaders/attention/attention_query_grad.matrix_128.wgsl"),
-            41040,
-            faster::query_tiles::<64>,
+            include_str!("../../../shaders/attention/attention_query_grad.matrix.wgsl"),
+            faster::Heads::Of128,
+            faster::query_tiles::<128>,
         ),
     ],
     constants,
