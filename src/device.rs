@@ -6,7 +6,7 @@ use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{GpuEngine, GpuPlan, GpuStore};
 use crate::graph::{ArenaId, Recording, StoreLayout};
-use crate::kernels::{Abilities, Step};
+use crate::kernels::{Abilities, Step, Tuned};
 
 /// One of the engines.
 pub enum Device {
@@ -39,6 +39,19 @@ impl Device {
             Self::Cpu(_) => Ok(()),
             #[cfg(feature = "gpu")]
             Self::Gpu(engine) => engine.wait().await,
+        }
+    }
+
+    /// Models loaded from now on take these variants, where they run. The CPU engine has no choice.
+    #[must_use]
+    pub fn with_tuned(self, tuned: Tuned) -> Self {
+        match self {
+            Self::Cpu(engine) => {
+                let _ = tuned;
+                Self::Cpu(engine)
+            }
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => Self::Gpu(Box::new(engine.with_tuned(tuned))),
         }
     }
 
@@ -90,6 +103,14 @@ impl Engine for Device {
             Self::Cpu(engine) => engine.abilities(),
             #[cfg(feature = "gpu")]
             Self::Gpu(engine) => engine.abilities(),
+        }
+    }
+
+    fn tuned(&self) -> Tuned {
+        match self {
+            Self::Cpu(engine) => engine.tuned(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.tuned(),
         }
     }
 

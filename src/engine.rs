@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, Placement, Recording, StoreLayout};
-use crate::kernels::{Abilities, Step};
+use crate::kernels::{Abilities, Step, Tuned};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,6 +25,11 @@ pub trait Engine {
 
     /// What variants of kernels are chosen by.
     fn abilities(&self) -> Abilities;
+
+    /// Variants that were measured to be the fastest here. They never change while it lives.
+    fn tuned(&self) -> Tuned {
+        Tuned::NONE
+    }
 
     /// Buffers full of zeros for every arena of the layout.
     ///

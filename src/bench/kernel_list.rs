@@ -51,7 +51,10 @@ impl KernelList {
             precision,
             device.max_binding_elements(),
         )?;
-        let options = CompileOptions { abilities: device.abilities(), precision };
+        let options = {
+            let (abilities, tuned) = (device.abilities(), device.tuned());
+            CompileOptions { abilities, precision, tuned, ..CompileOptions::BASE }
+        };
         let graph = training_graph(config)?;
         let micro = compile_for(graph, "micro", &layout, batch.counts, &options)?;
         let recordings = [micro, update_recording(&layout, &AdamW::default())];
@@ -117,9 +120,19 @@ impl KernelList {
     /// # Errors
     /// If it reads indices that nobody can make.
     pub fn isolate(&self, entry: &Entry) -> Result<Isolated> {
+        self.isolate_variant(entry, self.dispatch(entry).variant)
+    }
+
+    /// The same by another variant.
+    ///
+    /// # Errors
+    /// As [`Self::isolate`].
+    pub fn isolate_variant(&self, entry: &Entry, variant: usize) -> Result<Isolated> {
         let nothing = Inputs::default();
+        let mut recording = self.recordings[entry.recording].clone();
+        recording.dispatches[entry.index].variant = variant;
         let context = Context {
-            recording: &self.recordings[entry.recording],
+            recording: &recording,
             layout: &self.layout,
             model: Some(&self.shape.model.config),
             step: self.step(entry),

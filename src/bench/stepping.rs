@@ -5,6 +5,7 @@
 
 use super::fresh::fresh_model;
 use super::job::Clock;
+use super::memory::Memory;
 use super::shape::BenchShape;
 use crate::blt::config::ModelConfig;
 use crate::blt::{
@@ -14,9 +15,9 @@ use crate::blt::{
 use crate::device::{Device, DevicePlan};
 use crate::engine::{Engine, InputValues, Inputs};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Precision, Recording};
+use crate::graph::{Graph, Precision, Recompute, Recording};
 use crate::kernels::optim::train_state;
-use crate::kernels::{Axis, Counts, Kernel, Step};
+use crate::kernels::{Abilities, Axis, Counts, Kernel, Step};
 use crate::train::{
     AdamW, TOUCHED_ROWS, TOUCHED_SLOTS, TableUpdateRule, catch_up_recording, update_recording,
 };
@@ -75,13 +76,16 @@ impl<'d> Stepping<'d> {
         shape: &BenchShape,
         precision: Precision,
         pass: Pass,
+        recompute: Recompute,
     ) -> Result<Self> {
         let mut batches =
             (0..BATCH_COUNT).map(|index| shape.batch(index)).collect::<Result<Vec<_>>>()?;
         let counts = batches.iter().fold(Counts::default(), |all, it| all.max(&it.counts));
         let config = shape.model.config.clone();
-        let training = (pass == Pass::Train).then(|| table_updates(device, &config, &counts));
-        let model = fresh_model(device, shape, config, training, precision).await?;
+        let training =
+            (pass == Pass::Train).then(|| table_updates(&device.abilities(), &config, &counts));
+        let mut model = fresh_model(device, shape, config, training, precision).await?;
+        model.recompute = recompute;
         let mut recordings = Vec::new();
         let mut touched = None;
         match pass {
@@ -207,22 +211,19 @@ impl<'d> Stepping<'d> {
 
     /// Memory of everything on the device: the Store, and what the plans add to it.
     pub fn memory_bytes(&self) -> usize {
-        let plans = self.programs.iter().map(|program| {
-            let recording = &program.recording;
-            let inputs = recording.inputs.iter().map(|input| {
-                input.rows.length(&recording.capacity) * input.cols * input.element.bytes()
-            });
-            recording.transient_bytes() + inputs.sum::<usize>()
-        });
-        self.model.layout.size_bytes() + plans.sum::<usize>()
+        let recordings = self.programs.iter().map(|program| &program.recording);
+        Memory::of(&self.model.layout, recordings).total()
     }
 }
 
 /// What a run chooses by itself for steps of one micro-batch.
-fn table_updates(device: &Device, config: &ModelConfig, counts: &Counts) -> TableUpdates {
+pub(super) fn table_updates(
+    abilities: &Abilities,
+    config: &ModelConfig,
+    counts: &Counts,
+) -> TableUpdates {
     let ModelConfig::Blt(config) = config else { return TableUpdates::Dense };
-    let is_gpu = device.abilities().hardware;
-    TableUpdateRule::Auto.choose(&config.hash, is_gpu, counts.get(Axis::Bytes))
+    TableUpdateRule::Auto.choose(&config.hash, abilities.hardware, counts.get(Axis::Bytes))
 }
 
 /// Gives the touched rows of a batch, its update's only one, slots in their order. The inputs of

@@ -11,9 +11,10 @@ use super::{batch, model};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::{
-    CompileOptions, Graph, NewTensor, Precision, Recording, StoreLayout, compile_for, half_name,
+    CompileOptions, Graph, NewTensor, Precision, Recompute, Recording, StoreLayout, compile_for,
+    half_name,
 };
-use crate::kernels::{Counts, Element, embedding, optim};
+use crate::kernels::{Counts, Element, Tuned, embedding, optim};
 use crate::nn::{rope_table, rope_table_name};
 
 /// The class of arenas that holds the weights.
@@ -39,6 +40,11 @@ pub struct LoadedModel<E: Engine> {
     pub store: E::Store,
     /// What its plans are compiled to.
     pub precision: Precision,
+    /// What backward passes that are compiled from now on compute again; none at first.
+    pub recompute: Recompute,
+    /// Variants that its plans take where they run: those of the engine, or of the run it goes on
+    /// with.
+    pub tuned: Tuned,
 }
 
 impl<E: Engine> LoadedModel<E> {
@@ -92,7 +98,8 @@ impl<E: Engine> LoadedModel<E> {
         let max_elements = engine.max_binding_elements();
         let layout = store_layout(&config, training, precision, max_elements)?;
         let store = engine.create_store(&layout).await?;
-        let model = Self { config, parameters, layout, store, precision };
+        let (recompute, tuned) = (Recompute::None, engine.tuned());
+        let model = Self { config, parameters, layout, store, precision, recompute, tuned };
         model.write_constants(engine)?;
         Ok(model)
     }
@@ -173,7 +180,9 @@ impl<E: Engine> LoadedModel<E> {
 
     /// What its graphs are compiled for on this engine.
     pub fn compile_options(&self, engine: &E) -> CompileOptions {
-        CompileOptions { abilities: engine.abilities(), precision: self.precision }
+        let (precision, recompute) = (self.precision, self.recompute);
+        let (abilities, tuned) = (engine.abilities(), self.tuned.clone());
+        CompileOptions { abilities, precision, recompute, tuned }
     }
 }
 

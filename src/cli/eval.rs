@@ -3,6 +3,7 @@
 use super::device::{DeviceArgument, warn_of_distrusted};
 use super::progress::Watch;
 use super::terminal::Terminal;
+use super::tuned::TunedArgument;
 use super::{interrupt, model};
 use blt_wgpu::Error;
 use blt_wgpu::engine::Engine;
@@ -24,6 +25,8 @@ pub struct Arguments {
     /// Text: .txt (one document), .jsonl (one a line), or either with .zst behind it
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    #[command(flatten)]
+    tuned: TunedArgument,
     #[command(flatten)]
     device: DeviceArgument,
     /// Print one line of JSON: {"bpb": .., "bytes": .., "patches": .., ..}
@@ -47,7 +50,7 @@ struct Output {
 /// Runs the command.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let documents = Documents::open(&[&arguments.data], DocumentOptions::default())?;
-    let device = arguments.device.open(terminal)?;
+    let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
     let loaded = model::load(&arguments.model, &device, false, terminal)?;
     let mut evaluator = Evaluator::new(&device, &loaded)?;
     let watch = Watch::spinner(terminal, &format!("scoring on {}", device.name()));

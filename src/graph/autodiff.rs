@@ -30,6 +30,10 @@ pub fn differentiate(
     wanted: &[TensorId],
 ) -> Result<Vec<Option<TensorId>>> {
     assert!(!graph.fixed_order, "a graph of fixed order has no gradients");
+    graph.backward(|graph| append(graph, seeds, wanted))
+}
+
+fn append(graph: &mut Graph, seeds: &[Seed], wanted: &[TensorId]) -> Result<Vec<Option<TensorId>>> {
     let forward_count = graph.nodes.len();
     let mut backward = Backward::new(graph, wanted);
     for &(tensor, gradient) in seeds {
@@ -62,7 +66,8 @@ impl Graph {
         let inputs = node.inputs.clone();
         let label = format!("{}.backward", node.label);
         let shape = self.shape(inputs[0]);
-        let seed = self.scoped(label, |graph| graph.node(Op::CrossEntropyGrad, &inputs, &[shape]));
+        let node = |graph: &mut Self| graph.node(Op::CrossEntropyGrad, &inputs, &[shape]);
+        let seed = self.scoped(label, |graph| graph.backward(node));
         (inputs[0], seed[0])
     }
 }

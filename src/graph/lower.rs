@@ -154,7 +154,10 @@ impl Lower<'_> {
         let fixed_order = self.graph.fixed_order;
         let variant = match fixed_order {
             true => 0,
-            false => kernel.choose(&Situation { params: &params, halves, abilities }),
+            false => {
+                let situation = Situation { params: &params, halves, abilities };
+                self.options.tuned.choose(kernel, &situation)
+            }
         };
         let label = self.label.clone();
         let dispatch = Dispatch { kernel, variant, fixed_order, halves, params, regions, label };

@@ -95,8 +95,8 @@ fn operand(
     let made = source == Source::Computed;
     let half = graph.add_tensor(Tensor { element: Element::F16, source, ..tensor });
     if made {
-        let label = product.label.clone();
-        nodes.push(Node { op: Op::Cast, inputs: vec![id], outputs: vec![half], label });
+        let (label, phase) = (product.label.clone(), product.phase);
+        nodes.push(Node { op: Op::Cast, inputs: vec![id], outputs: vec![half], label, phase });
     }
     casts.insert(id, half);
     half

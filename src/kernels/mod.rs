@@ -20,6 +20,7 @@ pub mod patch;
 pub mod reduce;
 mod registry;
 mod step;
+mod tuned;
 mod wide;
 
 pub use call::{Call, HostBuffer, Slot};
@@ -31,4 +32,5 @@ pub use kernel::{
 };
 pub use registry::{REGISTRY, find};
 pub use step::Step;
+pub use tuned::{Tuned, shape_class};
 pub use wide::{WIDE, lane_count, wide};

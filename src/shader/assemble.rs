@@ -53,7 +53,7 @@ pub fn assemble(
 }
 
 /// Fragments that kernels share, by the name they are imported under.
-const FRAGMENTS: &[(&str, &str)] = &[
+pub(super) const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/adamw", include_str!("../../shaders/shared/adamw.wgsl")),
     ("shared/adamw_factors", include_str!("../../shaders/shared/adamw_factors.wgsl")),
     ("shared/attention", include_str!("../../shaders/shared/attention.wgsl")),

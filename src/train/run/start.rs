@@ -57,7 +57,9 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let entropy_scorer = entropy_scorer(engine, &config, &mut model, &checkpoint).await?;
         let (model_config, precision) = (model.config.clone(), config.precision);
         let updates = table_updates(engine, &config, &model_config);
-        let loaded = LoadedModel::create_to_train(engine, model_config, precision, updates).await?;
+        let mut loaded =
+            LoadedModel::create_to_train(engine, model_config, precision, updates).await?;
+        loaded.recompute = config.recompute;
         let adamw = adamw(&config);
         let resumed = match &checkpoint {
             None => {
@@ -67,9 +69,10 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             Some(checkpoint) => {
                 let data = &config.data;
                 let most_bytes = data.batch_size.saturating_mul(data.max_encoder_seq_length);
-                Some(restore(engine, &loaded, &adamw, checkpoint, most_bytes).await?)
+                Some(restore(engine, &mut loaded, &adamw, checkpoint, most_bytes).await?)
             }
         };
+        let tuned_otherwise = !engine.tuned().is_empty() && loaded.tuned != engine.tuned();
         let trainer = Trainer::new(engine, loaded, &adamw).await?;
 
         let mut rows = RowStream::new(reader, row_options(&config), entropy_scorer)?;
@@ -95,6 +98,11 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         };
         let mut warnings = model.warnings;
         warnings.extend(config.schedule_warning());
+        warnings.extend(tuned_otherwise.then(|| {
+            "the run goes on with the variants of kernels that it began with, not with those that \
+             were measured since"
+                .to_owned()
+        }));
         let mut run = Self::assemble(Parts {
             engine,
             platform,
