@@ -1,6 +1,9 @@
 //! The rules of the house, as tests over the source tree: what may be named where, how long things
 //! get, and that a kernel has everything a kernel has.
 
+#[path = "house/layers.rs"]
+mod layers;
+
 use blt_wgpu::kernels::REGISTRY;
 use std::path::{Path, PathBuf};
 

@@ -9,8 +9,8 @@ mod halves;
 pub mod hash;
 pub mod init;
 mod inputs;
-mod load;
 mod loaded;
+mod loaded_directory;
 mod model;
 mod model_patching;
 pub mod parameters;
@@ -23,10 +23,10 @@ pub use entropy_model::entropy_logits;
 pub use gradients::loss_and_gradients;
 pub use halves::{halve, halves_recording};
 pub use inputs::{blt_inputs, entropy_inputs};
-pub use load::{LoadedDirectory, load_entropy_model, save_directory};
 pub use loaded::{
     GRADIENTS, HALVES, LoadedModel, MOMENT1, MOMENT2, PlanSlot, WEIGHTS, hash_powers, store_layout,
 };
+pub use loaded_directory::LoadedDirectory;
 pub use model::blt_logits;
 pub use model_patching::{configured_patching, model_patching};
 pub use programs::{

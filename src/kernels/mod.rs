@@ -19,6 +19,7 @@ pub mod patch;
 pub mod reduce;
 mod registry;
 mod step;
+mod wgsl;
 mod wide;
 
 pub use call::{Call, HostBuffer, Slot};

@@ -11,7 +11,7 @@ use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::eval::bits_per_byte::BitsPerByte;
-use crate::oracle::optim::TrainState;
+use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::train::config::RunConfig;
 use crate::train::data::{BatchStream, DataState, EntropyScorer};

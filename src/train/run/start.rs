@@ -13,7 +13,7 @@ use crate::blt::config::ModelConfig;
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::oracle::optim::TrainState;
+use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::text::Files;
 use crate::train::config::RunConfig;
