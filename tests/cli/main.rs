@@ -14,3 +14,4 @@ mod patch;
 mod program;
 mod submissions;
 mod train;
+mod written;
