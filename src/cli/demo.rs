@@ -101,6 +101,11 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
             format!("the record is of version {}; others may give other bits", record.version);
         terminal.warn(&text);
     }
+    if replay.as_ref().is_some_and(|record| record.variants.is_none()) {
+        let text = "the record does not say which variants of kernels it ran; the bits differ if \
+                    the device runs others now";
+        terminal.warn(text);
+    }
     terminal.note(&format!("device: {}", device.name()));
     let begin = Instant::now();
     let clock = move || begin.elapsed().as_secs_f64();
