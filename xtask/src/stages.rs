@@ -62,7 +62,7 @@ pub const STAGES: &[Stage] = &[
     },
     Stage {
         name: "shaders",
-        proves: "shaders translate to SPIR-V, MSL and, without matrices, HLSL; bindings equal Rust's",
+        proves: "shaders translate to SPIR-V, MSL and, without matrices, HLSL; bindings are Rust's",
         steps: &[Test(&["--test", SHADER_TESTS])],
     },
     Stage {

@@ -185,6 +185,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let started = self.platform.monotonic_seconds();
         self.prepare_ahead().await;
         let batches = self.prepared.take().expect("it was prepared in the line above")?;
+        self.metrics_file.begin()?;
         let step = self.step + 1;
         let has_line = self.line_is_due(step);
         let target_count: f64 = batches.iter().map(|batch| batch.target_count).sum();
