@@ -5,7 +5,7 @@ use super::model;
 use super::terminal::Terminal;
 use blt_wgpu::blt::config::{BltConfig, ModelConfig, PatchingConfig, Semantics, TransformerConfig};
 use blt_wgpu::blt::parameters::Part;
-use blt_wgpu::blt::{entropies_graph, forward_graph, store_layout, training_graph};
+use blt_wgpu::blt::{TableUpdates, entropies_graph, forward_graph, store_layout, training_graph};
 use blt_wgpu::checkpoint::ModelDirectory;
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
@@ -131,8 +131,10 @@ impl ProgramCalls {
     /// Those of a model and the entropy model it carries.
     fn of(device: &Device, config: &ModelConfig) -> blt_wgpu::Result<Self> {
         let most = device.max_binding_elements();
-        let layout =
-            |config: &ModelConfig, training| store_layout(config, training, Precision::F32, most);
+        let layout = |config: &ModelConfig, training: bool| {
+            let updates = training.then_some(TableUpdates::Dense);
+            store_layout(config, updates, Precision::F32, most)
+        };
         // A thousand bytes in one row; how many there are changes no number of calls.
         let counts = Counts::default()
             .with(Axis::Bytes, 1024)
