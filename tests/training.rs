@@ -372,7 +372,7 @@ fn what_is_wrong_with_texts_is_named() {
     assert!(message("data.sources", "train.parquet").contains("expected a name ending in"));
     assert!(message("data.valid", "empty.txt").contains("data.valid"));
     assert!(message("data.valid", "gone.txt").contains("gone.txt"));
-    assert!(!dir.path().join("run/checkpoints").exists(), "nothing was begun");
+    assert!(!dir.path().join("run").exists(), "nothing was begun");
 }
 
 #[test]

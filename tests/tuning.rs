@@ -67,10 +67,8 @@ fn a_tuner_checks_times_and_keeps_what_a_device_then_takes() {
         let fastest = choice.median_ms.values().copied().fold(f64::INFINITY, f64::min);
         assert!(ms > 0.0 && ms <= fastest / 0.97, "{class}: {choice:?}");
     }
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("tuned.json");
-    tuner.file().save(&path).unwrap();
-    let tuned = TunedFile::choices_for(&path, &device).unwrap();
+    let text = tuner.file().to_text().unwrap();
+    let tuned = TunedFile::choices_for(&text, "tuned.json", &device).unwrap();
     assert_eq!(tuned.choices().len(), chosen.len());
     drop(tuner);
     let device = device.with_tuned(tuned.clone());
@@ -78,7 +76,7 @@ fn a_tuner_checks_times_and_keeps_what_a_device_then_takes() {
 
     // The same file elsewhere.
     let cpu = Device::Cpu(HostEngine::default());
-    let error = TunedFile::choices_for(&path, &cpu).unwrap_err();
+    let error = TunedFile::choices_for(&text, "tuned.json", &cpu).unwrap_err();
     assert!(error.to_string().contains("made for the device"), "{error}");
 }
 

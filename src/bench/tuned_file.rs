@@ -2,15 +2,13 @@
 //! same driver, program and shaders.
 
 use super::device_id::DeviceId;
-use crate::checkpoint::atomic_write;
 use crate::device::Device;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kernels::Tuned;
-use crate::shader::fingerprint;
+use crate::kernels::fingerprint;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Version of the fields.
 const SCHEMA: u32 = 1;
@@ -53,35 +51,34 @@ impl TunedFile {
         }
     }
 
-    /// Writes it, whole or not at all.
+    /// Its text.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Error::input("tuned choices", error.to_string()))?;
-        atomic_write(path, |file| writeln!(file, "{text}"))
+    /// [`Error::Input`] if a time is no number.
+    pub fn to_text(&self) -> Result<String> {
+        serde_json::to_string_pretty(self)
+            .map(|text| text + "\n")
+            .map_err(|error| Error::input("tuned choices", error.to_string()))
     }
 
-    /// Reads one, whatever it was measured on.
+    /// Reads its text, whatever it was measured on; `name` is what errors call it.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Input`] if it is cut off or no such file.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-        serde_json::from_str(&text).map_err(|error| {
-            unusable(path, format!("it is damaged or no file of tuned choices: {error}"))
+    /// [`Error::Input`] if it is cut off or no such file.
+    pub fn parse(text: &str, name: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|error| {
+            unusable(name, format!("it is damaged or no file of tuned choices: {error}"))
         })
     }
 
-    /// The choices in a file, if they were made on this device as it is now.
+    /// The choices in its text, if they were made on this device as it is now.
     ///
     /// # Errors
-    /// As [`Self::read`]; [`Error::Input`] saying what they were made on instead.
-    pub fn choices_for(path: &Path, device: &Device) -> Result<Tuned> {
-        let (file, here) = (Self::read(path)?, Self::of(device));
+    /// As [`Self::parse`]; [`Error::Input`] saying what they were made on instead.
+    pub fn choices_for(text: &str, name: &str, device: &Device) -> Result<Tuned> {
+        let (file, here) = (Self::parse(text, name)?, Self::of(device));
         if file.schema != here.schema {
-            return Err(unusable(path, format!("schema {}, not {SCHEMA}", file.schema)));
+            return Err(unusable(name, format!("schema {}, not {SCHEMA}", file.schema)));
         }
         for (what, then, now) in [
             ("device", &file.device, &here.device),
@@ -90,7 +87,7 @@ impl TunedFile {
             ("set of shaders", &file.shaders, &here.shaders),
         ] {
             if then != now {
-                return Err(unusable(path, format!("made for the {what} {then}, here is {now}")));
+                return Err(unusable(name, format!("made for the {what} {then}, here is {now}")));
             }
         }
         let choices = file.choices.into_iter().map(|(class, choice)| (class, choice.variant));
@@ -98,9 +95,8 @@ impl TunedFile {
     }
 }
 
-fn unusable(path: &Path, problem: String) -> Error {
-    Error::input(path.display().to_string(), problem)
-        .with_hint("measure again with `blt tune`, or leave `--tuned` out")
+fn unusable(name: &str, problem: String) -> Error {
+    Error::input(name, problem).with_hint("measure again with `blt tune`, or leave `--tuned` out")
 }
 
 #[cfg(test)]
@@ -111,20 +107,18 @@ mod tests {
     #[test]
     fn only_choices_of_this_device_driver_program_and_shaders_are_taken() {
         let device = Device::Cpu(HostEngine::default());
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("tuned.json");
         let mut file = TunedFile::of(&device);
         let choice = TunedChoice { variant: "lanes".into(), median_ms: [("x".into(), 0.1)].into() };
         file.choices.insert("matmul 1 x 2 x 3 nt".into(), choice);
-        file.save(&path).unwrap();
-        let taken = TunedFile::choices_for(&path, &device).unwrap();
+        let text = file.to_text().unwrap();
+        let taken = TunedFile::choices_for(&text, "tuned.json", &device).unwrap();
         assert_eq!(taken.choices()["matmul 1 x 2 x 3 nt"], "lanes");
 
         let refused = |change: fn(&mut TunedFile)| {
             let mut other = file.clone();
             change(&mut other);
-            other.save(&path).unwrap();
-            TunedFile::choices_for(&path, &device).unwrap_err().to_string()
+            let text = other.to_text().unwrap();
+            TunedFile::choices_for(&text, "tuned.json", &device).unwrap_err().to_string()
         };
         assert!(
             refused(|it| it.driver = "9.1".into()).contains("made for the driver 9.1, here is")
@@ -138,17 +132,12 @@ mod tests {
     #[test]
     fn a_cut_off_file_is_refused_with_a_hint_at_every_length() {
         let device = Device::Cpu(HostEngine::default());
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("tuned.json");
-        TunedFile::of(&device).save(&path).unwrap();
-        let whole = std::fs::read(&path).unwrap();
+        let whole = TunedFile::of(&device).to_text().unwrap();
         for length in (0..whole.len() - 2).step_by(7) {
-            std::fs::write(&path, &whole[..length]).unwrap();
-            let error = TunedFile::choices_for(&path, &device).unwrap_err();
-            assert!(error.to_string().contains("damaged"), "{length}: {error}");
+            let error =
+                TunedFile::choices_for(&whole[..length], "tuned.json", &device).unwrap_err();
+            assert!(error.to_string().contains("tuned.json: it is damaged"), "{length}: {error}");
             assert!(error.hint().unwrap().contains("blt tune"));
         }
-        let error = TunedFile::choices_for(&directory.path().join("none"), &device).unwrap_err();
-        assert!(matches!(error, Error::Io { .. }), "{error}");
     }
 }

@@ -10,8 +10,8 @@ pub mod hash;
 pub mod init;
 mod inputs;
 mod lazy_rows;
-mod load;
 mod loaded;
+mod loaded_directory;
 mod model;
 mod model_patching;
 pub mod parameters;
@@ -25,10 +25,10 @@ pub use gradients::loss_and_gradients;
 pub use halves::{halve, halves_recording};
 pub use inputs::{HASH_ROWS, HASH_SLOTS, blt_inputs, entropy_inputs};
 pub use lazy_rows::{LAST_STEP, LazyTable, RECORD_COUNT, TableUpdates};
-pub use load::{LoadedDirectory, load_entropy_model, save_directory};
 pub use loaded::{
     GRADIENTS, HALVES, LoadedModel, MOMENT1, MOMENT2, PlanSlot, WEIGHTS, hash_powers, store_layout,
 };
+pub use loaded_directory::LoadedDirectory;
 pub use model::blt_logits;
 pub use model_patching::{configured_patching, model_patching};
 pub use programs::{

@@ -29,7 +29,8 @@ pub struct Arguments {
     tuned: TunedArgument,
     #[command(flatten)]
     device: DeviceArgument,
-    /// Print one line of JSON: {"bpb": .., "bytes": .., "patches": .., ..}
+    /// Print one line of JSON: {"bpb": .., "bytes": .., "patches": .., ..}; `bytes` counts each
+    /// document's end too, as it is predicted like a byte
     #[arg(long)]
     json: bool,
 }
@@ -84,7 +85,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         return terminal.print_json(&output);
     }
     terminal.print(&format!(
-        "bits per byte    {:.4}\nbytes            {}\npatches          {}\nbytes per patch  {:.3}\n\
+        "bits per byte    {:.4}\nbytes and ends   {}\npatches          {}\nbytes per patch  {:.3}\n\
          nats             {:.3}\n",
         output.bpb, output.bytes, output.patches, output.bytes_per_patch, output.nats
     ))

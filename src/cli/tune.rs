@@ -7,6 +7,7 @@ use super::progress::Watch;
 use super::terminal::Terminal;
 use blt_wgpu::Error;
 use blt_wgpu::bench::{TuneEvent, Tuner};
+use blt_wgpu::checkpoint::atomic_write;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::platform::NativePlatform;
 use std::path::PathBuf;
@@ -76,6 +77,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         }
     }
     watch.end();
-    tuner.file().save(&arguments.out)?;
+    let text = tuner.file().to_text()?;
+    atomic_write(&arguments.out, |file| file.write_all(text.as_bytes()))?;
     terminal.print(&format!("{}\n", arguments.out.display()))
 }

@@ -4,6 +4,7 @@ use super::terminal::Terminal;
 use blt_wgpu::Error;
 use blt_wgpu::bench::TunedFile;
 use blt_wgpu::device::Device;
+use std::fs;
 use std::path::PathBuf;
 
 /// The argument of commands that run models.
@@ -24,9 +25,9 @@ impl TunedArgument {
     /// If the file cannot be read at all: it was named, and is not there.
     pub fn apply(&self, device: Device, terminal: &Terminal) -> anyhow::Result<Device> {
         let Some(path) = &self.tuned else { return Ok(device) };
-        match TunedFile::choices_for(path, &device) {
+        let text = fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+        match TunedFile::choices_for(&text, &path.display().to_string(), &device) {
             Ok(tuned) => Ok(device.with_tuned(tuned)),
-            Err(error @ Error::Io { .. }) => Err(error.into()),
             Err(error) => {
                 let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
                 terminal.warn(&format!("tuned variants are not used: {error}{hint}"));

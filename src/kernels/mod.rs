@@ -11,6 +11,7 @@ mod case;
 pub mod dense;
 pub mod embedding;
 mod extent;
+mod fingerprint;
 mod kernel;
 pub mod lazy;
 pub mod loss;
@@ -21,11 +22,13 @@ pub mod reduce;
 mod registry;
 mod step;
 mod tuned;
+mod wgsl;
 mod wide;
 
 pub use call::{Call, HostBuffer, Slot};
 pub use case::{Case, POISON, element_of, integers, values};
 pub use extent::{AXIS_COUNT, Axis, Counts, Extent};
+pub use fingerprint::fingerprint;
 pub use kernel::{
     Abilities, Access, Binding, Cost, Distrusted, Element, Halves, Kernel,
     MAX_GROUPS_PER_DIMENSION, Needs, Situation, Variant, fold_groups, no_constants,

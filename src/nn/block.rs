@@ -1,6 +1,6 @@
 //! A Llama-style block: RMSNorm, self-attention, RMSNorm, SwiGLU (spec §5).
 
-use crate::blt::config::TransformerConfig;
+use super::config::TransformerConfig;
 use crate::error::Result;
 use crate::graph::{AttentionShape, Graph, Reach, TensorId};
 

@@ -1,6 +1,6 @@
 //! The cross-attention of BLT, between bytes and patches (spec §6).
 
-use crate::blt::config::CrossAttentionConfig;
+use super::config::CrossAttentionConfig;
 use crate::error::Result;
 use crate::graph::{AttentionShape, Graph, Reach, TensorId};
 

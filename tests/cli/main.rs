@@ -15,3 +15,4 @@ mod program;
 mod submissions;
 mod train;
 mod tune;
+mod written;

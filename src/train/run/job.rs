@@ -11,7 +11,7 @@ use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::eval::bits_per_byte::BitsPerByte;
-use crate::oracle::optim::TrainState;
+use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::train::config::RunConfig;
 use crate::train::data::{BatchStream, DataState, EntropyScorer};
@@ -185,6 +185,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let started = self.platform.monotonic_seconds();
         self.prepare_ahead().await;
         let batches = self.prepared.take().expect("it was prepared in the line above")?;
+        self.metrics_file.begin()?;
         let step = self.step + 1;
         let has_line = self.line_is_due(step);
         let target_count: f64 = batches.iter().map(|batch| batch.target_count).sum();

@@ -13,7 +13,7 @@ use crate::blt::{LoadedModel, TableUpdates};
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::oracle::optim::TrainState;
+use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::text::Files;
 use crate::train::config::RunConfig;
@@ -85,15 +85,13 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let batches =
             BatchStream::new(rows, model.config, config.data.batch_size, reference_row_bytes);
 
-        let fail = |problem| Error::io("create", &config.dump_dir, problem);
-        std::fs::create_dir_all(&config.dump_dir).map_err(fail)?;
         let step = resumed.as_ref().map_or(0, |resumed| resumed.state.step);
         // A run that was stopped before the evaluation of its last update does it now; the line of
         // that update then gets its figures.
         let was_evaluated = |resumed: &Resumed| resumed.state.evaluated_step == Some(step);
         let waits = held_out.is_some() && resumed.as_ref().is_some_and(|it| !was_evaluated(it));
         let (metrics_file, waiting_line) = match start {
-            Start::Fresh => (MetricsFile::create(&config.dump_dir)?, None),
+            Start::Fresh => (MetricsFile::new(&config.dump_dir), None),
             Start::Resume => MetricsFile::resume(&config.dump_dir, step, waits)?,
         };
         let mut warnings = model.warnings;

@@ -1,7 +1,7 @@
 //! A number that changes when any shader does.
 
-use super::assemble::FRAGMENTS;
-use crate::kernels::REGISTRY;
+use super::REGISTRY;
+use crate::shader::FRAGMENTS;
 
 /// A hash (FNV-1a, 64 bits) of the text and constants of every variant of every kernel, in
 /// hexadecimal. What was measured or compiled with other shaders is told by it.

@@ -1,4 +1,4 @@
-//! A device chosen at run time: the CPU engine or a GPU, behind one type.
+//! One of the engines, with its Stores and plans, as an engine itself.
 
 use crate::cpu::{HostEngine, HostPlan, HostStore};
 use crate::engine::{Engine, Inputs};

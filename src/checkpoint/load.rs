@@ -1,20 +1,12 @@
-//! A model directory on an engine: the model, and its entropy model where it carries one.
+//! From a model directory onto an engine, and back.
 
-use super::LoadedModel;
-use super::config::ModelConfig;
-use super::parameters::{PATCHER_PREFIX, model_parameters};
-use crate::checkpoint::{ModelDirectory, ModelWriter};
+use super::{ModelDirectory, ModelWriter};
+use crate::blt::config::ModelConfig;
+use crate::blt::parameters::{PATCHER_PREFIX, model_parameters};
+use crate::blt::{LoadedDirectory, LoadedModel};
 use crate::engine::Engine;
 use crate::error::Result;
 use std::path::Path;
-
-/// The models of a directory, their weights in Stores.
-pub struct LoadedDirectory<E: Engine> {
-    /// A BLT, or a lone entropy model.
-    pub model: LoadedModel<E>,
-    /// The entropy model inside a BLT, a model of its own here.
-    pub patcher: Option<LoadedModel<E>>,
-}
 
 impl<E: Engine> LoadedDirectory<E> {
     /// Uploads the weights of a directory; with `training`, there is room for gradients and moments
@@ -30,14 +22,6 @@ impl<E: Engine> LoadedDirectory<E> {
         };
         let model = upload(engine, directory, config, "", training).await?;
         Ok(Self { model, patcher })
-    }
-
-    /// What gives entropies here: the patcher of a BLT, or the lone entropy model itself.
-    pub fn entropy_model(&self) -> Option<&LoadedModel<E>> {
-        match &self.model.config {
-            ModelConfig::Blt(_) => self.patcher.as_ref(),
-            ModelConfig::Entropy(_) => Some(&self.model),
-        }
     }
 }
 
