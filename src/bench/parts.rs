@@ -188,17 +188,17 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
 
 async fn warm_up(stepping: &mut Stepping<'_>, clock: &Clock) -> Result<()> {
     let begin = clock.monotonic_seconds();
-    let mut count = 0;
-    loop {
-        stepping.step(clock).await?;
-        stepping.settle(clock).await?;
-        count += 1;
+    stepping.step(clock).await?;
+    stepping.settle(clock).await?;
+    for count in 1.. {
         let seconds = clock.monotonic_seconds() - begin;
         let is_warm = count >= WARM_UP_STEPS && seconds >= WARM_UP_SECONDS;
         if is_warm || seconds >= MOST_WARM_UP_SECONDS {
-            return Ok(());
+            break;
         }
+        stepping.step(clock).await?;
     }
+    Ok(())
 }
 
 /// Steps until there are enough of them, or the time is over; one at least.
