@@ -57,6 +57,7 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/attention", include_str!("../../shaders/shared/attention.wgsl")),
     ("shared/matmul", include_str!("../../shaders/shared/matmul.wgsl")),
     ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),
+    ("shared/register_tile", include_str!("../../shaders/shared/register_tile.wgsl")),
     ("shared/row_reduce", include_str!("../../shaders/shared/row_reduce.wgsl")),
     ("shared/sigmoid", include_str!("../../shaders/shared/sigmoid.wgsl")),
     ("shared/step", include_str!("../../shaders/shared/step.wgsl")),

@@ -15,7 +15,7 @@ use super::heads::{Heads, add_scaled, change_and_sum, dot, largest};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, Threads, gemm};
-use crate::kernels::{Binding, Call, Cost, Counts, Element, Extent, Kernel, Variant, fold_groups};
+use crate::kernels::{Binding, Call, Cost, Counts, Element, Extent, Kernel, Variant, WIDE, fold_groups};
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
@@ -66,16 +66,22 @@ pub static KERNEL: Kernel = Kernel {
         Variant::base(include_str!("../../../shaders/attention/attention.wgsl"), groups),
         few::few(include_str!("../../../shaders/attention/attention.few.wgsl"), few::query_groups),
         faster::tiled(
-            "tiled_core",
-            include_str!("../../../shaders/attention/attention.tiled_core.wgsl"),
-            0,
-            faster::query_tiles::<16>,
-        ),
-        faster::tiled(
             "tiled",
             include_str!("../../../shaders/attention/attention.tiled.wgsl"),
             47632,
             faster::query_tiles::<64>,
+        ),
+        faster::square(
+            "square",
+            include_str!("../../../shaders/attention/attention.square.wgsl"),
+            &[(WIDE, 1)],
+            faster::query_squares::<64>,
+        ),
+        faster::square(
+            "square_short",
+            include_str!("../../../shaders/attention/attention.square.wgsl"),
+            &[(WIDE, 1), ("SHORT", 1)],
+            faster::query_squares::<64>,
         ),
         faster::matrix(
             "matrix",

@@ -35,6 +35,21 @@ pub(super) const fn matrix_128(
     Variant { name, source, defines, needs, takes, suits, groups }
 }
 
+/// A variant by products of 64 x 64 x 16 in registers, in the default workgroup memory.
+pub(super) const fn square(
+    name: &'static str,
+    source: &'static str,
+    defines: &'static [(&'static str, u32)],
+    groups: Groups,
+) -> Variant {
+    let (takes, needs) = (takes_vectors, Needs::NOTHING);
+    Variant { name, source, defines, needs, takes, suits, groups }
+}
+
+fn takes_vectors(params: &[u8], _halves: Halves) -> bool {
+    are_vectors(&bytemuck::pod_read_unaligned(params))
+}
+
 /// A variant with larger tiles, for heads of 64 columns.
 pub(super) const fn tiled(
     name: &'static str,
@@ -67,6 +82,25 @@ fn takes_halves_128(params: &[u8], halves: Halves) -> bool {
 fn suits(situation: &Situation<'_>) -> bool {
     let params: Params = bytemuck::pod_read_unaligned(situation.params);
     params.few_keys == 0 && situation.abilities.hardware
+}
+
+/// Columns of a result that a workgroup of a variant `square` owns.
+const SQUARE_COLS: u32 = 64;
+
+/// A workgroup for every `ROWS` queries and every 64 columns of every head.
+pub(super) fn query_squares<const ROWS: usize>(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let tiles = params.queries.length(counts).div_ceil(ROWS);
+    let parts = params.head_count * params.head_dim.div_ceil(SQUARE_COLS);
+    fold_groups(tiles * parts as usize)
+}
+
+/// A workgroup for every `ROWS` keys and every 64 columns of every key head.
+pub(super) fn key_squares<const ROWS: usize>(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let tiles = params.keys.length(counts).div_ceil(ROWS);
+    let parts = params.kv_head_count * params.head_dim.div_ceil(SQUARE_COLS);
+    fold_groups(tiles * parts as usize)
 }
 
 /// A workgroup for every `ROWS` queries of every head.
