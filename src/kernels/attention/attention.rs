@@ -15,7 +15,9 @@ use super::heads::{Heads, add_scaled, change_and_sum, dot, largest};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, Threads, gemm};
-use crate::kernels::{Binding, Call, Cost, Counts, Element, Extent, Kernel, Variant, WIDE, fold_groups};
+use crate::kernels::{
+    Binding, Call, Cost, Counts, Element, Extent, Kernel, Variant, WIDE, fold_groups,
+};
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
