@@ -308,9 +308,13 @@ fn main(
     store(row + 34u, count, head, vec, sums.r6_left, sums.r6_right);
     store(row + 35u, count, head, vec, sums.r7_left, sums.r7_right);
     if (col_part == 0u && y == 0u) {
-        for (var i = 0u; i < 4u; i++) {
-            save(row + i, count, head, largest.left[i], total.left[i]);
-            save(row + 32u + i, count, head, largest.right[i], total.right[i]);
-        }
+        save(row + 0u, count, head, largest.left.x, total.left.x);
+        save(row + 1u, count, head, largest.left.y, total.left.y);
+        save(row + 2u, count, head, largest.left.z, total.left.z);
+        save(row + 3u, count, head, largest.left.w, total.left.w);
+        save(row + 32u, count, head, largest.right.x, total.right.x);
+        save(row + 33u, count, head, largest.right.y, total.right.y);
+        save(row + 34u, count, head, largest.right.z, total.right.z);
+        save(row + 35u, count, head, largest.right.w, total.right.w);
     }
 }

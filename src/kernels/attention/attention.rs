@@ -85,6 +85,18 @@ pub static KERNEL: Kernel = Kernel {
             &[(WIDE, 1), ("SHORT", 1)],
             faster::query_squares::<64>,
         ),
+        faster::square(
+            "square_32",
+            include_str!("../../../shaders/attention/attention.square_32.wgsl"),
+            &[(WIDE, 1)],
+            faster::query_squares::<64>,
+        ),
+        faster::square(
+            "square_32_short",
+            include_str!("../../../shaders/attention/attention.square_32.wgsl"),
+            &[(WIDE, 1), ("SHORT", 1)],
+            faster::query_squares::<64>,
+        ),
         faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention.matrix.wgsl"),
