@@ -21,7 +21,7 @@ const MASKED: f32 = -1e30;
 const UNSET: f32 = -1e29;
 const LOG2_E: f32 = 1.4426950408889634;
 
-var<workgroup> parts: array<vec4<f32>, 128>;      // [8, ROWS / 4]: maxima or sums of a group of keys
+var<workgroup> parts: array<vec4<f32>, 128>;  // [8, ROWS / 4]: maxima or sums of 8 keys
 var<workgroup> row_start: array<vec4<u32>, 16>;   // [ROWS / 4]: first key of each query
 var<workgroup> row_end: array<vec4<u32>, 16>;     // [ROWS / 4]
 var<workgroup> tile_range: vec4<u32>;             // their union and what all see
@@ -113,8 +113,8 @@ fn largest_of(s: FlatSums) -> Rows {
 
 fn sum_of(s: FlatSums) -> Rows {
     return Rows(
-        ((s.r0_left + s.r1_left) + (s.r2_left + s.r3_left)),
-        ((s.r0_right + s.r1_right) + (s.r2_right + s.r3_right)));
+        s.r0_left + s.r1_left + s.r2_left + s.r3_left,
+        s.r0_right + s.r1_right + s.r2_right + s.r3_right);
 }
 
 fn put_parts(mine: Rows, y: u32, x: u32) {

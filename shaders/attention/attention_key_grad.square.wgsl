@@ -1,9 +1,9 @@
-// dk = scale * ds^T q and dv = p^T dout with p = exp(scale q k^T - log_sum_exp) and
-// ds = p (dout v^T - delta), summed over the query heads that share a key head, in order, by products
-// of 32 x 64 x 16. A workgroup owns ROWS keys and 64 columns of one head and walks the union
-// of the query ranges that see them, QUERIES queries at a time. An invocation has the scores of 4
-// queries and 8 keys in registers; p and ds go to the other products through workgroup memory, 16
-// queries at a time.
+// dk = scale * ds^T q and dv = p^T dout with p = exp(scale q k^T - log_sum_exp) and ds = p (dout
+// v^T - delta), summed over the query heads that share a key head, in order, by products of 32 x 64
+// x 16. A workgroup owns ROWS keys and 64 columns of one head and walks the union of the query
+// ranges that see them, QUERIES queries at a time. An invocation has the scores of 4 queries and 8
+// keys in registers; p and ds go to the other products through workgroup memory, 16 queries at a
+// time.
 #import shared/attention
 #import shared/register_tile
 
@@ -225,14 +225,16 @@ fn main(
             }
             var weights = FlatSums();
             var weights_col = min(my_col, VECS - 1u);
-            var q_next = q_half_part(query_0 + my_row, last_query, q_offset + weights_col, q_stride);
+            var q_next = q_half_part(
+                query_0 + my_row, last_query, q_offset + weights_col, q_stride);
             var k_next = kv_part(row_0 + my_row, last_row, k_offset + weights_col, kv_stride);
             for (var step = 0u; step < steps; step++) {
                 put_half_rows_a(half_within(q_next, step * 4u + my_col), lane);
                 put_rows_b(k_next, lane);
                 workgroupBarrier();  // the tiles are complete
                 weights_col = min(min(step + 1u, steps - 1u) * 4u + my_col, VECS - 1u);
-                q_next = q_half_part(query_0 + my_row, last_query, q_offset + weights_col, q_stride);
+                q_next = q_half_part(
+                    query_0 + my_row, last_query, q_offset + weights_col, q_stride);
                 k_next = kv_part(row_0 + my_row, last_row, k_offset + weights_col, kv_stride);
                 weights = flat_shuffled_step(weights, y, x);
                 workgroupBarrier();  // everybody has read the tiles before they are overwritten
@@ -245,14 +247,17 @@ fn main(
                 query_0 + my_slot, last_query, dout_offset + my_vec, dout_stride);
             for (var piece = 0u; piece < pieces; piece++) {
                 if (piece == 0u) {
-                    put_pair(y, x, weights.r0_left, weights.r0_right, weights.r1_left, weights.r1_right);
+                    put_pair(
+                        y, x, weights.r0_left, weights.r0_right, weights.r1_left, weights.r1_right);
                 } else {
-                    put_pair(y, x, weights.r2_left, weights.r2_right, weights.r3_left, weights.r3_right);
+                    put_pair(
+                        y, x, weights.r2_left, weights.r2_right, weights.r3_left, weights.r3_right);
                 }
                 put_b(dv_next, lane);
                 workgroupBarrier();  // both tiles are complete
                 dv_next = dout_rows(
-                    query_0 + my_slot + row_of(min(piece + 1u, 1u), 0u), last_query, dout_offset + my_vec, dout_stride);
+                    query_0 + my_slot + row_of(min(piece + 1u, 1u), 0u), last_query,
+                    dout_offset + my_vec, dout_stride);
                 dv = square_step(dv, x, y);
                 workgroupBarrier();  // everybody has read the tiles before they are overwritten
             }
@@ -273,14 +278,17 @@ fn main(
                 query_0 + my_slot, last_query, q_offset + my_vec, q_stride);
             for (var piece = 0u; piece < pieces; piece++) {
                 if (piece == 0u) {
-                    put_pair(y, x, dscores.r0_left, dscores.r0_right, dscores.r1_left, dscores.r1_right);
+                    put_pair(
+                        y, x, dscores.r0_left, dscores.r0_right, dscores.r1_left, dscores.r1_right);
                 } else {
-                    put_pair(y, x, dscores.r2_left, dscores.r2_right, dscores.r3_left, dscores.r3_right);
+                    put_pair(
+                        y, x, dscores.r2_left, dscores.r2_right, dscores.r3_left, dscores.r3_right);
                 }
                 put_b(dk_next, lane);
                 workgroupBarrier();  // both tiles are complete
                 dk_next = q_rows(
-                    query_0 + my_slot + row_of(min(piece + 1u, 1u), 0u), last_query, q_offset + my_vec, q_stride);
+                    query_0 + my_slot + row_of(min(piece + 1u, 1u), 0u), last_query,
+                    q_offset + my_vec, q_stride);
                 dk = square_step(dk, x, y);
                 workgroupBarrier();  // everybody has read the tiles before they are overwritten
             }

@@ -1,9 +1,9 @@
-// dk = scale * ds^T q and dv = p^T dout with p = exp(scale q k^T - log_sum_exp) and
-// ds = p (dout v^T - delta), summed over the query heads that share a key head, in order, by products
-// of 64 x 32 x 16. A workgroup owns ROWS keys and 64 columns of one head and walks the union
-// of the query ranges that see them, QUERIES queries at a time. An invocation has the scores of 8
-// queries and 4 keys in registers; p and ds go to the other products through workgroup memory, 16
-// queries at a time.
+// dk = scale * ds^T q and dv = p^T dout with p = exp(scale q k^T - log_sum_exp) and ds = p (dout
+// v^T - delta), summed over the query heads that share a key head, in order, by products of 64 x 32
+// x 16. A workgroup owns ROWS keys and 64 columns of one head and walks the union of the query
+// ranges that see them, QUERIES queries at a time. An invocation has the scores of 8 queries and 4
+// keys in registers; p and ds go to the other products through workgroup memory, 16 queries at a
+// time.
 #import shared/attention
 #import shared/register_tile
 
@@ -274,7 +274,8 @@ fn main(
                 put_b(dv_next, lane);
                 workgroupBarrier();  // both tiles are complete
                 dv_next = dout_rows(
-                    query_0 + my_slot + row_of(min(piece + 1u, 3u), 0u), last_query, dout_offset + my_vec, dout_stride);
+                    query_0 + my_slot + row_of(min(piece + 1u, 3u), 0u), last_query,
+                    dout_offset + my_vec, dout_stride);
                 dv = flat_step(dv, x, y);
                 workgroupBarrier();  // everybody has read the tiles before they are overwritten
             }
@@ -310,7 +311,8 @@ fn main(
                 put_b(dk_next, lane);
                 workgroupBarrier();  // both tiles are complete
                 dk_next = q_rows(
-                    query_0 + my_slot + row_of(min(piece + 1u, 3u), 0u), last_query, q_offset + my_vec, q_stride);
+                    query_0 + my_slot + row_of(min(piece + 1u, 3u), 0u), last_query,
+                    q_offset + my_vec, q_stride);
                 dk = flat_step(dk, x, y);
                 workgroupBarrier();  // everybody has read the tiles before they are overwritten
             }

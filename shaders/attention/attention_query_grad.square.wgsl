@@ -1,6 +1,6 @@
 // dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp), by products
-// of 64 x 64 x 16. A workgroup owns ROWS queries and 64 columns of one head and walks the union
-// of their key ranges, KEYS keys at a time. An invocation has the scores of 8 keys and 8 queries in
+// of 64 x 64 x 16. A workgroup owns ROWS queries and 64 columns of one head and walks the union of
+// their key ranges, KEYS keys at a time. An invocation has the scores of 8 keys and 8 queries in
 // registers, transposed; ds goes to the third product through workgroup memory, 16 keys at a time.
 #import shared/attention
 #import shared/register_tile
@@ -260,7 +260,7 @@ fn main(
             put_b(key_next, lane);
             workgroupBarrier();  // both tiles are complete
             key_next = kv_rows(
-                    key_0 + my_slot + row_of(min(piece + 1u, 3u), 0u), last_key, k_at, kv_stride);
+                key_0 + my_slot + row_of(min(piece + 1u, 3u), 0u), last_key, k_at, kv_stride);
             sums = square_step(sums, x, y);
             workgroupBarrier();  // everybody has read the tiles before they are overwritten
         }

@@ -1,6 +1,6 @@
 // dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp), by products
-// of 64 x 32 x 16. A workgroup owns ROWS queries and 64 columns of one head and walks the union
-// of their key ranges, KEYS keys at a time. An invocation has the scores of 4 keys and 8 queries in
+// of 64 x 32 x 16. A workgroup owns ROWS queries and 64 columns of one head and walks the union of
+// their key ranges, KEYS keys at a time. An invocation has the scores of 4 keys and 8 queries in
 // registers, transposed; ds goes to the third product through workgroup memory, 16 keys at a time.
 #import shared/attention
 #import shared/register_tile
@@ -223,14 +223,16 @@ fn main(
         var dweights = FlatSums();
         var dweights_col = min(my_col, VECS - 1u);
         var v_next = kv_half_part(key_0 + my_row, last_key, v_offset + dweights_col, kv_stride);
-        var dout_next = dout_part(row_0 + my_row, last_row, head * VECS + dweights_col, dout_stride);
+        var dout_next = dout_part(
+            row_0 + my_row, last_row, head * VECS + dweights_col, dout_stride);
         for (var step = 0u; step < steps; step++) {
             put_half_rows_a(v_next, lane);
             put_rows_b(within(dout_next, step * 4u + my_col), lane);
             workgroupBarrier();  // the tiles are complete
             dweights_col = min(min(step + 1u, steps - 1u) * 4u + my_col, VECS - 1u);
             v_next = kv_half_part(key_0 + my_row, last_key, v_offset + dweights_col, kv_stride);
-            dout_next = dout_part(row_0 + my_row, last_row, head * VECS + dweights_col, dout_stride);
+            dout_next = dout_part(
+                row_0 + my_row, last_row, head * VECS + dweights_col, dout_stride);
             dweights = flat_shuffled_step(dweights, y, x);
             workgroupBarrier();  // everybody has read the tiles before they are overwritten
         }
@@ -245,7 +247,7 @@ fn main(
             put_b(key_next, lane);
             workgroupBarrier();  // both tiles are complete
             key_next = kv_rows(
-                    key_0 + my_slot + row_of(min(piece + 1u, 1u), 0u), last_key, k_at, kv_stride);
+                key_0 + my_slot + row_of(min(piece + 1u, 1u), 0u), last_key, k_at, kv_stride);
             sums = square_step(sums, x, y);
             workgroupBarrier();  // everybody has read the tiles before they are overwritten
         }

@@ -74,18 +74,6 @@ pub static KERNEL: Kernel = Kernel {
             faster::query_tiles::<64>,
         ),
         faster::square(
-            "square",
-            include_str!("../../../shaders/attention/attention.square.wgsl"),
-            &[(WIDE, 1)],
-            faster::query_squares::<64>,
-        ),
-        faster::square(
-            "square_short",
-            include_str!("../../../shaders/attention/attention.square.wgsl"),
-            &[(WIDE, 1), ("SHORT", 1)],
-            faster::query_squares::<64>,
-        ),
-        faster::square(
             "square_32",
             include_str!("../../../shaders/attention/attention.square_32.wgsl"),
             &[(WIDE, 1)],
@@ -94,6 +82,18 @@ pub static KERNEL: Kernel = Kernel {
         faster::square(
             "square_32_short",
             include_str!("../../../shaders/attention/attention.square_32.wgsl"),
+            &[(WIDE, 1), ("SHORT", 1)],
+            faster::query_squares::<64>,
+        ),
+        faster::square(
+            "square",
+            include_str!("../../../shaders/attention/attention.square.wgsl"),
+            &[(WIDE, 1)],
+            faster::query_squares::<64>,
+        ),
+        faster::square(
+            "square_short",
+            include_str!("../../../shaders/attention/attention.square.wgsl"),
             &[(WIDE, 1), ("SHORT", 1)],
             faster::query_squares::<64>,
         ),

@@ -55,18 +55,6 @@ pub static KERNEL: Kernel = Kernel {
             faster::query_squares::<64>,
         ),
         faster::square(
-            "square_half",
-            include_str!("../../../shaders/attention/attention_query_grad.square_half.wgsl"),
-            &[(WIDE, 1)],
-            faster::query_squares::<64>,
-        ),
-        faster::square(
-            "square_half_short",
-            include_str!("../../../shaders/attention/attention_query_grad.square_half.wgsl"),
-            &[(WIDE, 1), ("SHORT", 1)],
-            faster::query_squares::<64>,
-        ),
-        faster::square(
             "square_32",
             include_str!("../../../shaders/attention/attention_query_grad.square_32.wgsl"),
             &[(WIDE, 1)],
@@ -75,6 +63,18 @@ pub static KERNEL: Kernel = Kernel {
         faster::square(
             "square_32_short",
             include_str!("../../../shaders/attention/attention_query_grad.square_32.wgsl"),
+            &[(WIDE, 1), ("SHORT", 1)],
+            faster::query_squares::<64>,
+        ),
+        faster::square(
+            "square_half",
+            include_str!("../../../shaders/attention/attention_query_grad.square_half.wgsl"),
+            &[(WIDE, 1)],
+            faster::query_squares::<64>,
+        ),
+        faster::square(
+            "square_half_short",
+            include_str!("../../../shaders/attention/attention_query_grad.square_half.wgsl"),
             &[(WIDE, 1), ("SHORT", 1)],
             faster::query_squares::<64>,
         ),
