@@ -60,7 +60,7 @@ impl<'d> Generating<'d> {
             model.initialise(device, 1)?;
             patcher = Some(model);
         }
-        let model = fresh_model(device, shape, config, false, precision).await?;
+        let model = fresh_model(device, shape, config, None, precision).await?;
         let mut random = Random::new(0, PROMPT_STREAM);
         let prompt = (0..PROMPT_BYTES).map(|_| BYTE_OFFSET + random.below(256) as u32).collect();
         device.wait().await?;

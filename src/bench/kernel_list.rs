@@ -4,7 +4,7 @@ use super::cost::cost;
 use super::isolate::{Context, Isolated};
 use super::shape::BenchShape;
 use super::work::work;
-use crate::blt::{Batch, store_layout, training_graph};
+use crate::blt::{Batch, TableUpdates, store_layout, training_graph};
 use crate::device::Device;
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
@@ -45,7 +45,12 @@ impl KernelList {
         wanted: &str,
     ) -> Result<Self> {
         let (config, batch) = (&shape.model.config, shape.batch(0)?);
-        let layout = store_layout(config, true, precision, device.max_binding_elements())?;
+        let layout = store_layout(
+            config,
+            Some(TableUpdates::Dense),
+            precision,
+            device.max_binding_elements(),
+        )?;
         let options = CompileOptions { abilities: device.abilities(), precision };
         let graph = training_graph(config)?;
         let micro = compile_for(graph, "micro", &layout, batch.counts, &options)?;

@@ -19,8 +19,10 @@ use crate::platform::Platform;
 
 /// Steps before the first sample, at least one and so many if they are short.
 const WARM_UP_STEPS: usize = 3;
+/// Seconds of steps before the first sample.
+const WARM_UP_SECONDS: f64 = 0.5;
 /// Seconds after which no further step warms up.
-const WARM_UP_SECONDS: f64 = 5.0;
+const MOST_WARM_UP_SECONDS: f64 = 5.0;
 /// Steps that are profiled.
 const PROFILED_STEPS: usize = 5;
 /// Samples of a soak that are kept: the row stays readable.
@@ -167,12 +169,17 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
 
 async fn warm_up(stepping: &mut Stepping<'_>, clock: &Clock) -> Result<()> {
     let begin = clock.monotonic_seconds();
-    for index in 0..WARM_UP_STEPS {
-        if index == 0 || clock.monotonic_seconds() - begin < WARM_UP_SECONDS {
-            stepping.step(clock).await?;
+    let mut count = 0;
+    loop {
+        stepping.step(clock).await?;
+        stepping.settle(clock).await?;
+        count += 1;
+        let seconds = clock.monotonic_seconds() - begin;
+        let is_warm = count >= WARM_UP_STEPS && seconds >= WARM_UP_SECONDS;
+        if is_warm || seconds >= MOST_WARM_UP_SECONDS {
+            return Ok(());
         }
     }
-    stepping.settle(clock).await
 }
 
 /// Steps until there are enough of them, or the time is over; one at least.

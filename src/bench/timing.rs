@@ -17,6 +17,9 @@ use std::ops::Range;
 const SAMPLE_MS: f64 = 20.0;
 /// Most dispatches in one sample.
 const MOST_DISPATCHES: usize = 1 << 15;
+/// Work before the first sample: a GPU that idled while shaders were compiled and results compared
+/// runs up to four times slower for a while.
+const WARM_UP_SECONDS: f64 = 0.4;
 /// Submissions of nothing, of which the middle one is taken off every sample.
 const EMPTY_COUNT: usize = 7;
 
@@ -59,7 +62,6 @@ impl<'d> Timing<'d> {
         let empty_ms = self.empty_ms(clock).await?;
         let most = MOST_DISPATCHES.div_ceil(range.len());
         let mut count = 1;
-        // Also warms up.
         loop {
             let ms = self.repeated_ms(clock, range.clone(), count).await? - empty_ms;
             if ms >= SAMPLE_MS || count >= most {
@@ -67,6 +69,12 @@ impl<'d> Timing<'d> {
             }
             let wanted = (SAMPLE_MS * 1.2 / ms.max(1e-3) * count as f64).ceil() as usize;
             count = wanted.clamp(count + 1, count * 100).min(most);
+        }
+        if self.device.abilities().hardware {
+            let begin = clock.monotonic_seconds();
+            while clock.monotonic_seconds() - begin < WARM_UP_SECONDS {
+                self.repeated_ms(clock, range.clone(), count).await?;
+            }
         }
         let begin = clock.monotonic_seconds();
         let mut samples = Vec::new();

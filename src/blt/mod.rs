@@ -9,6 +9,7 @@ mod halves;
 pub mod hash;
 pub mod init;
 mod inputs;
+mod lazy_rows;
 mod load;
 mod loaded;
 mod model;
@@ -22,7 +23,8 @@ pub use batch::{Batch, hash_config, table_options};
 pub use entropy_model::entropy_logits;
 pub use gradients::loss_and_gradients;
 pub use halves::{halve, halves_recording};
-pub use inputs::{blt_inputs, entropy_inputs};
+pub use inputs::{HASH_ROWS, HASH_SLOTS, blt_inputs, entropy_inputs};
+pub use lazy_rows::{LAST_STEP, LazyTable, RECORD_COUNT, TableUpdates};
 pub use load::{LoadedDirectory, load_entropy_model, save_directory};
 pub use loaded::{
     GRADIENTS, HALVES, LoadedModel, MOMENT1, MOMENT2, PlanSlot, WEIGHTS, hash_powers, store_layout,
@@ -31,5 +33,5 @@ pub use model::blt_logits;
 pub use model_patching::{configured_patching, model_patching};
 pub use programs::{
     ENTROPY_PREFIX, TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, entropies_graph, evaluation_graph,
-    forward_graph, logits, training_graph,
+    forward_graph, lazy_training_graph, logits, training_graph,
 };

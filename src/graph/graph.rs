@@ -63,6 +63,7 @@ pub struct Graph {
     pub(super) nodes: Vec<Node>,
     pub(super) outputs: Vec<(String, TensorId)>,
     pub(super) fixed_order: bool,
+    has_slots: bool,
     scope: Vec<String>,
 }
 
@@ -81,6 +82,17 @@ impl Graph {
     /// what is computed beside it, to the last bit. Such a graph has no gradients.
     pub fn fix_order(&mut self) {
         self.fixed_order = true;
+    }
+
+    /// Asks for gradients of hash tables in slots, one a touched row, instead of in rows of the
+    /// table: for lazy updates.
+    pub fn use_slots(&mut self) {
+        self.has_slots = true;
+    }
+
+    /// Whether gradients of hash tables go into slots.
+    pub fn has_slots(&self) -> bool {
+        self.has_slots
     }
 
     /// Runs `build` with `name` appended to the labels of all nodes it adds.

@@ -1,5 +1,6 @@
 //! Lowering: from a graph to a Recording for given capacities over a Store's layout.
 
+mod products;
 mod tables;
 
 use super::autodiff::GAIN_CHUNK_COUNT;
@@ -45,13 +46,6 @@ pub(super) fn lower(
     }
     Ok(lower.recording)
 }
-
-/// Workgroups that keep a large GPU busy.
-const WORKGROUPS: usize = 264;
-/// Side of the tile of outputs that one of them makes.
-const SPLIT_TILE: usize = 128;
-/// Most pieces of an inner product.
-const MOST_PIECES: usize = 16;
 
 struct Lower<'a> {
     graph: &'a Graph,
@@ -285,52 +279,6 @@ impl Lower<'_> {
                 params.accumulate = self.accumulates(out).into();
                 self.dispatch(&reduce::sum::KERNEL, &params, &[inputs[0], out])
             }
-        }
-    }
-
-    fn matmul(&mut self, node: &Node) -> Result<()> {
-        let Op::Matmul { transpose_a, transpose_b, residual_scale } = node.op else {
-            unreachable!("the node is a matmul")
-        };
-        let (inputs, out) = (&node.inputs, node.outputs[0]);
-        let (m, n) = (self.rows(out), Extent::fixed(self.cols(out) as usize));
-        let k = match transpose_a {
-            true => self.rows(inputs[0]),
-            false => Extent::fixed(self.cols(inputs[0]) as usize),
-        };
-        let mut params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
-        params.fixed_order = self.graph.fixed_order.into();
-        if residual_scale == 0.0 {
-            params.split_count = self.split_count(m, n, k) as u32;
-        }
-        if params.split_count == 1 {
-            params.residual_scale = residual_scale;
-            params.accumulate = self.accumulates(out).into();
-            let residual = inputs.get(2).copied().unwrap_or(inputs[0]);
-            let tensors = [inputs[0], inputs[1], residual, out];
-            return self.dispatch(&dense::matmul::KERNEL, &params, &tensors);
-        }
-        let out_length = self.graph.tensor(out).cols * m.constant().expect("m is constant");
-        let pieces = self.scratch(params.split_count as usize * out_length);
-        let operands = [inputs[0], inputs[1], inputs[0]];
-        let mut regions = operands.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
-        regions.push(pieces);
-        self.push(&dense::matmul::KERNEL, &params, self.halves(&operands), regions);
-        let rows = Extent::fixed(params.split_count as usize);
-        let sum = reduce::sum_rows::Params::new(rows, out_length as u32, self.accumulates(out));
-        let regions = vec![pieces, self.region(out)?];
-        self.dispatch_regions(&reduce::sum_rows::KERNEL, &sum, regions);
-        Ok(())
-    }
-
-    /// Pieces for the inner products of a weight gradient, whose few tiles would leave most of a
-    /// GPU idle. Counts do not enter, so that a larger plan cuts alike.
-    fn split_count(&self, m: Extent, n: Extent, k: Extent) -> usize {
-        let (Some(m), Some(n), None) = (m.constant(), n.constant(), k.constant()) else { return 1 };
-        let tiles = m.div_ceil(SPLIT_TILE) * n.div_ceil(SPLIT_TILE);
-        match self.options.abilities.hardware {
-            true => (WORKGROUPS / tiles).clamp(1, MOST_PIECES),
-            false => 1,
         }
     }
 

@@ -12,6 +12,7 @@ pub mod dense;
 pub mod embedding;
 mod extent;
 mod kernel;
+pub mod lazy;
 pub mod loss;
 pub mod norm;
 pub mod optim;

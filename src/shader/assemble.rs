@@ -54,10 +54,14 @@ pub fn assemble(
 
 /// Fragments that kernels share, by the name they are imported under.
 const FRAGMENTS: &[(&str, &str)] = &[
+    ("shared/adamw", include_str!("../../shaders/shared/adamw.wgsl")),
+    ("shared/adamw_factors", include_str!("../../shaders/shared/adamw_factors.wgsl")),
     ("shared/attention", include_str!("../../shaders/shared/attention.wgsl")),
+    ("shared/attention_matrix", include_str!("../../shaders/shared/attention_matrix.wgsl")),
     ("shared/matmul", include_str!("../../shaders/shared/matmul.wgsl")),
     ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),
     ("shared/register_tile", include_str!("../../shaders/shared/register_tile.wgsl")),
+    ("shared/replay", include_str!("../../shaders/shared/replay.wgsl")),
     ("shared/row_reduce", include_str!("../../shaders/shared/row_reduce.wgsl")),
     ("shared/sigmoid", include_str!("../../shaders/shared/sigmoid.wgsl")),
     ("shared/step", include_str!("../../shaders/shared/step.wgsl")),

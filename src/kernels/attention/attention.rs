@@ -49,6 +49,7 @@ pub struct Params {
     pub keys_per_query: u32,
     /// One: a query sees the bytes of a patch, or the vectors of one. Variants are chosen by it.
     pub few_keys: u32,
+    /// Zeros; shaders count on the first.
     pub reserved: [u32; 3],
 }
 
@@ -100,20 +101,14 @@ pub static KERNEL: Kernel = Kernel {
         faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention.matrix.wgsl"),
-            46160,
+            faster::Heads::Of64,
             faster::query_tiles::<64>,
         ),
         faster::matrix(
-            "matrix_pair",
-            include_str!("../../../shaders/attention/attention.matrix_pair.wgsl"),
-            40016,
-            faster::query_tiles::<128>,
-        ),
-        faster::matrix_128(
             "matrix_128",
-            include_str!("../../../shaders/attention/attention.matrix_128.wgsl"),
-            32848,
-            faster::query_tiles::<64>,
+            include_str!("../../../shaders/attention/attention.matrix.wgsl"),
+            faster::Heads::Of128,
+            faster::query_tiles::<128>,
         ),
     ],
     constants,

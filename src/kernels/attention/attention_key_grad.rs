@@ -71,13 +71,13 @@ pub static KERNEL: Kernel = Kernel {
         faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention_key_grad.matrix.wgsl"),
-            37200,
+            faster::Heads::Of64,
             faster::key_tiles::<64>,
         ),
-        faster::matrix_128(
+        faster::matrix(
             "matrix_128",
             include_str!("../../../shaders/attention/attention_key_grad.matrix_128.wgsl"),
-            45392,
+            faster::Heads::Of128,
             faster::key_tiles::<64>,
         ),
     ],

@@ -61,7 +61,7 @@ const HALF_GRADIENT: f64 = 1e-2;
 fn with_halves() -> Vec<Setup> {
     let names = ["documents, window 70", "heads of 128", "pooling, k 4", "unpooling, k 3"];
     let some = setups().into_iter().filter(|setup| names.contains(&setup.name));
-    some.chain(vector_setups()).collect()
+    some.chain(vector_setups()).chain(word_setups()).collect()
 }
 
 /// The shape as the oracles take it.
@@ -158,6 +158,42 @@ fn vector_setups() -> Vec<Setup> {
         setup("vectors, unpooling", [3, 3], 64, [1, 2], 23, transposed_patches(23)),
         setup("vectors, heads of 16", [6, 3], 16, [2, 3], 40, windows(&[13, 27], 5)),
         setup("vectors, empty ranges", [2, 2], 128, [1, 1], 90, sparse(80)),
+    ]
+}
+
+/// Shapes whose heads are whole vectors of eight at multiples of eight: in f16 what variants on
+/// cooperative matrices take. Tiles there are of 32 to 128 rows and of 32 columns.
+fn word_setups() -> Vec<Setup> {
+    let setup = |name, heads, head_dim, factors, unit_count, key_range| Setup {
+        name,
+        heads,
+        head_dim,
+        factors,
+        unit_count,
+        key_range,
+        spare: 8,
+    };
+    vec![
+        setup("words, one query", [1, 1], 64, [1, 1], 1, vec![0, 1]),
+        setup("words, window 150", [2, 1], 64, [1, 1], 410, windows(&[190, 1, 64, 155], 150)),
+        setup(
+            "words, documents, shared key heads",
+            [6, 2],
+            64,
+            [1, 1],
+            170,
+            windows(&[129, 41], 999),
+        ),
+        setup("words, pooling", [2, 2], 64, [2, 1], 149, patches(37)),
+        setup("words, unpooling", [3, 3], 64, [1, 2], 23, transposed_patches(23)),
+        setup("words, both factors", [4, 2], 64, [2, 3], 80, windows(&[13, 67], 25)),
+        setup("words, empty ranges", [2, 2], 64, [1, 1], 210, sparse(200)),
+        setup("words, one query of 96", [1, 1], 96, [1, 1], 1, vec![0, 1]),
+        setup("words, heads of 96", [2, 1], 96, [1, 1], 226, windows(&[130, 1, 95], 999)),
+        setup("words, empty ranges of 96", [2, 2], 96, [1, 1], 90, sparse(80)),
+        setup("words, heads of 128", [2, 1], 128, [1, 1], 210, windows(&[130, 1, 79], 99)),
+        setup("words, both factors, 128", [4, 1], 128, [2, 3], 40, windows(&[13, 27], 15)),
+        setup("words, empty ranges of 128", [2, 2], 128, [1, 1], 90, sparse(80)),
     ]
 }
 

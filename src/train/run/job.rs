@@ -229,6 +229,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
     async fn evaluate(&mut self) -> Result<Event> {
         let started = self.platform.monotonic_seconds();
+        self.trainer.settle()?;
         let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
         let score = held_out.bits_per_byte(self.engine, &self.trainer.model).await?;
         let seconds = self.platform.monotonic_seconds() - started;

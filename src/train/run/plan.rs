@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blt::{LoadedModel, training_graph};
+use crate::blt::LoadedModel;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::{Dispatch, Recording};
@@ -41,7 +41,7 @@ pub async fn saved_plan<E: Engine>(
     capacity: Counts,
     adamw: &AdamW,
 ) -> Result<SavedPlan> {
-    let micro = model.compile(engine, training_graph, "micro", capacity).await?;
+    let micro = model.compile(engine, model.training_graph(), "micro", capacity).await?;
     let update = update_recording(&model.layout, adamw);
     let programs = [micro, update].map(|recording| (recording.name.clone(), saved(&recording)));
     Ok(SavedPlan { engine: engine.name(), programs: programs.into() })

@@ -8,8 +8,8 @@ use super::job::{Parts, Run};
 use super::metrics_file::MetricsFile;
 use super::models::{RunModel, load_entropy_model, run_model};
 use super::resume::{Resumed, check_config, restore};
-use crate::blt::LoadedModel;
 use crate::blt::config::ModelConfig;
+use crate::blt::{LoadedModel, TableUpdates};
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -56,7 +56,8 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
         let entropy_scorer = entropy_scorer(engine, &config, &mut model, &checkpoint).await?;
         let (model_config, precision) = (model.config.clone(), config.precision);
-        let loaded = LoadedModel::create_in(engine, model_config, true, precision).await?;
+        let updates = table_updates(engine, &config, &model_config);
+        let loaded = LoadedModel::create_to_train(engine, model_config, precision, updates).await?;
         let adamw = adamw(&config);
         let resumed = match &checkpoint {
             None => {
@@ -190,6 +191,16 @@ async fn entropy_scorer<'e, E: Engine>(
     };
     blt.attach_patcher(patcher.clone());
     Ok(Some(EntropyScorer::new(engine, entropy)))
+}
+
+/// How hash tables are updated; a touched row has room whatever the texts are.
+fn table_updates<E: Engine>(engine: &E, config: &RunConfig, model: &ModelConfig) -> TableUpdates {
+    let ModelConfig::Blt(model) = model else { return TableUpdates::Dense };
+    let data = &config.data;
+    let micro_count = usize::try_from(config.grad_acc_steps).unwrap_or(usize::MAX);
+    let row_bytes = data.batch_size.saturating_mul(data.max_encoder_seq_length);
+    let byte_count = row_bytes.saturating_mul(micro_count);
+    config.optim.table_updates.choose(&model.hash, engine.abilities().hardware, byte_count)
 }
 
 fn adamw(config: &RunConfig) -> AdamW {
