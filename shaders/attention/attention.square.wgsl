@@ -236,7 +236,7 @@ fn main(
     let my_slot = row_of(0u, lane / 16u);
     let v_at = v_offset + min(col_part * 16u + lane % 16u, VECS - 1u);
     let steps = (params.head_dim + 15u) / 16u;
-    let pieces = KEYS / 16u + params.reserved_0;
+    let pieces = KEYS / 16u + params.zero;  // not unrolled
     let scale = params.scale * LOG2_E;
     var largest = Rows(vec4<f32>(MASKED), vec4<f32>(MASKED));
     var total = Rows();

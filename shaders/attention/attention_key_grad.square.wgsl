@@ -1,7 +1,7 @@
 // dk = scale * ds^T q and dv = p^T dout with p = exp(scale q k^T - log_sum_exp) and ds = p (dout
-// v^T - delta), summed over the query heads that share a key head, in order, by products of 32 x 64
+// v^T - delta), summed over the query heads that share a key head, in order, by products of 64 x 32
 // x 16. A workgroup owns ROWS keys and 64 columns of one head and walks the union of the query
-// ranges that see them, QUERIES queries at a time. An invocation has the scores of 4 queries and 8
+// ranges that see them, QUERIES queries at a time. An invocation has the scores of 8 queries and 4
 // keys in registers; p and ds go to the other products through workgroup memory, 16 queries at a
 // time.
 #import shared/attention
@@ -15,8 +15,8 @@
 @group(0) @binding(7) var<storage, read> delta: array<f32>;           // [queries, heads]
 @group(0) @binding(8) var<storage, read_write> dkv: array<dkv_type>;  // [keys, kv_stride]
 
-const ROWS: u32 = 64u;
-const QUERIES: u32 = 32u;
+const ROWS: u32 = 32u;
+const QUERIES: u32 = 64u;
 const VECS: u32 = HEAD_DIM / 4u;
 const COL_PARTS: u32 = (HEAD_DIM + 63u) / 64u;
 const BEYOND: u32 = 0xffffffffu;  // the end of the range of a row that is not there
@@ -24,11 +24,11 @@ const MASKED: f32 = -1e30;
 const UNSET: f32 = -1e29;
 const LOG2_E: f32 = 1.4426950408889634;
 
-var<workgroup> row_start: array<vec4<u32>, 16>;    // [ROWS / 4]: first query that sees a key
-var<workgroup> row_end: array<vec4<u32>, 16>;      // [ROWS / 4]
-var<workgroup> query_shift: array<vec4<f32>, 8>;  // [QUERIES / 4]: log_sum_exp in powers of two
-var<workgroup> query_delta: array<vec4<f32>, 8>;  // [QUERIES / 4]
-var<workgroup> tile_range: vec4<u32>;               // the union of ranges and who sees all
+var<workgroup> row_start: array<vec4<u32>, 8>;      // [ROWS / 4]: first query that sees a key
+var<workgroup> row_end: array<vec4<u32>, 8>;        // [ROWS / 4]
+var<workgroup> query_shift: array<vec4<f32>, 16>;  // [QUERIES / 4]: log_sum_exp in powers of two
+var<workgroup> query_delta: array<vec4<f32>, 16>;  // [QUERIES / 4]
+var<workgroup> tile_range: vec4<u32>;              // the union of ranges and who sees all
 
 // The ranges of my rows, and their union: [first seen, end seen, first and end of what all see].
 fn put_range(row: u32, range: vec2<u32>) {
@@ -58,26 +58,28 @@ fn united() -> vec4<u32> {
 }
 
 // Vector `at` of row `row` and of every 16th from there, none behind `last`.
-fn q_half_part(row: u32, last: u32, at: u32, stride: u32) -> HalfPart {
-    return HalfPart(
-        vec4<f32>(q[min(row, last) * stride + at]),
-        vec4<f32>(q[min(row + 16u, last) * stride + at]));
-}
-
-// Vector `at` of row `row` and of every 16th from there, none behind `last`.
-fn dout_half_part(row: u32, last: u32, at: u32, stride: u32) -> HalfPart {
-    return HalfPart(
-        vec4<f32>(dout[min(row, last) * stride + at]),
-        vec4<f32>(dout[min(row + 16u, last) * stride + at]));
-}
-
-// Vector `at` of row `row` and of every 16th from there, none behind `last`.
-fn kv_part(row: u32, last: u32, at: u32, stride: u32) -> Part {
+fn q_part(row: u32, last: u32, at: u32, stride: u32) -> Part {
     return Part(
+        vec4<f32>(q[min(row, last) * stride + at]),
+        vec4<f32>(q[min(row + 16u, last) * stride + at]),
+        vec4<f32>(q[min(row + 32u, last) * stride + at]),
+        vec4<f32>(q[min(row + 48u, last) * stride + at]));
+}
+
+// Vector `at` of row `row` and of every 16th from there, none behind `last`.
+fn dout_part(row: u32, last: u32, at: u32, stride: u32) -> Part {
+    return Part(
+        vec4<f32>(dout[min(row, last) * stride + at]),
+        vec4<f32>(dout[min(row + 16u, last) * stride + at]),
+        vec4<f32>(dout[min(row + 32u, last) * stride + at]),
+        vec4<f32>(dout[min(row + 48u, last) * stride + at]));
+}
+
+// Vector `at` of row `row` and of every 16th from there, none behind `last`.
+fn kv_half_part(row: u32, last: u32, at: u32, stride: u32) -> HalfPart {
+    return HalfPart(
         vec4<f32>(kv[min(row, last) * stride + at]),
-        vec4<f32>(kv[min(row + 16u, last) * stride + at]),
-        vec4<f32>(kv[min(row + 32u, last) * stride + at]),
-        vec4<f32>(kv[min(row + 48u, last) * stride + at]));
+        vec4<f32>(kv[min(row + 16u, last) * stride + at]));
 }
 
 // Vector `at` of the rows of `row_of` from row `row` on, none behind `last`.
@@ -99,11 +101,11 @@ fn dout_rows(row: u32, last: u32, at: u32, stride: u32) -> Part {
 }
 
 // Columns behind the head are zero: one operand of each product is cut off.
-fn half_within(part: HalfPart, col: u32) -> HalfPart {
+fn within(part: Part, col: u32) -> Part {
     if (HEAD_DIM % 16u == 0u || col < VECS) {
         return part;
     }
-    return HalfPart();
+    return Part();
 }
 
 // What a weight is relative to, in powers of two; nothing where a query sees no key.
@@ -116,28 +118,46 @@ fn masked(score: vec4<f32>, query: u32, vector: u32) -> vec4<f32> {
     return select(vec4<f32>(MASKED), score, seen);
 }
 
-fn masked_scores(s: FlatSums, query: u32, x: u32) -> FlatSums {
-    return FlatSums(
-        masked(s.r0_left, query + 0u, x), masked(s.r0_right, query + 0u, x + 8u),
-        masked(s.r1_left, query + 1u, x), masked(s.r1_right, query + 1u, x + 8u),
-        masked(s.r2_left, query + 2u, x), masked(s.r2_right, query + 2u, x + 8u),
-        masked(s.r3_left, query + 3u, x), masked(s.r3_right, query + 3u, x + 8u));
+fn masked_scores(s: TallSums, query: u32, x: u32) -> TallSums {
+    return TallSums(
+        masked(s.r0, query + 0u, x),
+        masked(s.r1, query + 1u, x),
+        masked(s.r2, query + 2u, x),
+        masked(s.r3, query + 3u, x),
+        masked(s.r4, query + 32u, x),
+        masked(s.r5, query + 33u, x),
+        masked(s.r6, query + 34u, x),
+        masked(s.r7, query + 35u, x));
 }
 
-fn weights_of(s: FlatSums, scale: f32, shift: vec4<f32>) -> FlatSums {
-    return FlatSums(
-        exp2(scale * s.r0_left - shift.x), exp2(scale * s.r0_right - shift.x),
-        exp2(scale * s.r1_left - shift.y), exp2(scale * s.r1_right - shift.y),
-        exp2(scale * s.r2_left - shift.z), exp2(scale * s.r2_right - shift.z),
-        exp2(scale * s.r3_left - shift.w), exp2(scale * s.r3_right - shift.w));
+// What stands for a query: four queries from 4 y on, and the same 32 further.
+struct Queries {
+    upper: vec4<f32>,
+    lower: vec4<f32>,
 }
 
-fn dscores_of(w: FlatSums, d: FlatSums, delta_of: vec4<f32>) -> FlatSums {
-    return FlatSums(
-        w.r0_left * (d.r0_left - delta_of.x), w.r0_right * (d.r0_right - delta_of.x),
-        w.r1_left * (d.r1_left - delta_of.y), w.r1_right * (d.r1_right - delta_of.y),
-        w.r2_left * (d.r2_left - delta_of.z), w.r2_right * (d.r2_right - delta_of.z),
-        w.r3_left * (d.r3_left - delta_of.w), w.r3_right * (d.r3_right - delta_of.w));
+fn weights_of(s: TallSums, scale: f32, shift: Queries) -> TallSums {
+    return TallSums(
+        exp2(scale * s.r0 - shift.upper.x),
+        exp2(scale * s.r1 - shift.upper.y),
+        exp2(scale * s.r2 - shift.upper.z),
+        exp2(scale * s.r3 - shift.upper.w),
+        exp2(scale * s.r4 - shift.lower.x),
+        exp2(scale * s.r5 - shift.lower.y),
+        exp2(scale * s.r6 - shift.lower.z),
+        exp2(scale * s.r7 - shift.lower.w));
+}
+
+fn dscores_of(w: TallSums, d: TallSums, delta_of: Queries) -> TallSums {
+    return TallSums(
+        w.r0 * (d.r0 - delta_of.upper.x),
+        w.r1 * (d.r1 - delta_of.upper.y),
+        w.r2 * (d.r2 - delta_of.upper.z),
+        w.r3 * (d.r3 - delta_of.upper.w),
+        w.r4 * (d.r4 - delta_of.lower.x),
+        w.r5 * (d.r5 - delta_of.lower.y),
+        w.r6 * (d.r6 - delta_of.lower.z),
+        w.r7 * (d.r7 - delta_of.lower.w));
 }
 
 fn store(at: u32, vec: u32, left: vec4<f32>, right: vec4<f32>) {
@@ -198,7 +218,7 @@ fn main(
     let last_query = query_end - 1u;
     let last_row = count - 1u;
 
-    // For the scores I own queries 4 y to 4 y + 3, and keys by x; then the
+    // For the scores I own queries 4 y to 4 y + 3 and the same 32 further, and keys by x; then the
     // same keys and columns by y.
     let y = lane / 8u;
     let x = lane % 8u;
@@ -207,10 +227,10 @@ fn main(
     let my_slot = row_of(0u, lane / 16u);
     let my_vec = min(col_part * 16u + lane % 16u, VECS - 1u);
     let steps = (params.head_dim + 15u) / 16u;
-    let pieces = QUERIES / 16u + params.reserved_0;
+    let pieces = QUERIES / 16u + params.zero;  // not unrolled
     let scale = params.scale * LOG2_E;
-    var dk = Sums();
-    var dv = Sums();
+    var dk = FlatSums();
+    var dv = FlatSums();
     for (var member = 0u; member < heads_a_group; member++) {
         let head = kv_head * heads_a_group + member;
         let q_offset = (params.query_offset + head * HEAD_DIM) / 4u;
@@ -219,77 +239,81 @@ fn main(
             let saved_at = min(query_0 + lane, last_query) * params.head_count + head;
             let shift = shift_of(log_sum_exp[saved_at]);
             let delta_here = delta[saved_at];
-            if (lane < QUERIES) {
-                query_shift[lane / 4u][lane % 4u] = shift;
-                query_delta[lane / 4u][lane % 4u] = delta_here;
-            }
-            var weights = FlatSums();
+            query_shift[lane / 4u][lane % 4u] = shift;
+            query_delta[lane / 4u][lane % 4u] = delta_here;
+            var weights = TallSums();
             var weights_col = min(my_col, VECS - 1u);
-            var q_next = q_half_part(
-                query_0 + my_row, last_query, q_offset + weights_col, q_stride);
-            var k_next = kv_part(row_0 + my_row, last_row, k_offset + weights_col, kv_stride);
+            var q_next = q_part(query_0 + my_row, last_query, q_offset + weights_col, q_stride);
+            var k_next = kv_half_part(row_0 + my_row, last_row, k_offset + weights_col, kv_stride);
             for (var step = 0u; step < steps; step++) {
-                put_half_rows_a(half_within(q_next, step * 4u + my_col), lane);
-                put_rows_b(k_next, lane);
+                put_rows_a(within(q_next, step * 4u + my_col), lane);
+                put_half_rows_b(k_next, lane);
                 workgroupBarrier();  // the tiles are complete
                 weights_col = min(min(step + 1u, steps - 1u) * 4u + my_col, VECS - 1u);
-                q_next = q_half_part(
-                    query_0 + my_row, last_query, q_offset + weights_col, q_stride);
-                k_next = kv_part(row_0 + my_row, last_row, k_offset + weights_col, kv_stride);
-                weights = flat_shuffled_step(weights, y, x);
+                q_next = q_part(query_0 + my_row, last_query, q_offset + weights_col, q_stride);
+                k_next = kv_half_part(row_0 + my_row, last_row, k_offset + weights_col, kv_stride);
+                weights = tall_shuffled_step(weights, y, x);
                 workgroupBarrier();  // everybody has read the tiles before they are overwritten
             }
             if (query_0 < seen_by_tile.z || query_0 + QUERIES > seen_by_tile.w) {
                 weights = masked_scores(weights, query_0 + 4u * y, x);
             }
-            weights = weights_of(weights, scale, query_shift[y]);
+            weights = weights_of(weights, scale, Queries(query_shift[y], query_shift[y + 8u]));
             var dv_next = dout_rows(
                 query_0 + my_slot, last_query, dout_offset + my_vec, dout_stride);
             for (var piece = 0u; piece < pieces; piece++) {
                 if (piece == 0u) {
-                    put_pair(
-                        y, x, weights.r0_left, weights.r0_right, weights.r1_left, weights.r1_right);
+                    put_half_pair(y, x, weights.r0, weights.r1);
+                } else if (piece == 1u) {
+                    put_half_pair(y, x, weights.r2, weights.r3);
+                } else if (piece == 2u) {
+                    put_half_pair(y, x, weights.r4, weights.r5);
                 } else {
-                    put_pair(
-                        y, x, weights.r2_left, weights.r2_right, weights.r3_left, weights.r3_right);
+                    put_half_pair(y, x, weights.r6, weights.r7);
                 }
                 put_b(dv_next, lane);
                 workgroupBarrier();  // both tiles are complete
                 dv_next = dout_rows(
-                    query_0 + my_slot + row_of(min(piece + 1u, 1u), 0u), last_query,
+                    query_0 + my_slot + row_of(min(piece + 1u, 3u), 0u), last_query,
                     dout_offset + my_vec, dout_stride);
-                dv = square_step(dv, x, y);
+                dv = flat_step(dv, x, y);
                 workgroupBarrier();  // everybody has read the tiles before they are overwritten
             }
-            var dscores = FlatSums();
+            var dscores = TallSums();
+            var dscores_col = min(my_col, VECS - 1u);
+            var dout_next = dout_part(
+                query_0 + my_row, last_query, dout_offset + dscores_col, dout_stride);
+            var v_next = kv_half_part(row_0 + my_row, last_row, v_offset + dscores_col, kv_stride);
             for (var step = 0u; step < steps; step++) {
-                let col = min(step * 4u + my_col, VECS - 1u);
-                let dout_next = dout_half_part(
-                    query_0 + my_row, last_query, dout_offset + col, dout_stride);
-                let v_next = kv_part(row_0 + my_row, last_row, v_offset + col, kv_stride);
-                put_half_rows_a(half_within(dout_next, step * 4u + my_col), lane);
-                put_rows_b(v_next, lane);
+                put_rows_a(within(dout_next, step * 4u + my_col), lane);
+                put_half_rows_b(v_next, lane);
                 workgroupBarrier();  // the tiles are complete
-                dscores = flat_shuffled_step(dscores, y, x);
+                dscores_col = min(min(step + 1u, steps - 1u) * 4u + my_col, VECS - 1u);
+                dout_next = dout_part(
+                    query_0 + my_row, last_query, dout_offset + dscores_col, dout_stride);
+                v_next = kv_half_part(row_0 + my_row, last_row, v_offset + dscores_col, kv_stride);
+                dscores = tall_shuffled_step(dscores, y, x);
                 workgroupBarrier();  // everybody has read the tiles before they are overwritten
             }
-            dscores = dscores_of(weights, dscores, query_delta[y]);
+            dscores = dscores_of(weights, dscores, Queries(query_delta[y], query_delta[y + 8u]));
             var dk_next = q_rows(
                 query_0 + my_slot, last_query, q_offset + my_vec, q_stride);
             for (var piece = 0u; piece < pieces; piece++) {
                 if (piece == 0u) {
-                    put_pair(
-                        y, x, dscores.r0_left, dscores.r0_right, dscores.r1_left, dscores.r1_right);
+                    put_half_pair(y, x, dscores.r0, dscores.r1);
+                } else if (piece == 1u) {
+                    put_half_pair(y, x, dscores.r2, dscores.r3);
+                } else if (piece == 2u) {
+                    put_half_pair(y, x, dscores.r4, dscores.r5);
                 } else {
-                    put_pair(
-                        y, x, dscores.r2_left, dscores.r2_right, dscores.r3_left, dscores.r3_right);
+                    put_half_pair(y, x, dscores.r6, dscores.r7);
                 }
                 put_b(dk_next, lane);
                 workgroupBarrier();  // both tiles are complete
                 dk_next = q_rows(
-                    query_0 + my_slot + row_of(min(piece + 1u, 1u), 0u), last_query,
+                    query_0 + my_slot + row_of(min(piece + 1u, 3u), 0u), last_query,
                     q_offset + my_vec, q_stride);
-                dk = square_step(dk, x, y);
+                dk = flat_step(dk, x, y);
                 workgroupBarrier();  // everybody has read the tiles before they are overwritten
             }
         }
@@ -303,12 +327,4 @@ fn main(
         params.scale * dk.r2_left, params.scale * dk.r2_right, dv.r2_left, dv.r2_right);
     store_row(row_0 + 4u * x + 3u, count, k_offset, v_offset, vec,
         params.scale * dk.r3_left, params.scale * dk.r3_right, dv.r3_left, dv.r3_right);
-    store_row(row_0 + 4u * x + 32u, count, k_offset, v_offset, vec,
-        params.scale * dk.r4_left, params.scale * dk.r4_right, dv.r4_left, dv.r4_right);
-    store_row(row_0 + 4u * x + 33u, count, k_offset, v_offset, vec,
-        params.scale * dk.r5_left, params.scale * dk.r5_right, dv.r5_left, dv.r5_right);
-    store_row(row_0 + 4u * x + 34u, count, k_offset, v_offset, vec,
-        params.scale * dk.r6_left, params.scale * dk.r6_right, dv.r6_left, dv.r6_right);
-    store_row(row_0 + 4u * x + 35u, count, k_offset, v_offset, vec,
-        params.scale * dk.r7_left, params.scale * dk.r7_right, dv.r7_left, dv.r7_right);
 }

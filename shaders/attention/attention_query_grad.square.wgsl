@@ -212,7 +212,7 @@ fn main(
     let my_slot = row_of(0u, lane / 16u);
     let k_at = k_offset + min(col_part * 16u + lane % 16u, VECS - 1u);
     let steps = (params.head_dim + 15u) / 16u;
-    let pieces = KEYS / 16u + params.reserved_0;
+    let pieces = KEYS / 16u + params.zero;  // not unrolled
     let scale = params.scale * LOG2_E;
     var sums = Sums();
     for (var key_0 = seen_by_tile.x; key_0 < key_end; key_0 += KEYS) {

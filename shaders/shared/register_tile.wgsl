@@ -1,11 +1,10 @@
-// Products of two tiles in registers, for workgroups of 64 invocations. The tiles lie [DEPTH, 64]
+// Products of two tiles in registers, for workgroups of 64 invocations. The tiles lie [16, 64]
 // in workgroup memory; an operand whose rows run along the depth is transposed on the way, its
 // vectors shuffled (see `shuffled`) so that the stores meet no bank twice. An invocation owns 8 x 8
 // outputs, or 4 x 8 or 8 x 4 where a tile has 32 rows: of each tile the vector of its number, and
 // of one with 64 rows that 32 rows further too. Sums travel as structs: arrays with indices stay in
-// memory.
+// memory. A loop whose end has `params.zero` in it is not unrolled.
 
-const DEPTH: u32 = 16u;
 const ROW: u32 = 16u;  // vectors in a row of a tile
 
 var<workgroup> a_tile: array<vec4<f32>, 256>;
@@ -76,11 +75,6 @@ fn put_rows_a(part: Part, index: u32) {
     put_a_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
     put_a_transposed(index / 4u + 32u, index % 4u * 4u, part.v_2);
     put_a_transposed(index / 4u + 48u, index % 4u * 4u, part.v_3);
-}
-
-fn put_half_rows_a(part: HalfPart, index: u32) {
-    put_a_transposed(index / 4u, index % 4u * 4u, part.v_0);
-    put_a_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
 }
 
 fn put_b_transposed(row: u32, depth: u32, v: vec4<f32>) {
@@ -175,30 +169,20 @@ fn square_eight(sums: Sums, a: vec2<u32>, b: vec2<u32>) -> Sums {
 
 // A whole step over tiles that were both transposed on the way.
 fn square_shuffled_step(sums: Sums, row: u32, col: u32) -> Sums {
-#ifdef SHORT
     var s = sums;
-    for (var half = 0u; half < 2u + params.reserved_0; half++) {
+    for (var half = 0u; half < 2u + params.zero; half++) {
         s = square_eight(s, shuffled_places(row, half), shuffled_places(col, half));
     }
     return s;
-#else
-    let s = square_eight(sums, shuffled_places(row, 0u), shuffled_places(col, 0u));
-    return square_eight(s, shuffled_places(row, 1u), shuffled_places(col, 1u));
-#endif
 }
 
 // A whole step over tiles of which neither was.
 fn square_step(sums: Sums, row: u32, col: u32) -> Sums {
-#ifdef SHORT
     var s = sums;
-    for (var half = 0u; half < 2u + params.reserved_0; half++) {
+    for (var half = 0u; half < 2u + params.zero; half++) {
         s = square_eight(s, places(row, half), places(col, half));
     }
     return s;
-#else
-    let s = square_eight(sums, places(row, 0u), places(col, 0u));
-    return square_eight(s, places(row, 1u), places(col, 1u));
-#endif
 }
 
 fn flat_added(sums: FlatSums, a_at: u32, b_at: u32) -> FlatSums {
@@ -223,32 +207,10 @@ fn flat_eight(sums: FlatSums, a: vec2<u32>, b: vec2<u32>) -> FlatSums {
     return flat_added(s, a.y + 3u * ROW, b.y + 3u * ROW);
 }
 
-// A whole step over tiles that were both transposed on the way.
-fn flat_shuffled_step(sums: FlatSums, row: u32, col: u32) -> FlatSums {
-#ifdef SHORT
-    var s = sums;
-    for (var half = 0u; half < 2u + params.reserved_0; half++) {
-        s = flat_eight(s, shuffled_places(row, half), shuffled_places(col, half));
-    }
-    return s;
-#else
-    let s = flat_eight(sums, shuffled_places(row, 0u), shuffled_places(col, 0u));
-    return flat_eight(s, shuffled_places(row, 1u), shuffled_places(col, 1u));
-#endif
-}
-
 // A whole step over tiles of which neither was.
 fn flat_step(sums: FlatSums, row: u32, col: u32) -> FlatSums {
-#ifdef SHORT
-    var s = sums;
-    for (var half = 0u; half < 2u + params.reserved_0; half++) {
-        s = flat_eight(s, places(row, half), places(col, half));
-    }
-    return s;
-#else
     let s = flat_eight(sums, places(row, 0u), places(col, 0u));
     return flat_eight(s, places(row, 1u), places(col, 1u));
-#endif
 }
 
 fn tall_added(sums: TallSums, a_at: u32, b_at: u32) -> TallSums {
@@ -279,28 +241,6 @@ fn tall_eight(sums: TallSums, a: vec2<u32>, b: vec2<u32>) -> TallSums {
 
 // A whole step over tiles that were both transposed on the way.
 fn tall_shuffled_step(sums: TallSums, row: u32, col: u32) -> TallSums {
-#ifdef SHORT
-    var s = sums;
-    for (var half = 0u; half < 2u + params.reserved_0; half++) {
-        s = tall_eight(s, shuffled_places(row, half), shuffled_places(col, half));
-    }
-    return s;
-#else
     let s = tall_eight(sums, shuffled_places(row, 0u), shuffled_places(col, 0u));
     return tall_eight(s, shuffled_places(row, 1u), shuffled_places(col, 1u));
-#endif
-}
-
-// A whole step over tiles of which neither was.
-fn tall_step(sums: TallSums, row: u32, col: u32) -> TallSums {
-#ifdef SHORT
-    var s = sums;
-    for (var half = 0u; half < 2u + params.reserved_0; half++) {
-        s = tall_eight(s, places(row, half), places(col, half));
-    }
-    return s;
-#else
-    let s = tall_eight(sums, places(row, 0u), places(col, 0u));
-    return tall_eight(s, places(row, 1u), places(col, 1u));
-#endif
 }

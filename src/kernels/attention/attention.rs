@@ -15,9 +15,7 @@ use super::heads::{Heads, add_scaled, change_and_sum, dot, largest};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, Threads, gemm};
-use crate::kernels::{
-    Binding, Call, Cost, Counts, Element, Extent, Kernel, Variant, WIDE, fold_groups,
-};
+use crate::kernels::{Binding, Call, Cost, Counts, Element, Extent, Kernel, Variant, fold_groups};
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
@@ -49,8 +47,10 @@ pub struct Params {
     pub keys_per_query: u32,
     /// One: a query sees the bytes of a patch, or the vectors of one. Variants are chosen by it.
     pub few_keys: u32,
-    /// Zeros; shaders count on the first.
-    pub reserved: [u32; 3],
+    /// Zero. Shaders use it where the compiler must not know a value.
+    pub zero: u32,
+    /// Zeros.
+    pub reserved: [u32; 2],
 }
 
 const _: () = assert!(size_of::<Params>() == 80);
@@ -68,34 +68,8 @@ pub static KERNEL: Kernel = Kernel {
     variants: &[
         Variant::base(include_str!("../../../shaders/attention/attention.wgsl"), groups),
         few::few(include_str!("../../../shaders/attention/attention.few.wgsl"), few::query_groups),
-        faster::tiled(
-            "tiled",
-            include_str!("../../../shaders/attention/attention.tiled.wgsl"),
-            47632,
-            faster::query_tiles::<64>,
-        ),
         faster::square(
-            "square_32",
-            include_str!("../../../shaders/attention/attention.square_32.wgsl"),
-            &[(WIDE, 1)],
-            faster::query_squares::<64>,
-        ),
-        faster::square(
-            "square_32_short",
-            include_str!("../../../shaders/attention/attention.square_32.wgsl"),
-            &[(WIDE, 1), ("SHORT", 1)],
-            faster::query_squares::<64>,
-        ),
-        faster::square(
-            "square",
             include_str!("../../../shaders/attention/attention.square.wgsl"),
-            &[(WIDE, 1)],
-            faster::query_squares::<64>,
-        ),
-        faster::square(
-            "square_short",
-            include_str!("../../../shaders/attention/attention.square.wgsl"),
-            &[(WIDE, 1), ("SHORT", 1)],
             faster::query_squares::<64>,
         ),
         faster::matrix(

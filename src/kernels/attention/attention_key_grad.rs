@@ -15,7 +15,7 @@ use super::heads::{add_scaled, dot};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, Threads, gemm};
-use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Variant, WIDE, fold_groups};
+use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Variant, fold_groups};
 use crate::oracle;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -38,34 +38,8 @@ pub static KERNEL: Kernel = Kernel {
             include_str!("../../../shaders/attention/attention_key_grad.few.wgsl"),
             few::key_groups,
         ),
-        faster::tiled(
-            "tiled",
-            include_str!("../../../shaders/attention/attention_key_grad.tiled.wgsl"),
-            44560,
-            faster::key_tiles::<32>,
-        ),
         faster::square(
-            "square",
             include_str!("../../../shaders/attention/attention_key_grad.square.wgsl"),
-            &[(WIDE, 1)],
-            faster::key_squares::<64>,
-        ),
-        faster::square(
-            "square_short",
-            include_str!("../../../shaders/attention/attention_key_grad.square.wgsl"),
-            &[(WIDE, 1), ("SHORT", 1)],
-            faster::key_squares::<64>,
-        ),
-        faster::square(
-            "square_32",
-            include_str!("../../../shaders/attention/attention_key_grad.square_32.wgsl"),
-            &[(WIDE, 1)],
-            faster::key_squares::<32>,
-        ),
-        faster::square(
-            "square_32_short",
-            include_str!("../../../shaders/attention/attention_key_grad.square_32.wgsl"),
-            &[(WIDE, 1), ("SHORT", 1)],
             faster::key_squares::<32>,
         ),
         faster::matrix(

@@ -1,5 +1,5 @@
-//! Variants of attention and its gradients that ask more of a device than the base does: on
-//! cooperative matrices in f16, and with larger tiles in registers and workgroup memory.
+//! Variants of attention and its gradients for rows that see many keys: on cooperative matrices in
+//! f16, and by products of larger tiles in registers.
 
 use super::attention::Params;
 use super::few::are_vectors;
@@ -41,36 +41,15 @@ pub(super) const fn matrix(
     Variant { name, source, defines: &[(WIDE, 1)], needs, takes, suits, groups }
 }
 
-/// A variant by products of 64 x 64 x 16 in registers, in the default workgroup memory.
-pub(super) const fn square(
-    name: &'static str,
-    source: &'static str,
-    defines: &'static [(&'static str, u32)],
-    groups: Groups,
-) -> Variant {
+/// A variant for operands of any type: products of 64 x 64 x 16 (of the gradient of keys 64 x 32 x
+/// 16) in registers, sums in f32, at most 16 KiB of workgroup memory.
+pub(super) const fn square(source: &'static str, groups: Groups) -> Variant {
     let (takes, needs) = (takes_vectors, Needs::NOTHING);
-    Variant { name, source, defines, needs, takes, suits, groups }
+    Variant { name: "square", source, defines: &[(WIDE, 1)], needs, takes, suits, groups }
 }
 
 fn takes_vectors(params: &[u8], _halves: Halves) -> bool {
     are_vectors(&bytemuck::pod_read_unaligned(params))
-}
-
-/// A variant with larger tiles, for heads of 64 columns.
-pub(super) const fn tiled(
-    name: &'static str,
-    source: &'static str,
-    workgroup_bytes: u32,
-    groups: Groups,
-) -> Variant {
-    let needs = Needs { workgroup_bytes, ..Needs::NOTHING };
-    let (takes, defines) = (takes_64, &[(WIDE, 1)]);
-    Variant { name, source, defines, needs, takes, suits, groups }
-}
-
-fn takes_64(params: &[u8], _halves: Halves) -> bool {
-    let params: Params = bytemuck::pod_read_unaligned(params);
-    params.head_dim == 64 && are_vectors(&params)
 }
 
 fn takes_halves_64(params: &[u8], halves: Halves) -> bool {
