@@ -72,12 +72,12 @@ fn q_part(row: u32, last: u32, at: u32) -> Part {
 // The words of two halves as f16. The compiler must not know that they are halves before they are
 // stored, or it waits for the loads ahead of the products: hence the zero, known only at run time.
 fn left_half(v: vec4<u32>) -> vec4<f16> {
-    let w = v.xy ^ vec2<u32>(params.reserved_0);
+    let w = v.xy ^ vec2<u32>(params.zero);
     return vec4<f16>(vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y)));
 }
 
 fn right_half(v: vec4<u32>) -> vec4<f16> {
-    let w = v.zw ^ vec2<u32>(params.reserved_0);
+    let w = v.zw ^ vec2<u32>(params.zero);
     return vec4<f16>(vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y)));
 }
 

@@ -335,7 +335,8 @@ impl Lower<'_> {
             scale: 1.0 / (shape.head_dim as f32).sqrt(),
             keys_per_query: self.keys_per_query(inputs, shape) as u32,
             few_keys: shape.reach.is_few().into(),
-            reserved: [0; 3],
+            zero: 0,
+            reserved: [0; 2],
         }
     }
 

@@ -63,6 +63,7 @@ pub const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/attention_matrix", include_str!("../../shaders/shared/attention_matrix.wgsl")),
     ("shared/matmul", include_str!("../../shaders/shared/matmul.wgsl")),
     ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),
+    ("shared/register_tile", include_str!("../../shaders/shared/register_tile.wgsl")),
     ("shared/replay", include_str!("../../shaders/shared/replay.wgsl")),
     ("shared/row_reduce", include_str!("../../shaders/shared/row_reduce.wgsl")),
     ("shared/sigmoid", include_str!("../../shaders/shared/sigmoid.wgsl")),

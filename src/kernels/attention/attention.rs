@@ -47,8 +47,10 @@ pub struct Params {
     pub keys_per_query: u32,
     /// One: a query sees the bytes of a patch, or the vectors of one. Variants are chosen by it.
     pub few_keys: u32,
-    /// Zeros; shaders count on the first.
-    pub reserved: [u32; 3],
+    /// Zero. Shaders use it where the compiler must not know a value.
+    pub zero: u32,
+    /// Zeros.
+    pub reserved: [u32; 2],
 }
 
 const _: () = assert!(size_of::<Params>() == 80);
@@ -66,17 +68,9 @@ pub static KERNEL: Kernel = Kernel {
     variants: &[
         Variant::base(include_str!("../../../shaders/attention/attention.wgsl"), groups),
         few::few(include_str!("../../../shaders/attention/attention.few.wgsl"), few::query_groups),
-        faster::tiled(
-            "tiled_core",
-            include_str!("../../../shaders/attention/attention.tiled_core.wgsl"),
-            0,
-            faster::query_tiles::<16>,
-        ),
-        faster::tiled(
-            "tiled",
-            include_str!("../../../shaders/attention/attention.tiled.wgsl"),
-            47632,
-            faster::query_tiles::<64>,
+        faster::square(
+            include_str!("../../../shaders/attention/attention.square.wgsl"),
+            faster::query_squares::<64>,
         ),
         faster::matrix(
             "matrix",

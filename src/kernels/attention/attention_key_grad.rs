@@ -38,11 +38,9 @@ pub static KERNEL: Kernel = Kernel {
             include_str!("../../../shaders/attention/attention_key_grad.few.wgsl"),
             few::key_groups,
         ),
-        faster::tiled(
-            "tiled",
-            include_str!("../../../shaders/attention/attention_key_grad.tiled.wgsl"),
-            44560,
-            faster::key_tiles::<32>,
+        faster::square(
+            include_str!("../../../shaders/attention/attention_key_grad.square.wgsl"),
+            faster::key_squares::<32>,
         ),
         faster::matrix(
             "matrix",

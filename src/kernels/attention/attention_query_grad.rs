@@ -36,11 +36,9 @@ pub static KERNEL: Kernel = Kernel {
             include_str!("../../../shaders/attention/attention_query_grad.few.wgsl"),
             few::query_groups,
         ),
-        faster::tiled(
-            "tiled",
-            include_str!("../../../shaders/attention/attention_query_grad.tiled.wgsl"),
-            39696,
-            faster::query_tiles::<32>,
+        faster::square(
+            include_str!("../../../shaders/attention/attention_query_grad.square.wgsl"),
+            faster::query_squares::<64>,
         ),
         faster::matrix(
             "matrix",

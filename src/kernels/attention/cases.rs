@@ -153,6 +153,7 @@ fn vector_setups() -> Vec<Setup> {
         setup("vectors, window 70", [2, 1], 64, [1, 1], 331, windows(&[100, 1, 64, 166], 70)),
         setup("vectors, causal", [1, 1], 128, [1, 1], 150, windows(&[150], 1000)),
         setup("vectors, heads of 32", [4, 2], 32, [1, 1], 71, windows(&[50, 21], 33)),
+        setup("vectors, heads of 76", [4, 2], 76, [1, 1], 141, windows(&[100, 41], 90)),
         setup("vectors, pooling", [2, 2], 64, [2, 1], 149, patches(37)),
         setup("vectors, unpooling", [3, 3], 64, [1, 2], 23, transposed_patches(23)),
         setup("vectors, heads of 16", [6, 3], 16, [2, 3], 40, windows(&[13, 27], 5)),

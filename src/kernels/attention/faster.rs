@@ -1,5 +1,5 @@
-//! Variants of attention and its gradients that ask more of a device than the base does: on
-//! cooperative matrices in f16, and with larger tiles in registers and workgroup memory.
+//! Variants of attention and its gradients for rows that see many keys: on cooperative matrices in
+//! f16, and by products of larger tiles in registers.
 
 use super::attention::Params;
 use super::few::are_vectors;
@@ -41,21 +41,15 @@ pub(super) const fn matrix(
     Variant { name, source, defines: &[(WIDE, 1)], needs, takes, suits, groups }
 }
 
-/// A variant with larger tiles, for heads of 64 columns.
-pub(super) const fn tiled(
-    name: &'static str,
-    source: &'static str,
-    workgroup_bytes: u32,
-    groups: Groups,
-) -> Variant {
-    let needs = Needs { workgroup_bytes, ..Needs::NOTHING };
-    let (takes, defines) = (takes_64, &[(WIDE, 1)]);
-    Variant { name, source, defines, needs, takes, suits, groups }
+/// A variant for operands of any type: products of 64 x 64 x 16 (of the gradient of keys 64 x 32 x
+/// 16) in registers, sums in f32, at most 16 KiB of workgroup memory.
+pub(super) const fn square(source: &'static str, groups: Groups) -> Variant {
+    let (takes, needs) = (takes_vectors, Needs::NOTHING);
+    Variant { name: "square", source, defines: &[(WIDE, 1)], needs, takes, suits, groups }
 }
 
-fn takes_64(params: &[u8], _halves: Halves) -> bool {
-    let params: Params = bytemuck::pod_read_unaligned(params);
-    params.head_dim == 64 && are_vectors(&params)
+fn takes_vectors(params: &[u8], _halves: Halves) -> bool {
+    are_vectors(&bytemuck::pod_read_unaligned(params))
 }
 
 fn takes_halves_64(params: &[u8], halves: Halves) -> bool {
@@ -82,6 +76,25 @@ fn are_words(params: &Params, halves: Halves) -> bool {
 fn suits(situation: &Situation<'_>) -> bool {
     let params: Params = bytemuck::pod_read_unaligned(situation.params);
     params.few_keys == 0 && situation.abilities.hardware
+}
+
+/// Columns of a result that a workgroup of a variant `square` owns.
+const SQUARE_COLS: u32 = 64;
+
+/// A workgroup for every `ROWS` queries and every 64 columns of every head.
+pub(super) fn query_squares<const ROWS: usize>(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let tiles = params.queries.length(counts).div_ceil(ROWS);
+    let parts = params.head_count * params.head_dim.div_ceil(SQUARE_COLS);
+    fold_groups(tiles * parts as usize)
+}
+
+/// A workgroup for every `ROWS` keys and every 64 columns of every key head.
+pub(super) fn key_squares<const ROWS: usize>(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let tiles = params.keys.length(counts).div_ceil(ROWS);
+    let parts = params.kv_head_count * params.head_dim.div_ceil(SQUARE_COLS);
+    fold_groups(tiles * parts as usize)
 }
 
 /// A workgroup for every `ROWS` queries of every head.
