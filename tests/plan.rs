@@ -29,10 +29,10 @@ const EXPECTED: [Expected; 3] = [
     // 4 to embed, 9 in each of 5 blocks, 6 in each of 3 cross-attentions, 2 to pool and project
     // patches, 1 to project them back, 2 for the logits, 1 for entropies. A tensor dies young.
     Expected { plan: "forward", dispatches: 73, pipelines: 11, slots: 7, transient_kib: 7_472 },
-    // The same without entropies, 2 for the nats, 1 for their gradient; then backwards 19 a block,
-    // 16 a cross-attention, 5 for the head, 5 for pooling and projections, 2 for embeddings, and
+    // The same without entropies, 2 for the nats, 1 for their gradient; then backwards 17 a block,
+    // 14 a cross-attention, 4 for the head, 5 for pooling and projections, 2 for embeddings, and
     // sums where three gradients meet. What the backward pass reads lives through the forward pass.
-    Expected { plan: "micro", dispatches: 228, pipelines: 26, slots: 92, transient_kib: 54_157 },
+    Expected { plan: "micro", dispatches: 211, pipelines: 25, slots: 93, transient_kib: 54_189 },
     // Norm and AdamW of the hash table and of all other weights, and the decision.
     Expected { plan: "update", dispatches: 5, pipelines: 3, slots: 1, transient_kib: 1 },
 ];
@@ -106,7 +106,7 @@ fn tensors_share_buffers() {
         outputs.map(|&id| graph.tensor(id)).filter(|it| it.source == Source::Computed).collect();
     let apart: usize = computed.iter().map(|it| it.rows.length(&capacity()) * it.cols * 4).sum();
     let recording = recording("micro", training_graph);
-    assert!(recording.transients.len() * 2 < computed.len(), "{} slots", computed.len());
+    assert!(recording.transients.len() * 3 < computed.len() * 2, "{} slots", computed.len());
     assert!(recording.transient_bytes() * 3 < apart * 2, "of {apart} bytes little is shared");
 }
 
