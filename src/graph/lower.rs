@@ -2,6 +2,7 @@
 
 mod norms;
 mod products;
+mod sums;
 mod tables;
 
 use super::compile::CompileOptions;
@@ -16,6 +17,7 @@ use crate::kernels::{
     patch, reduce,
 };
 use bytemuck::NoUninit;
+use sums::Waiting;
 
 /// The dispatches of a graph after all passes, with a slot for every tensor and its outputs.
 ///
@@ -31,15 +33,24 @@ pub(super) fn lower(
     let slots = assign_slots(graph, &capacity);
     let mut recording = Recording::new(name, capacity);
     recording.transients = slots.slots.clone();
-    let label = String::new();
-    let (scratch, nothing) = (None, None);
-    let mut lower = Lower { graph, layout, slots, recording, options, label, scratch, nothing };
+    let mut lower = Lower {
+        graph,
+        layout,
+        slots,
+        recording,
+        options,
+        label: String::new(),
+        waiting: Waiting::default(),
+        scratch: None,
+        nothing: [None; 2],
+    };
     lower.declare_inputs();
     for node in &graph.nodes {
         lower.label =
             if node.label.is_empty() { node.op.name().into() } else { node.label.clone() };
         lower.node(node)?;
     }
+    lower.sum_pieces();
     for (name, tensor) in &graph.outputs {
         let (rows, cols, _) = graph.shape(*tensor);
         let region = lower.region(*tensor)?;
@@ -55,10 +66,11 @@ struct Lower<'a> {
     recording: Recording,
     options: &'a CompileOptions,
     label: String,
+    waiting: Waiting,
     /// The transient slot for what lives no longer than a pair of dispatches.
     scratch: Option<usize>,
     /// What is bound where nothing is written.
-    nothing: Option<Region>,
+    nothing: [Option<Region>; 2],
 }
 
 impl Lower<'_> {
@@ -120,10 +132,10 @@ impl Lower<'_> {
         Halves::of(&halves)
     }
 
-    /// A place to bind where a kernel writes nothing.
-    fn nothing(&mut self) -> Region {
+    /// A place to bind where a kernel writes nothing; another one for another index.
+    fn nothing(&mut self, index: usize) -> Region {
         let add = || self.recording.add_transient(Element::F32, 1);
-        *self.nothing.get_or_insert_with(add)
+        *self.nothing[index].get_or_insert_with(add)
     }
 
     /// Numbers that no dispatch but the next one reads.

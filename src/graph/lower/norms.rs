@@ -3,7 +3,7 @@
 use super::Lower;
 use crate::error::Result;
 use crate::graph::graph::Node;
-use crate::kernels::{Extent, norm, reduce};
+use crate::kernels::norm;
 
 impl Lower<'_> {
     /// The gradient of x in one dispatch, which leaves sums of chunks of rows for the gain's.
@@ -26,19 +26,14 @@ impl Lower<'_> {
         tensors.extend(copy);
         let mut regions = tensors.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
         if copy.is_none() {
-            regions.push(self.nothing());
+            regions.push(self.nothing(0));
         }
-        let partial_length = if with_gain { chunk_count as usize * cols as usize } else { 1 };
-        let partial = self.scratch(partial_length);
-        regions.push(partial);
+        regions.push(match with_gain {
+            true => self.room_for_pieces(outputs[1], chunk_count as usize)?,
+            false => self.nothing(1),
+        });
         let halves = self.halves(&tensors);
         self.push(&norm::rms_norm_grad::KERNEL, &params, halves, regions);
-        if with_gain {
-            let rows = Extent::fixed(chunk_count as usize);
-            let params = reduce::sum_rows::Params::new(rows, cols, true);
-            let regions = vec![partial, self.region(outputs[1])?];
-            self.dispatch_regions(&reduce::sum_rows::KERNEL, &params, regions);
-        }
         Ok(())
     }
 
