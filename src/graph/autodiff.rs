@@ -5,10 +5,10 @@
 //! everything else stays in computed tensors. One rule an op, in [`rule`]; nothing is taped when a
 //! plan runs.
 
-use super::graph::{Graph, Source, Tensor, TensorId};
+use super::graph::{Graph, Source, TensorId};
 use super::op::{AttentionShape, Op};
 use crate::error::{Error, Result};
-use crate::kernels::{Element, Extent};
+use crate::kernels::Element;
 use std::collections::BTreeMap;
 
 /// The name in the Store of the gradient of a parameter.
@@ -175,30 +175,16 @@ fn emit(graph: &mut Graph, backward: &mut Backward, input: TensorId, op: Op, inp
             backward.contribute(input, gradient, 1.0);
         }
         Target::Store(name) => {
-            accumulate(graph, op, inputs, &name, shape, &[]);
+            let gradient = graph.node(op, inputs, &[shape])[0];
+            accumulate(graph, gradient, &name);
         }
     }
 }
 
-/// Appends a node that adds to the gradient of a parameter, with scratch outputs behind it.
-fn accumulate(
-    graph: &mut Graph,
-    op: Op,
-    inputs: &[TensorId],
-    name: &str,
-    shape: (Extent, usize, Element),
-    scratch: &[(Extent, usize, Element)],
-) {
-    let (rows, cols, element) = shape;
-    let mut shapes = vec![shape];
-    shapes.extend_from_slice(scratch);
-    let outputs = graph.node(op, inputs, &shapes);
-    let source = Source::Accumulated(gradient_name(name));
-    graph.tensors[outputs[0].0] = Tensor { rows, cols, element, source };
+/// Makes an output of a node add to the gradient of a parameter.
+fn accumulate(graph: &mut Graph, output: TensorId, name: &str) {
+    graph.tensors[output.0].source = Source::Accumulated(gradient_name(name));
 }
-
-/// Chunks of rows whose contributions to a gain's gradient are summed apart, then together.
-pub(super) const GAIN_CHUNK_COUNT: usize = 64;
 
 /// The rule of every op: from the gradients of its outputs to those of its inputs.
 fn rule(
@@ -275,20 +261,15 @@ fn rms_norm_rule(
     dout: TensorId,
 ) {
     let (x, gain, inverse_rms) = (node.inputs[0], node.inputs[1], node.outputs[1]);
-    emit(
-        graph,
-        backward,
-        x,
-        Op::RmsNormGrad { residual_scale: 0.0 },
-        &[dout, x, gain, inverse_rms],
-    );
-    if let Target::Store(name) = target(graph, backward, gain) {
-        let cols = graph.tensor(x).cols;
-        let scratch = (Extent::fixed(GAIN_CHUNK_COUNT), cols, Element::F32);
-        let inputs = [dout, x, inverse_rms];
-        let shape = graph.shape(gain);
-        accumulate(graph, Op::RmsNormGainGrad, &inputs, &name, shape, &[scratch]);
-    }
+    let op = |with_gain| Op::RmsNormGrad { residual_scale: 0.0, with_gain };
+    let inputs = [dout, x, gain, inverse_rms];
+    let Target::Store(name) = target(graph, backward, gain) else {
+        return emit(graph, backward, x, op(false), &inputs);
+    };
+    let shapes = [graph.shape(x), graph.shape(gain)];
+    let outputs = graph.node(op(true), &inputs, &shapes);
+    accumulate(graph, outputs[1], &name);
+    backward.contribute(x, outputs[0], 1.0);
 }
 
 fn attention_rule(

@@ -1,9 +1,10 @@
 //! Lowering: from a graph to a Recording for given capacities over a Store's layout.
 
+mod norms;
 mod products;
+mod sums;
 mod tables;
 
-use super::autodiff::GAIN_CHUNK_COUNT;
 use super::compile::CompileOptions;
 use super::graph::{Graph, Node, Source, TensorId};
 use super::lifetimes::{Slots, assign_slots};
@@ -16,6 +17,7 @@ use crate::kernels::{
     patch, reduce,
 };
 use bytemuck::NoUninit;
+use sums::Waiting;
 
 /// The dispatches of a graph after all passes, with a slot for every tensor and its outputs.
 ///
@@ -31,14 +33,24 @@ pub(super) fn lower(
     let slots = assign_slots(graph, &capacity);
     let mut recording = Recording::new(name, capacity);
     recording.transients = slots.slots.clone();
-    let label = String::new();
-    let mut lower = Lower { graph, layout, slots, recording, options, label, scratch: None };
+    let mut lower = Lower {
+        graph,
+        layout,
+        slots,
+        recording,
+        options,
+        label: String::new(),
+        waiting: Waiting::default(),
+        scratch: None,
+        nothing: [None; 2],
+    };
     lower.declare_inputs();
     for node in &graph.nodes {
         lower.label =
             if node.label.is_empty() { node.op.name().into() } else { node.label.clone() };
         lower.node(node)?;
     }
+    lower.sum_pieces();
     for (name, tensor) in &graph.outputs {
         let (rows, cols, _) = graph.shape(*tensor);
         let region = lower.region(*tensor)?;
@@ -54,8 +66,11 @@ struct Lower<'a> {
     recording: Recording,
     options: &'a CompileOptions,
     label: String,
+    waiting: Waiting,
     /// The transient slot for what lives no longer than a pair of dispatches.
     scratch: Option<usize>,
+    /// What is bound where nothing is written.
+    nothing: [Option<Region>; 2],
 }
 
 impl Lower<'_> {
@@ -117,9 +132,10 @@ impl Lower<'_> {
         Halves::of(&halves)
     }
 
-    /// A place to bind where a kernel writes nothing.
-    fn nothing(&mut self) -> Region {
-        self.scratch(1)
+    /// A place to bind where a kernel writes nothing; another one for another index.
+    fn nothing(&mut self, index: usize) -> Region {
+        let add = || self.recording.add_transient(Element::F32, 1);
+        *self.nothing[index].get_or_insert_with(add)
     }
 
     /// Numbers that no dispatch but the next one reads.
@@ -196,8 +212,9 @@ impl Lower<'_> {
                 let tensors = [inputs[0], inputs[1], out, outputs[1]];
                 self.dispatch(&norm::rms_norm::KERNEL, &params, &tensors)
             }
-            Op::RmsNormGrad { residual_scale } => self.rms_norm_grad(node, *residual_scale),
-            Op::RmsNormGainGrad => self.rms_norm_gain_grad(node),
+            Op::RmsNormGrad { residual_scale, with_gain } => {
+                self.rms_norm_grad(node, *residual_scale, *with_gain)
+            }
             Op::Rope { rotated_cols, head_dim, sign } => {
                 let (rows, cols) = (self.rows(out), self.cols(out));
                 let (rotated, head_dim) = (*rotated_cols as u32, *head_dim as u32);
@@ -283,34 +300,6 @@ impl Lower<'_> {
                 self.dispatch(&reduce::sum::KERNEL, &params, &[inputs[0], out])
             }
         }
-    }
-
-    fn rms_norm_grad(&mut self, node: &Node, residual_scale: f32) -> Result<()> {
-        let (inputs, dx) = (&node.inputs, node.outputs[0]);
-        let copy = node.outputs.get(1).copied();
-        let mut params = norm::rms_norm_grad::Params::new(self.rows(dx), self.cols(dx));
-        params.residual_scale = residual_scale;
-        params.with_half = copy.is_some().into();
-        let residual = inputs.get(4).copied().unwrap_or(inputs[0]);
-        let mut tensors = vec![inputs[0], inputs[1], inputs[2], inputs[3], residual, dx];
-        tensors.extend(copy);
-        let mut regions = tensors.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
-        if copy.is_none() {
-            regions.push(self.nothing());
-        }
-        let halves = self.halves(&tensors);
-        self.push(&norm::rms_norm_grad::KERNEL, &params, halves, regions);
-        Ok(())
-    }
-
-    fn rms_norm_gain_grad(&mut self, node: &Node) -> Result<()> {
-        let (inputs, [out, partial]) = (&node.inputs, [node.outputs[0], node.outputs[1]]);
-        let (rows, cols) = (self.rows(inputs[0]), self.cols(out));
-        let params = norm::rms_norm_gain_grad::Params::new(rows, cols, GAIN_CHUNK_COUNT as u32);
-        let tensors = [inputs[0], inputs[1], inputs[2], partial];
-        self.dispatch(&norm::rms_norm_gain_grad::KERNEL, &params, &tensors)?;
-        let params = reduce::sum_rows::Params::new(Extent::fixed(GAIN_CHUNK_COUNT), cols, true);
-        self.dispatch(&reduce::sum_rows::KERNEL, &params, &[partial, out])
     }
 
     fn attention_params(

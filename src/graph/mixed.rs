@@ -121,7 +121,7 @@ fn makes_halves(node: &Node, output: usize) -> bool {
 fn takes_halves(op: &Op, input: usize) -> bool {
     match op {
         Op::Matmul { .. } | Op::Attention(_) | Op::SwigluGrad => input < 2,
-        Op::RmsNormGrad { .. } | Op::RmsNormGainGrad | Op::Rope { .. } | Op::Swiglu => input == 0,
+        Op::RmsNormGrad { .. } | Op::Rope { .. } | Op::Swiglu => input == 0,
         // q, kv, out, dout.
         Op::AttentionGrad(_) => [0, 1, 4, 6].contains(&input),
         _ => false,

@@ -12,7 +12,6 @@ pub static REGISTRY: &[&Kernel] = &[
     &dense::swiglu_grad::KERNEL,
     &norm::rms_norm::KERNEL,
     &norm::rms_norm_grad::KERNEL,
-    &norm::rms_norm_gain_grad::KERNEL,
     &reduce::sum::KERNEL,
     &reduce::sum_rows::KERNEL,
     &attention::rope::KERNEL,

@@ -4,7 +4,7 @@
 //! no counts, so that a larger plan of the same model takes the same variants. Graphs of fixed
 //! order do not ask.
 
-use super::{Extent, Halves, Kernel, Situation, attention, dense, reduce};
+use super::{Extent, Halves, Kernel, Situation, attention, dense};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -53,7 +53,6 @@ pub fn shape_class(kernel: &Kernel, params: &[u8], halves: Halves) -> Option<Str
     let mut class = format!("{} ", kernel.name);
     class += &match kernel.name {
         "matmul" => matmul_class(&bytemuck::pod_read_unaligned(params)),
-        "sum_rows" => sum_rows_class(&bytemuck::pod_read_unaligned(params)),
         "attention" | "attention_query_grad" | "attention_key_grad" => {
             attention_class(&bytemuck::pod_read_unaligned(params))
         }
@@ -84,10 +83,6 @@ fn matmul_class(params: &dense::matmul::Params) -> String {
         class += " split";
     }
     class
-}
-
-fn sum_rows_class(params: &reduce::sum_rows::Params) -> String {
-    format!("{} x {}", params.rows, params.cols)
 }
 
 fn attention_class(params: &attention::attention::Params) -> String {

@@ -30,15 +30,22 @@ impl Lower<'_> {
             return self.dispatch(&dense::matmul::KERNEL, &params, &tensors);
         }
         let out_length = self.graph.tensor(out).cols * m.constant().expect("m is constant");
-        let pieces = self.scratch(params.split_count as usize * out_length);
+        let piece_count = params.split_count as usize;
+        let is_gradient = self.accumulates(out);
+        let pieces = match is_gradient {
+            true => self.room_for_pieces(out, piece_count)?,
+            false => self.scratch(piece_count * out_length),
+        };
         let operands = [inputs[0], inputs[1], inputs[0]];
         let mut regions = operands.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
         regions.push(pieces);
         self.push(&dense::matmul::KERNEL, &params, self.halves(&operands), regions);
-        let rows = Extent::fixed(params.split_count as usize);
-        let sum = reduce::sum_rows::Params::new(rows, out_length as u32, self.accumulates(out));
-        let regions = vec![pieces, self.region(out)?];
-        self.dispatch_regions(&reduce::sum_rows::KERNEL, &sum, regions);
+        if !is_gradient {
+            let part = reduce::sum_rows::Part::new(piece_count, out_length, 0, 0);
+            let sum = reduce::sum_rows::Params::new(&[part], false);
+            let regions = vec![pieces, self.region(out)?];
+            self.dispatch_regions(&reduce::sum_rows::KERNEL, &sum, regions);
+        }
         Ok(())
     }
 
