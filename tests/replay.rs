@@ -1,4 +1,4 @@
-//! A replay creates nothing: no memory the size of a tensor on the CPU engine, no resource on a
+//! A replay creates nothing: next to no memory on the CPU engine, no resource on a
 //! GPU.
 //!
 //! The allocator of this test program counts what is asked of it, on all threads; so the tests take
@@ -139,21 +139,23 @@ fn a_replay_on_the_cpu_copies_no_input() {
     assert!(values.len() == ROWS * 64 && values.iter().all(|&value| value == 3.0));
 }
 
-/// A whole training step. What is left are packing buffers of `gemm` (24 MB in pieces of 16 KiB
-/// where this was measured, with AVX-512), tiles of attention (11 MB in pieces of 45 KiB) and
-/// partial sums of split products (3.5 MB); were there a copy of the tensors, or of one in two, it
-/// would be more than the plan holds. Every thread packs for itself, so there are two.
+/// A whole training step: lists of borrowed slices, the queue of the thread pool, and nothing that
+/// grows with rows, columns or layers. The step's tensors and the scratch of its kernels are some
+/// thousand times as much.
 #[test]
-fn a_training_step_on_the_cpu_allocates_less_than_its_tensors() {
+fn a_training_step_on_the_cpu_allocates_next_to_nothing() {
     let _turn = TURN.lock().unwrap();
+    const MOST_BYTES: usize = 16 << 10;
     let engine = HostEngine::<f32>::default();
     let trained = trained(&engine, 1024);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let steps = |count: usize| threads.scope(|_| (0..count).for_each(|_| trained.step(&engine)));
-    steps(3);
+    // Every thread keeps scratch of its own, which grows until it has met the largest kernel.
+    steps(10);
     let bytes = allocated(|| steps(10)) / 10;
     let held = trained.micro.recording().transient_bytes();
-    assert!(bytes < held, "{bytes} bytes a step, and the tensors are {held}");
+    assert!(held > 1000 * MOST_BYTES, "{held} bytes of tensors");
+    assert!(bytes < MOST_BYTES, "{bytes} bytes a step");
 }
 
 #[cfg(feature = "gpu")]

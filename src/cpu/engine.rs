@@ -3,7 +3,9 @@
 use crate::engine::{Engine, InputValues, Inputs};
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, StoreLayout};
-use crate::kernels::{Abilities, Access, Call, Counts, Element, HostBuffer, Kernel, Slot, Step};
+use crate::kernels::{
+    Abilities, Access, Call, Counts, Element, HostBuffer, Kernel, MAX_BINDINGS, Slot, Step,
+};
 use half::f16;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -296,14 +298,14 @@ impl<R: HostNumber> AllBuffers<'_, R> {
         let Dispatch { kernel, params, regions, .. } = dispatch;
         let function = R::function(kernel);
         let bindings = kernel.bindings.iter().zip(regions);
-        let written = bindings.filter(|(binding, _)| binding.access != Access::Read);
-        let mut taken: Vec<_> = written
-            .map(|(_, region)| {
+        let mut taken = [const { None }; MAX_BINDINGS];
+        for ((binding, region), place) in bindings.zip(&mut taken) {
+            if binding.access != Access::Read {
                 let buffer = self.buffer(region.buffer);
-                (region.buffer, std::mem::replace(buffer, HostBuffer::U(Vec::new())))
-            })
-            .collect();
-        let mut outputs = taken.iter_mut();
+                *place = Some(std::mem::replace(buffer, HostBuffer::U(Vec::new())));
+            }
+        }
+        let mut outputs = taken.iter_mut().flatten();
         let slots = kernel.bindings.iter().zip(regions).map(|(binding, region)| {
             let range = region.offset..region.offset + region.length;
             if binding.access == Access::Read {
@@ -312,17 +314,18 @@ impl<R: HostNumber> AllBuffers<'_, R> {
                     Reads::U(values) => Slot::ReadU(clip(values, range)),
                 }
             } else {
-                match outputs.next().map(|(_, buffer)| buffer) {
+                match outputs.next() {
                     Some(HostBuffer::F(values)) => Slot::WriteF(&mut values[range]),
                     Some(HostBuffer::U(values)) => Slot::WriteU(&mut values[range]),
                     None => unreachable!("one buffer was taken for every written binding"),
                 }
             }
         });
-        let slots = slots.collect();
         function(Call::new(params, step, kernel.bindings, slots));
-        for (id, buffer) in taken {
-            *self.buffer(id) = buffer;
+        for (region, buffer) in regions.iter().zip(taken) {
+            if let Some(buffer) = buffer {
+                *self.buffer(region.buffer) = buffer;
+            }
         }
     }
 

@@ -41,12 +41,15 @@ pub enum Slot<'a, R> {
     WriteU(&'a mut [u32]),
 }
 
+/// Most bindings of a kernel: a device promises no more storage buffers in a stage.
+pub const MAX_BINDINGS: usize = 8;
+
 /// One call of a kernel on the host.
 pub struct Call<'a, R> {
     params: &'a [u8],
     /// Counts and scalars of this step.
     pub step: &'a Step,
-    slots: Vec<Option<Slot<'a, R>>>,
+    slots: [Option<Slot<'a, R>>; MAX_BINDINGS],
 }
 
 impl<'a, R> Call<'a, R> {
@@ -55,10 +58,11 @@ impl<'a, R> Call<'a, R> {
         params: &'a [u8],
         step: &'a Step,
         bindings: &[Binding],
-        slots: Vec<Slot<'a, R>>,
+        given: impl ExactSizeIterator<Item = Slot<'a, R>>,
     ) -> Self {
-        assert_eq!(bindings.len(), slots.len(), "one slot a binding");
-        for (binding, slot) in bindings.iter().zip(&slots) {
+        assert_eq!(bindings.len(), given.len(), "one slot a binding");
+        let mut slots = [const { None }; MAX_BINDINGS];
+        for ((binding, slot), place) in bindings.iter().zip(given).zip(&mut slots) {
             let matches = match slot {
                 Slot::ReadF(_) => (Access::Read, Element::F32),
                 Slot::ReadU(_) => (Access::Read, Element::U32),
@@ -73,8 +77,9 @@ impl<'a, R> Call<'a, R> {
                 binding.access,
                 binding.element
             );
+            *place = Some(slot);
         }
-        Self { params, step, slots: slots.into_iter().map(Some).collect() }
+        Self { params, step, slots }
     }
 
     /// The parameters of this call.

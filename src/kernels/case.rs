@@ -170,7 +170,7 @@ fn call_in_place<R>(
             (HostBuffer::U(values), false) => Slot::WriteU(values),
         }
     });
-    function(Call::new(params, step, kernel.bindings, slots.collect()));
+    function(Call::new(params, step, kernel.bindings, slots));
 }
 
 /// `length` repeatable numbers, most within ±1, one in 97 an outlier up to ±12.

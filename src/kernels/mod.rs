@@ -20,12 +20,13 @@ pub mod optim;
 pub mod patch;
 pub mod reduce;
 mod registry;
+pub(crate) mod scratch;
 mod step;
 mod tuned;
 mod wgsl;
 mod wide;
 
-pub use call::{Call, HostBuffer, Slot};
+pub use call::{Call, HostBuffer, MAX_BINDINGS, Slot};
 pub use case::{Case, POISON, element_of, integers, values};
 pub use extent::{AXIS_COUNT, Axis, Counts, Extent};
 pub use fingerprint::fingerprint;

@@ -14,7 +14,8 @@ use super::few;
 use super::heads::{Heads, add_scaled, change_and_sum, dot, largest};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
-use crate::kernels::dense::gemm::{Layout, Threads, gemm};
+use crate::kernels::dense::gemm::{Layout, gemm};
+use crate::kernels::scratch::with_scratch;
 use crate::kernels::{Binding, Call, Cost, Counts, Element, Extent, Kernel, Variant, fold_groups};
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -185,17 +186,21 @@ fn cpu(mut call: Call<'_, f32>) {
         .par_chunks_mut(TILE_ROWS * width)
         .zip(call.f_mut(4)[..query_count * heads].par_chunks_mut(TILE_ROWS * heads))
         .enumerate();
-    tiles.for_each_init(Vec::new, |scores, (tile, (out, log_sum_exp))| {
+    tiles.for_each(|(tile, (out, log_sum_exp))| {
         let rows = tile_rows(tile, query_count);
         let keys = ranges.union(rows.clone());
         if ranges.are_dense(rows.clone(), &keys) {
-            dense_tile(&input, &ranges, rows, keys, scores, out, log_sum_exp);
-        } else {
+            with_scratch(score_tile::length(keys.len()), |scores| {
+                dense_tile(&input, &ranges, rows, keys, scores, out, log_sum_exp);
+            });
+            return;
+        }
+        with_scratch(ranges.longest(rows.clone()), |scores| {
             #[rustfmt::skip] // it would drop the attribute of the closure
             with_wide_vectors(#[inline(always)] || {
                 sparse_tile(&input, &ranges, rows, scores, out, log_sum_exp);
             });
-        }
+        });
     });
 }
 
@@ -205,23 +210,21 @@ fn dense_tile(
     ranges: &Ranges,
     rows: Range<usize>,
     keys: Range<usize>,
-    scores: &mut Vec<f32>,
+    scores: &mut [f32],
     out: &mut [f32],
     log_sum_exp: &mut [f32],
 ) {
     let (row_count, key_count, head_dim) = (rows.len(), keys.len(), input.q.head_dim);
     let width = input.head_count * head_dim;
     let seen = Seen::new(ranges, rows.clone(), &keys);
-    score_tile::resize(scores, key_count);
     for head in 0..input.head_count {
         let kv_head = head / input.group;
         gemm(
             [row_count, key_count, head_dim],
             (&mut *scores, score_tile::LAYOUT),
-            0.0,
+            false,
             input.q.matrix(rows.start, head),
             input.k.transposed(keys.start, kv_head),
-            Threads::One,
         );
         #[rustfmt::skip] // it would drop the attribute of the closure
         let (shifts, sums) = with_wide_vectors(#[inline(always)] || {
@@ -231,10 +234,9 @@ fn dense_tile(
         gemm(
             [row_count, head_dim, key_count],
             (&mut *out, place),
-            0.0,
+            false,
             (&*scores, score_tile::LAYOUT),
             input.v.matrix(keys.start, kv_head),
-            Threads::One,
         );
         for row in 0..row_count {
             let saved = &mut log_sum_exp[row * input.head_count + head];
@@ -262,7 +264,7 @@ fn sparse_tile(
     input: &Input,
     ranges: &Ranges,
     rows: Range<usize>,
-    scores: &mut Vec<f32>,
+    scores: &mut [f32],
     out: &mut [f32],
     log_sum_exp: &mut [f32],
 ) {
@@ -271,7 +273,7 @@ fn sparse_tile(
     let mut log_sum_exp = log_sum_exp.iter_mut();
     for row in rows {
         let keys = ranges.of(row);
-        scores.resize(keys.len(), 0.0);
+        let scores = &mut scores[..keys.len()];
         for head in 0..input.head_count {
             let kv_head = head / input.group;
             let q = input.q.row(row, head);

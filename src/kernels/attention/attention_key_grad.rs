@@ -14,7 +14,8 @@ use super::few;
 use super::heads::{add_scaled, dot};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
-use crate::kernels::dense::gemm::{Layout, Threads, gemm};
+use crate::kernels::dense::gemm::{Layout, gemm};
+use crate::kernels::scratch::with_scratch;
 use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Variant, fold_groups};
 use crate::oracle;
 use rayon::prelude::*;
@@ -89,11 +90,14 @@ fn cpu(mut call: Call<'_, f32>) {
     let ranges = Ranges { pairs: call.u(2), row_factor, unit };
     let stride = input.k.stride;
     let tiles = call.f_mut(6)[..key_count * stride].par_chunks_mut(TILE_ROWS * stride);
-    tiles.enumerate().for_each_init(Scratch::default, |scratch, (tile, dkv)| {
+    tiles.enumerate().for_each(|(tile, dkv)| {
         let rows = tile_rows(tile, key_count);
         let queries = ranges.union(rows.clone());
         if ranges.are_dense(rows.clone(), &queries) {
-            dense_tile(&input, &upstream, &ranges, rows, queries, scratch, dkv);
+            let length = 2 * score_tile::length(queries.len()) + 2 * queries.len();
+            with_scratch(length, |scratch| {
+                dense_tile(&input, &upstream, &ranges, rows, queries, scratch, dkv);
+            });
         } else {
             #[rustfmt::skip] // it would drop the attribute of the closure
             with_wide_vectors(#[inline(always)] || {
@@ -103,58 +107,48 @@ fn cpu(mut call: Call<'_, f32>) {
     });
 }
 
-#[derive(Default)]
-struct Scratch {
-    weights: Vec<f32>,
-    dscores: Vec<f32>,
-    /// `log_sum_exp` and delta of each query.
-    saved: Vec<[f32; 2]>,
-}
-
 /// All keys of the tile against the union of the queries that see them, by matrix products.
+/// `scratch` has room for weights, gradients of scores, and `log_sum_exp` and delta of each query.
 fn dense_tile(
     input: &Input,
     upstream: &Upstream,
     ranges: &Ranges,
     rows: Range<usize>,
     queries: Range<usize>,
-    scratch: &mut Scratch,
+    scratch: &mut [f32],
     dkv: &mut [f32],
 ) {
     let (row_count, query_count, head_dim) = (rows.len(), queries.len(), input.q.head_dim);
     let seen = Seen::new(ranges, rows.clone(), &queries);
-    let Scratch { weights, dscores, saved } = scratch;
-    score_tile::resize(weights, query_count);
-    score_tile::resize(dscores, query_count);
+    let (weights, rest) = scratch.split_at_mut(score_tile::length(query_count));
+    let (dscores, saved) = rest.split_at_mut(score_tile::length(query_count));
+    let (saved, _) = saved.as_chunks_mut::<2>();
     for head in 0..input.head_count {
         let kv_head = head / input.group;
-        saved.clear();
-        saved.extend(queries.clone().map(|query| {
+        for (saved, query) in saved.iter_mut().zip(queries.clone()) {
             let at = query * input.head_count + head;
-            [upstream.log_sum_exp[at], upstream.delta[at]]
-        }));
+            *saved = [upstream.log_sum_exp[at], upstream.delta[at]];
+        }
         gemm(
             [row_count, query_count, head_dim],
             (&mut *weights, score_tile::LAYOUT),
-            0.0,
+            false,
             input.k.matrix(rows.start, kv_head),
             input.q.transposed(queries.start, head),
-            Threads::One,
         );
         gemm(
             [row_count, query_count, head_dim],
             (&mut *dscores, score_tile::LAYOUT),
-            0.0,
+            false,
             input.v.matrix(rows.start, kv_head),
             upstream.dout.transposed(queries.start, head),
-            Threads::One,
         );
         #[rustfmt::skip] // it would drop the attribute of the closure
         with_wide_vectors(#[inline(always)] || {
             score_tile::differentiate_keys(weights, dscores, &seen, saved, input.scale);
         });
         // The first query head of a group overwrites, the others add.
-        let out_scale = if head % input.group == 0 { 0.0 } else { 1.0 };
+        let adds = head % input.group != 0;
         let products = [
             (input.k.offset, &*dscores, input.q.matrix(queries.start, head)),
             (input.v.offset, &*weights, upstream.dout.matrix(queries.start, head)),
@@ -165,10 +159,9 @@ fn dense_tile(
             gemm(
                 [row_count, head_dim, query_count],
                 (&mut *dkv, place),
-                out_scale,
+                adds,
                 (left, score_tile::LAYOUT),
                 right,
-                Threads::One,
             );
         }
     }

@@ -12,7 +12,8 @@ use super::few;
 use super::heads::{Heads, add_scaled, dot};
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
-use crate::kernels::dense::gemm::{Layout, Threads, gemm};
+use crate::kernels::dense::gemm::{Layout, gemm};
+use crate::kernels::scratch::with_scratch;
 use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Variant, fold_groups};
 use crate::oracle;
 use rayon::prelude::*;
@@ -102,11 +103,13 @@ fn cpu(mut call: Call<'_, f32>) {
     let ranges = Ranges { pairs: call.u(2), row_factor, unit };
     let stride = input.q.stride;
     let tiles = call.f_mut(6)[..query_count * stride].par_chunks_mut(TILE_ROWS * stride);
-    tiles.enumerate().for_each_init(Scratch::default, |scratch, (tile, dq)| {
+    tiles.enumerate().for_each(|(tile, dq)| {
         let rows = tile_rows(tile, query_count);
         let keys = ranges.union(rows.clone());
         if ranges.are_dense(rows.clone(), &keys) {
-            dense_tile(&input, &upstream, &ranges, rows, keys, scratch, dq);
+            with_scratch(2 * score_tile::length(keys.len()), |scratch| {
+                dense_tile(&input, &upstream, &ranges, rows, keys, scratch, dq);
+            });
         } else {
             #[rustfmt::skip] // it would drop the attribute of the closure
             with_wide_vectors(#[inline(always)] || {
@@ -116,12 +119,6 @@ fn cpu(mut call: Call<'_, f32>) {
     });
 }
 
-#[derive(Default)]
-struct Scratch {
-    scores: Vec<f32>,
-    dweights: Vec<f32>,
-}
-
 /// All rows against the union of their keys, by matrix products.
 fn dense_tile(
     input: &Input,
@@ -129,31 +126,27 @@ fn dense_tile(
     ranges: &Ranges,
     rows: Range<usize>,
     keys: Range<usize>,
-    scratch: &mut Scratch,
+    scratch: &mut [f32],
     dq: &mut [f32],
 ) {
     let (row_count, key_count, head_dim) = (rows.len(), keys.len(), input.q.head_dim);
     let seen = Seen::new(ranges, rows.clone(), &keys);
-    let Scratch { scores, dweights } = scratch;
-    score_tile::resize(scores, key_count);
-    score_tile::resize(dweights, key_count);
+    let (scores, dweights) = scratch.split_at_mut(score_tile::length(key_count));
     for head in 0..input.head_count {
         let kv_head = head / input.group;
         gemm(
             [row_count, key_count, head_dim],
             (&mut *scores, score_tile::LAYOUT),
-            0.0,
+            false,
             input.q.matrix(rows.start, head),
             input.k.transposed(keys.start, kv_head),
-            Threads::One,
         );
         gemm(
             [row_count, key_count, head_dim],
             (&mut *dweights, score_tile::LAYOUT),
-            0.0,
+            false,
             upstream.dout.matrix(rows.start, head),
             input.v.transposed(keys.start, kv_head),
-            Threads::One,
         );
         let (mut shift, mut delta) = ([0.0; TILE_ROWS], [0.0; TILE_ROWS]);
         for (lane, row) in rows.clone().enumerate() {
@@ -170,10 +163,9 @@ fn dense_tile(
         gemm(
             [row_count, head_dim, key_count],
             (&mut *dq, place),
-            0.0,
+            false,
             (&*scores, score_tile::LAYOUT),
             input.k.matrix(keys.start, kv_head),
-            Threads::One,
         );
     }
 }

@@ -12,7 +12,10 @@ use super::cases::{oracle_input, oracle_shape, row_cases};
 use super::fast_exp::exp;
 use super::heads::{change_and_sum, largest};
 use super::ranges::Ranges;
-use crate::kernels::dense::ordered::{MOST_ROWS, Tile, pack_columns, panel_width, tile, tile_rows};
+use crate::kernels::dense::ordered::{
+    MOST_ROWS, Tile, pack_columns, panel_width, tile, tile_rows, widest_panel,
+};
+use crate::kernels::scratch::with_scratch;
 use crate::kernels::{Binding, Call, Cost, Counts, Element, Kernel, Variant, fold_groups};
 use crate::oracle;
 use pulp::{Arch, Simd, WithSimd};
@@ -76,24 +79,35 @@ fn cpu(mut call: Call<'_, f32>) {
     let (row_factor, unit) = (params.query_factor as usize, params.key_factor as usize);
     let ranges = Ranges { pairs: call.u(2), row_factor, unit };
     let width = input.head_count * input.q.head_dim;
+    let (head_dim, panel_width) = (input.q.head_dim, widest_panel());
     let tasks = call.f_mut(3)[..query_count * width].par_chunks_mut(ROWS_PER_TASK * width);
-    tasks.enumerate().for_each_init(Scratch::default, |scratch, (index, out)| {
+    tasks.enumerate().for_each(|(index, out)| {
         let first = index * ROWS_PER_TASK;
         let rows = first..first + out.len() / width;
         let keys = ranges.union(rows.clone());
-        Arch::new().dispatch(Task { input: &input, ranges: &ranges, rows, keys, out, scratch });
+        let key_panels = keys.len().div_ceil(panel_width);
+        let lengths = [
+            key_panels * head_dim * panel_width,
+            head_dim.div_ceil(panel_width) * keys.len() * panel_width,
+            MOST_ROWS * key_panels * panel_width,
+        ];
+        with_scratch(lengths.iter().sum(), |room| {
+            let (key_room, room) = room.split_at_mut(lengths[0]);
+            let (values, scores) = room.split_at_mut(lengths[1]);
+            let scratch = Scratch { keys: key_room, values, scores };
+            Arch::new().dispatch(Task { input: &input, ranges: &ranges, rows, keys, out, scratch });
+        });
     });
 }
 
-/// What a thread keeps from task to task.
-#[derive(Default)]
-struct Scratch {
+/// Scratch of a task.
+struct Scratch<'a> {
     /// Keys of one head, [panels of keys, head_dim, width].
-    keys: Vec<f32>,
+    keys: &'a mut [f32],
     /// Values of one head, [panels of columns, keys, width].
-    values: Vec<f32>,
+    values: &'a mut [f32],
     /// Of one tile, [rows, whole panels of keys]: scores, then weights.
-    scores: Vec<f32>,
+    scores: &'a mut [f32],
 }
 
 /// Some rows; a type, so that it is compiled for every width of vectors.
@@ -104,7 +118,7 @@ struct Task<'a> {
     /// What any of the rows sees.
     keys: Range<usize>,
     out: &'a mut [f32],
-    scratch: &'a mut Scratch,
+    scratch: Scratch<'a>,
 }
 
 impl WithSimd for Task<'_> {
@@ -137,15 +151,13 @@ impl Task<'_> {
     #[inline(always)]
     fn pack<S: Simd>(&mut self, kv_head: usize) {
         let (width, head_dim) = (panel_width::<S>(), self.input.k.head_dim);
-        let Scratch { keys, values, .. } = &mut *self.scratch;
-        keys.resize(self.keys.len().div_ceil(width) * head_dim * width, 0.0);
+        let Scratch { keys, values, .. } = &mut self.scratch;
         for (index, panel) in keys.chunks_exact_mut(head_dim * width).enumerate() {
             let first = self.keys.start + index * width;
             let columns = first..self.keys.end.min(first + width);
             let columns = columns.map(|key| self.input.k.row(key, kv_head));
             pack_columns(panel, width, columns);
         }
-        values.resize(head_dim.div_ceil(width) * self.keys.len() * width, 0.0);
         let columns = values.chunks_exact_mut((self.keys.len() * width).max(1));
         for (index, panel) in columns.enumerate() {
             let cols = index * width..head_dim.min((index + 1) * width);
@@ -190,8 +202,8 @@ impl Task<'_> {
         let panels = seen.start / width..seen.end.div_ceil(width);
         let first = panels.start * width;
         let length = panels.len() * width;
-        let Scratch { keys, values, scores } = &mut *self.scratch;
-        scores.resize(ROWS * length, 0.0);
+        let Scratch { keys, values, scores } = &mut self.scratch;
+        let scores = &mut scores[..ROWS * length];
         let queries = std::array::from_fn(|index| self.input.q.row(row + index, head));
         for index in panels {
             let panel = &keys[index * head_dim * width..][..head_dim * width];

@@ -31,6 +31,11 @@ impl Ranges<'_> {
         whole.unwrap_or(0..0)
     }
 
+    /// How many rows that one of `rows` sees that sees most.
+    pub fn longest(&self, rows: Range<usize>) -> usize {
+        rows.map(|row| self.of(row).len()).max().unwrap_or(0)
+    }
+
     /// Whether a product of all `rows` with all of `union` costs less than one of each row with its
     /// own range: matrix products run several times as fast as loops over short ranges.
     pub fn are_dense(&self, rows: Range<usize>, union: &Range<usize>) -> bool {

@@ -16,9 +16,9 @@ pub(super) type RowValues = [f32; TILE_ROWS];
 /// A tile of scores as a matrix [rows, columns].
 pub(super) const LAYOUT: Layout = Layout { offset: 0, row_stride: 1, col_stride: TILE_ROWS };
 
-/// Makes room for a tile of `column_count` columns.
-pub(super) fn resize(scores: &mut Vec<f32>, column_count: usize) {
-    scores.resize(TILE_ROWS * column_count, 0.0);
+/// Numbers of a tile of `column_count` columns.
+pub(super) fn length(column_count: usize) -> usize {
+    TILE_ROWS * column_count
 }
 
 /// Which columns each row of a tile sees.
@@ -130,8 +130,7 @@ mod tests {
         let ranges = Ranges { pairs: &pairs, row_factor: 9, unit: 1 };
         let (rows, columns) = (0..27, 2..40);
         let seen = Seen::new(&ranges, rows.clone(), &columns);
-        let mut scores = Vec::new();
-        resize(&mut scores, columns.len());
+        let mut scores = vec![0.0; length(columns.len())];
         for (index, score) in scores.iter_mut().enumerate() {
             *score = (index % 23) as f32 - 9.0;
         }

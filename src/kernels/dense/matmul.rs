@@ -8,8 +8,8 @@
 //! cut in as many pieces, `out` is [batch, split, m, n] without any epilogue, and a `sum_rows` adds
 //! the pieces up in their order.
 
-use super::gemm::{Layout, Threads, gemm};
-use super::ordered;
+use super::gemm::{Layout, gemm};
+use super::product::product;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, Step, Variant,
     WIDE, values,
@@ -199,13 +199,6 @@ fn cpu(mut call: Call<'_, f32>) {
     if m * n == 0 {
         return;
     }
-    if params.fixed_order == 1 {
-        let plain = [params.transpose_a, params.transpose_b, params.batch_count] == [0, 1, 1];
-        assert!(plain, "matmul: in fixed order the CPU variant takes transpose_b, one product");
-        let residual = (params.residual_scale != 0.0).then_some((residual, params.residual_scale));
-        ordered::product(shape, out, params.accumulate == 1, residual, a, b);
-        return;
-    }
     let a_layout =
         if params.transpose_a == 1 { Layout::transposed(m) } else { Layout::row_major(k) };
     let b_layout =
@@ -218,7 +211,7 @@ fn cpu(mut call: Call<'_, f32>) {
             let a = (a, a_layout.at(batch * m * k).at(first * a_layout.col_stride));
             let b = (b, b_layout.at(batch * k * n).at(first * b_layout.row_stride));
             let shape = [m, n, depth.min(k - first)];
-            gemm(shape, (out, Layout::row_major(n)), 0.0, a, b, Threads::One);
+            gemm(shape, (out, Layout::row_major(n)), false, a, b);
         });
         return;
     }
@@ -228,76 +221,10 @@ fn cpu(mut call: Call<'_, f32>) {
             .then(|| (&residual[range.clone()], params.residual_scale));
         let a = (a, a_layout.at(batch * m * k));
         let b = (b, b_layout.at(batch * k * n));
-        product(shape, &mut out[range], params.accumulate == 1, residual, a, b);
+        let whole = params.fixed_order == 1;
+        product(shape, &mut out[range], whole, params.accumulate == 1, residual, a, b);
     }
 }
-
-/// `out = a b (+ out) (+ scale * residual)` on all cores, cut into pieces that depend on the shape
-/// alone, so that the bits do not depend on the number of threads.
-fn product(
-    [m, n, k]: [usize; 3],
-    out: &mut [f32],
-    accumulate: bool,
-    residual: Option<(&[f32], f32)>,
-    a: (&[f32], Layout),
-    b: (&[f32], Layout),
-) {
-    if k > 2 * DEPTH_PER_PIECE && m * n <= LARGEST_SPLIT {
-        let piece_count = k.div_ceil(DEPTH_PER_PIECE);
-        let mut sums = vec![0.0; piece_count * m * n];
-        sums.par_chunks_mut(m * n).enumerate().for_each(|(index, sum)| {
-            let first = index * DEPTH_PER_PIECE;
-            let depth = DEPTH_PER_PIECE.min(k - first);
-            let a = (a.0, a.1.at(first * a.1.col_stride));
-            let b = (b.0, b.1.at(first * b.1.row_stride));
-            gemm([m, n, depth], (sum, Layout::row_major(n)), 0.0, a, b, Threads::One);
-        });
-        out.par_chunks_mut(CHUNK).enumerate().for_each(|(index, out)| {
-            let place = index * CHUNK..index * CHUNK + out.len();
-            let residual = residual.map(|(values, scale)| (&values[place.clone()], scale));
-            if prepare(out, accumulate, residual) == 0.0 {
-                out.fill(0.0);
-            }
-            for sum in sums.chunks_exact(m * n) {
-                out.iter_mut().zip(&sum[place.clone()]).for_each(|(out, sum)| *out += sum);
-            }
-        });
-        return;
-    }
-    let rows = if m > 2 * ROWS_PER_PIECE { ROWS_PER_PIECE } else { m };
-    let threads = if rows == m { Threads::All } else { Threads::One };
-    out.par_chunks_mut(rows * n).enumerate().for_each(|(index, out)| {
-        let first = index * rows;
-        let residual = residual.map(|(values, scale)| (&values[first * n..], scale));
-        let scale = prepare(out, accumulate, residual);
-        let a = (a.0, a.1.at(first * a.1.row_stride));
-        let shape = [out.len() / n, n, k];
-        gemm(shape, (out, Layout::row_major(n)), scale, a, b, threads);
-    });
-}
-
-/// Puts into `out` what the product is added to; returns whether, as the factor of `out`.
-pub(super) fn prepare(out: &mut [f32], accumulate: bool, residual: Option<(&[f32], f32)>) -> f32 {
-    match residual {
-        None => f32::from(u8::from(accumulate)),
-        Some((values, scale)) => {
-            for (out, value) in out.iter_mut().zip(values) {
-                *out = if accumulate { *out } else { 0.0 } + scale * value;
-            }
-            1.0
-        }
-    }
-}
-
-/// Rows of the result that one thread computes at a time.
-const ROWS_PER_PIECE: usize = 256;
-/// Products that one thread adds up where the result is small and the sums are long: a weight
-/// gradient.
-const DEPTH_PER_PIECE: usize = 512;
-/// Elements of a result that is split along its sums.
-const LARGEST_SPLIT: usize = 1 << 16;
-/// Elements of such a result whose pieces one thread adds up at a time.
-const CHUNK: usize = 2048;
 
 fn oracle(mut call: Call<'_, f64>) {
     let params: Params = call.params();
@@ -458,34 +385,4 @@ fn cases_in_pieces() -> Vec<Case> {
     let mut cases: Vec<Case> = shapes.into_iter().map(case).collect();
     cases.extend(shapes.into_iter().map(|shape| case(shape).halves(&[0, 1])));
     cases
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Small integers, so that every order of adding them gives the same bits.
-    fn whole(seed: usize, length: usize) -> Vec<f32> {
-        (0..length).map(|index| ((index * 7 + seed) % 11) as f32 - 5.0).collect()
-    }
-
-    #[test]
-    fn long_sums_split_over_threads_are_complete() {
-        let [m, n, k] = [30, 80, 2 * DEPTH_PER_PIECE + 76];
-        assert!(m * n > CHUNK && !(m * n).is_multiple_of(CHUNK), "more than one chunk");
-        let (a, b, residual) = (whole(1, m * k), whole(2, k * n), whole(3, m * n));
-        for (accumulate, scale) in [(false, 0.0), (true, 0.0), (false, 2.0), (true, 2.0)] {
-            let before = whole(4, m * n);
-            let mut out = before.clone();
-            let a = (&a[..], Layout::transposed(m));
-            let b = (&b[..], Layout::row_major(n));
-            let added = (scale != 0.0).then_some((&residual[..], scale));
-            product([m, n, k], &mut out, accumulate, added, a, b);
-            for (at, out) in out.iter().enumerate() {
-                let terms = (0..k).map(|i| a.0[i * m + at / n] * b.0[i * n + at % n]);
-                let kept = if accumulate { before[at] } else { 0.0 };
-                assert_eq!(*out, terms.sum::<f32>() + scale * residual[at] + kept, "at {at}");
-            }
-        }
-    }
 }

@@ -7,5 +7,6 @@ pub mod fill;
 pub mod gemm;
 pub mod matmul;
 pub(in crate::kernels) mod ordered;
+mod product;
 pub mod swiglu;
 pub mod swiglu_grad;

@@ -5,14 +5,14 @@
 //! [row_count, cols] and begins with row `first_row` of the whole: touched rows outside of it are
 //! left to calls over the other shards. No atomics, so the bits are always the same.
 
-use crate::kernels::patch::disjoint_rows::disjoint_rows;
+use crate::kernels::patch::disjoint_rows::for_disjoint_rows;
+use crate::kernels::scratch::with_scratch;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
     integers, lane_count, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
-use rayon::prelude::*;
 
 /// The `Params` uniform of `embedding/scatter_add.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
@@ -85,27 +85,26 @@ fn cpu(mut call: Call<'_, f32>) {
     let params: Params = call.params();
     let (touched, cols) = (call.length(params.touched), params.cols as usize);
     let (rows, ranges, entries, dout) = (call.u(0), call.u(1), call.u(2), call.f(3));
-    // Rows of other shards become empty ranges, which have no slice.
+    // Rows of other shards become empty ranges, before or behind, so that ranges keep their order.
     let place_of = |index: usize| {
-        let row = rows[index].wrapping_sub(params.first_row);
-        if row < params.row_count { row as usize..row as usize + 1 } else { 0..0 }
+        let row = rows[index].saturating_sub(params.first_row).min(params.row_count);
+        let own = rows[index] >= params.first_row && row < params.row_count;
+        row as usize..row as usize + usize::from(own)
     };
-    let work = disjoint_rows(call.f_mut(4), cols, touched, place_of);
-    work.into_par_iter().for_each_init(
-        || vec![0.0; cols],
-        |sum, (index, out)| {
-            let range = ranges[2 * index] as usize..ranges[2 * index + 1] as usize;
-            let row_of = |entry: u32| &dout[entry as usize * cols..(entry as usize + 1) * cols];
-            let Some((&first, others)) = entries[range].split_first() else { return };
-            if others.is_empty() {
-                add(out, row_of(first));
-                return;
-            }
+    for_disjoint_rows(call.f_mut(4), cols, touched, place_of, |index, out| {
+        let range = ranges[2 * index] as usize..ranges[2 * index + 1] as usize;
+        let row_of = |entry: u32| &dout[entry as usize * cols..(entry as usize + 1) * cols];
+        let Some((&first, others)) = entries[range].split_first() else { return };
+        if others.is_empty() {
+            add(out, row_of(first));
+            return;
+        }
+        with_scratch(cols, |sum| {
             sum.copy_from_slice(row_of(first));
             others.iter().for_each(|&entry| add(sum, row_of(entry)));
             add(out, sum);
-        },
-    );
+        });
+    });
 }
 
 fn add(out: &mut [f32], values: &[f32]) {

@@ -8,11 +8,11 @@
 //! gradients has changed.
 
 use super::replay::TableCase;
+use super::row_slices::disjoint_rows;
 use crate::kernels::optim::adamw::{Chunk, Factors, Rule};
 use crate::kernels::optim::train_state::{
     APPLIED_STEPS, BETA1_POWER, BETA2_POWER, FIELD_COUNT, GRADIENT_SCALE, SKIP,
 };
-use crate::kernels::patch::disjoint_rows::disjoint_rows;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
     values, wide,

@@ -9,5 +9,6 @@ pub mod adamw_rows;
 pub mod catch_up_rows;
 pub mod grad_norm_rows;
 mod replay;
+mod row_slices;
 pub mod step_record;
 pub mod sweep_rows;

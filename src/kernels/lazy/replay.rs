@@ -1,9 +1,9 @@
 //! Replaying missed steps on the CPU, and cases of it.
 
+use super::row_slices::disjoint_rows;
 use super::step_record::RECORD_LENGTH;
 use crate::kernels::optim::adamw::{Factors, Rule};
 use crate::kernels::optim::train_state::{APPLIED_STEPS, SKIPPED_STEPS, initial};
-use crate::kernels::patch::disjoint_rows::disjoint_rows;
 use crate::kernels::values;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;

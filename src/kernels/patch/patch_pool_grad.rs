@@ -5,15 +5,15 @@
 //! share; a maximum or minimum gives it to the bytes that equal pooled, in equal shares. A byte
 //! belongs to one patch at most; bytes of no patch are left as they were.
 
-use super::disjoint_rows::disjoint_rows;
+use super::disjoint_rows::for_disjoint_rows;
 pub use super::patch_pool::Params;
 use super::patch_pool::{MAX, MEAN, MIN, groups, kind_of, shapes};
+use crate::kernels::scratch::with_scratch;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, no_constants,
     values,
 };
 use crate::oracle::patch::{patch_pool, patch_pool_grad};
-use rayon::prelude::*;
 
 pub static KERNEL: Kernel = Kernel {
     name: "patch_pool_grad",
@@ -51,9 +51,7 @@ fn cpu(mut call: Call<'_, f32>) {
     let (stride, offset) = (params.out_stride as usize, params.out_offset as usize);
     let (x, pooled, dpooled, range) = (call.f(0), call.f(1), call.f(2), call.u(3));
     let bytes_of = |patch: usize| range[2 * patch] as usize..range[2 * patch + 1] as usize;
-    let work = disjoint_rows(call.f_mut(4), cols, patches, bytes_of);
-    let scratch = || (vec![0.0; cols], vec![0.0; cols]);
-    work.into_par_iter().for_each_init(scratch, |(counts, shares), (patch, dx)| {
+    for_disjoint_rows(call.f_mut(4), cols, patches, bytes_of, |patch, dx| {
         let at = patch * stride + offset;
         let (pooled, dpooled) = (&pooled[at..at + cols], &dpooled[at..at + cols]);
         let bytes = bytes_of(patch);
@@ -61,30 +59,50 @@ fn cpu(mut call: Call<'_, f32>) {
         if params.accumulate == 0 {
             dx.fill(0.0);
         }
-        if params.kind == MEAN {
-            let byte_count = bytes.len() as f32;
-            for (share, dpooled) in shares.iter_mut().zip(dpooled) {
-                *share = dpooled / byte_count;
+        with_scratch(2 * cols, |room| {
+            let (counts, shares) = room.split_at_mut(cols);
+            if params.kind == MEAN {
+                share_mean(dx, dpooled, shares);
+            } else {
+                share_max([x, pooled, dpooled], dx, counts, shares);
             }
-            dx.chunks_exact_mut(cols).for_each(|dx| add(dx, shares));
-            return;
-        }
-        counts.fill(0.0);
-        for x in x.chunks_exact(cols) {
-            for ((count, &x), &pooled) in counts.iter_mut().zip(x).zip(pooled) {
-                *count += if x == pooled { 1.0 } else { 0.0 };
-            }
-        }
-        for ((share, dpooled), count) in shares.iter_mut().zip(dpooled).zip(counts) {
-            *share = dpooled / f32::max(*count, 1.0);
-        }
-        for (dx, x) in dx.chunks_exact_mut(cols).zip(x.chunks_exact(cols)) {
-            // The share is loaded whatever the comparison says, so that there is no branch.
-            for (((dx, &x), &pooled), &share) in dx.iter_mut().zip(x).zip(pooled).zip(&*shares) {
-                *dx += if x == pooled { share } else { 0.0 };
-            }
-        }
+        });
     });
+}
+
+/// Every byte of a patch gets as much.
+fn share_mean(dx: &mut [f32], dpooled: &[f32], shares: &mut [f32]) {
+    let cols = dpooled.len();
+    let byte_count = (dx.len() / cols) as f32;
+    for (share, dpooled) in shares.iter_mut().zip(dpooled) {
+        *share = dpooled / byte_count;
+    }
+    dx.chunks_exact_mut(cols).for_each(|dx| add(dx, shares));
+}
+
+/// Every byte that holds the maximum of a column gets as much.
+fn share_max(
+    [x, pooled, dpooled]: [&[f32]; 3],
+    dx: &mut [f32],
+    counts: &mut [f32],
+    shares: &mut [f32],
+) {
+    let cols = pooled.len();
+    counts.fill(0.0);
+    for x in x.chunks_exact(cols) {
+        for ((count, &x), &pooled) in counts.iter_mut().zip(x).zip(pooled) {
+            *count += if x == pooled { 1.0 } else { 0.0 };
+        }
+    }
+    for ((share, dpooled), count) in shares.iter_mut().zip(dpooled).zip(&*counts) {
+        *share = dpooled / f32::max(*count, 1.0);
+    }
+    for (dx, x) in dx.chunks_exact_mut(cols).zip(x.chunks_exact(cols)) {
+        // The share is loaded whatever the comparison says, so that there is no branch.
+        for (((dx, &x), &pooled), &share) in dx.iter_mut().zip(x).zip(pooled).zip(&*shares) {
+            *dx += if x == pooled { share } else { 0.0 };
+        }
+    }
 }
 
 fn add(out: &mut [f32], values: &[f32]) {
