@@ -5,9 +5,9 @@ use super::table::{Shard, TouchedRows};
 use crate::oracle::Real;
 use crate::oracle::optim::{AdamW, TrainState, adamw};
 
-/// [`adamw`] on the touched rows of the shard, which are up to the step before; that they are up to
-/// this one is written into `last_step [table rows]`. `gradient` is [slots, cols]. Other rows are
-/// left alone.
+/// [`adamw()`] on the touched rows of the shard, which are up to the step before; that they are up
+/// to this one is written into `last_step [table rows]`. `gradient` is [slots, cols]. Other rows
+/// are left alone.
 pub fn adamw_rows<R: Real>(
     touched: TouchedRows<'_>,
     gradient: &mut [R],

@@ -4,8 +4,8 @@ use super::table::{TouchedRows, elements};
 use crate::oracle::Real;
 use crate::oracle::optim::grad_norm;
 
-/// [`grad_norm`] of `length` elements, from row `first_row` on, of the gradient of the whole table,
-/// as if it lay in memory. `gradient` is [slots, cols].
+/// [`grad_norm()`] of `length` elements, from row `first_row` on, of the gradient of the whole
+/// table, as if it lay in memory. `gradient` is [slots, cols].
 pub fn grad_norm_rows<R: Real>(
     touched: TouchedRows<'_>,
     gradient: &[R],
