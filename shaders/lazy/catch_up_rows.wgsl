@@ -46,7 +46,7 @@ fn main(
     }
     let applied = u32(train_state[APPLIED_STEPS]);
     replay(row, last_step[rows[index]], applied, lane);
-    workgroupBarrier();  // every lane has read what the row was up to
+    storageBarrier();  // every lane has read what the row was up to
     if (lane == 0u) {
         last_step[rows[index]] = applied;
     }

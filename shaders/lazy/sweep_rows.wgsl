@@ -46,7 +46,7 @@ fn main(
         return;
     }
     replay(row - params.first_row, last_step[row], applied, lane);
-    workgroupBarrier();  // every lane has read what the row was up to
+    storageBarrier();  // every lane has read what the row was up to
     if (lane == 0u) {
         last_step[row] = applied;
     }
