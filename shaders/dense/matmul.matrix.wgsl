@@ -2,8 +2,8 @@
 // One 128 x 128 tile a workgroup of four subgroups of 32; each owns 64 x 64 outputs as 4 x 4
 // matrices of 16 x 16. k advances in steps of 32.
 // TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. WHOLE_STEPS: k is a multiple of
-// 32, and there is no code for other steps, whose mere presence costs speed. The stored rows of a
-// and b are whole vectors of eight, which are loaded as words, those of out four.
+// 32, and there is no code for other steps. The stored rows of a and b are whole vectors of eight,
+// which are loaded as words, those of out four.
 // Workgroup memory is 24 KB at most: with more, NVIDIA runs one workgroup an SM instead of two.
 #import shared/matmul
 

@@ -1,7 +1,7 @@
 // out = op(a) op(b) + residual_scale * residual (+ out), one 64 x 64 tile a workgroup of 64.
 // TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k].
 // WIDE: the stored rows of a and b and the rows of out are whole vectors of four. WHOLE_STEPS: so,
-// and k is a multiple of 32; there is no code for other steps, whose mere presence costs speed.
+// and k is a multiple of 32; there is no code for other steps.
 // Each invocation owns 8 x 8 outputs, in two groups of four rows and columns 32 apart; k advances
 // in steps of 16. The sums travel as a struct, never as an array with an index: checked shaders
 // then pay nothing for them. Every output is one sum in the order of k: what fixed_order asks of
