@@ -4,6 +4,7 @@
 // registers, transposed; ds goes to the third product through workgroup memory, 16 keys at a time.
 #import shared/attention
 #import shared/register_tile
+#import shared/row_ranges
 
 @group(0) @binding(2) var<storage, read> q: array<q_type>;          // [queries, query_stride]
 @group(0) @binding(3) var<storage, read> kv: array<kv_type>;        // [keys, kv_stride]
@@ -17,43 +18,11 @@ const ROWS: u32 = 64u;
 const KEYS: u32 = 64u;
 const VECS: u32 = HEAD_DIM / 4u;
 const COL_PARTS: u32 = (HEAD_DIM + 63u) / 64u;
-const BEYOND: u32 = 0xffffffffu;  // the end of the range of a row that is not there
-const MASKED: f32 = -1e30;
 const UNSET: f32 = -1e29;
 const LOG2_E: f32 = 1.4426950408889634;
 
-var<workgroup> row_start: array<vec4<u32>, 16>;  // [ROWS / 4]: first key of each query
-var<workgroup> row_end: array<vec4<u32>, 16>;    // [ROWS / 4]
 var<workgroup> row_shift: array<vec4<f32>, 16>;  // [ROWS / 4]: log_sum_exp in powers of two
 var<workgroup> row_delta: array<vec4<f32>, 16>;  // [ROWS / 4]
-var<workgroup> tile_range: vec4<u32>;            // the union of ranges and what all see
-
-// The ranges of my rows, and their union: [first seen, end seen, first and end of what all see].
-fn put_range(row: u32, range: vec2<u32>) {
-    row_start[row / 4u][row % 4u] = range.x;
-    row_end[row / 4u][row % 4u] = range.y;
-}
-
-fn united() -> vec4<u32> {
-    var any_start = vec4<u32>(0xffffffffu);
-    var any_end = vec4<u32>();
-    var all_start = vec4<u32>();
-    var all_end = vec4<u32>(0xffffffffu);
-    for (var i = 0u; i < ROWS / 4u; i++) {
-        let start = row_start[i];
-        let end = row_end[i];
-        let sees = (start < end) & (end != vec4<u32>(BEYOND));
-        any_start = min(any_start, select(vec4<u32>(0xffffffffu), start, sees));
-        any_end = max(any_end, select(vec4<u32>(), end, sees));
-        all_start = max(all_start, start);
-        all_end = min(all_end, end);
-    }
-    return vec4<u32>(
-        min(min(any_start.x, any_start.y), min(any_start.z, any_start.w)),
-        max(max(any_end.x, any_end.y), max(any_end.z, any_end.w)),
-        max(max(all_start.x, all_start.y), max(all_start.z, all_start.w)),
-        min(min(all_end.x, all_end.y), min(all_end.z, all_end.w)));
-}
 
 // Vector `at` of row `row` and of every 16th from there, none behind `last`.
 fn q_part(row: u32, last: u32, at: u32, stride: u32) -> Part {
@@ -91,22 +60,9 @@ fn kv_rows(row: u32, last: u32, at: u32, stride: u32) -> Part {
         vec4<f32>(kv[min(row + 24u, last) * stride + at]));
 }
 
-// Columns behind the head are zero: one operand of each product is cut off.
-fn within(part: Part, col: u32) -> Part {
-    if (HEAD_DIM % 16u == 0u || col < VECS) {
-        return part;
-    }
-    return Part();
-}
-
 // What a weight is relative to, in powers of two; nothing where a query sees no key.
 fn shift_of(saved: f32) -> f32 {
     return select(LOG2_E * saved, 0.0, saved < UNSET);
-}
-
-fn masked(score: vec4<f32>, key: u32, vector: u32) -> vec4<f32> {
-    let seen = (vec4<u32>(key) >= row_start[vector]) & (vec4<u32>(key) < row_end[vector]);
-    return select(vec4<f32>(MASKED), score, seen);
 }
 
 fn masked_scores(s: Sums, key: u32, x: u32) -> Sums {

@@ -65,6 +65,7 @@ pub const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),
     ("shared/register_tile", include_str!("../../shaders/shared/register_tile.wgsl")),
     ("shared/replay", include_str!("../../shaders/shared/replay.wgsl")),
+    ("shared/row_ranges", include_str!("../../shaders/shared/row_ranges.wgsl")),
     ("shared/row_reduce", include_str!("../../shaders/shared/row_reduce.wgsl")),
     ("shared/sigmoid", include_str!("../../shaders/shared/sigmoid.wgsl")),
     ("shared/step", include_str!("../../shaders/shared/step.wgsl")),
