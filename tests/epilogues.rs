@@ -31,10 +31,7 @@ fn train_once<E: Engine>(
     session.engine.run(&plan, &step, &batch.inputs).unwrap();
     let gradients = session.model.parameters.iter().map(|parameter| {
         let gradient = session.gradient(&parameter.name);
-        session.write(
-            &blt_wgpu::graph::gradient_name(&parameter.name),
-            &vec![0.0; gradient.len()],
-        );
+        session.write(&blt_wgpu::graph::gradient_name(&parameter.name), &vec![0.0; gradient.len()]);
         gradient
     });
     let gradients = gradients.collect();

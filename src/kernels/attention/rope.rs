@@ -128,9 +128,7 @@ pub(in crate::kernels) fn rotate_rows(
     rotated: usize,
     head_dim: usize,
 ) {
-    let tasks = rows
-        .par_chunks_mut(ROWS_PER_TASK * cols)
-        .zip(position.par_chunks(ROWS_PER_TASK));
+    let tasks = rows.par_chunks_mut(ROWS_PER_TASK * cols).zip(position.par_chunks(ROWS_PER_TASK));
     tasks.for_each(|(rows, position)| {
         for (row, position) in rows.chunks_mut(cols).zip(position) {
             let angles = &table[*position as usize * head_dim..][..head_dim];
