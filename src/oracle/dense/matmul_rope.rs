@@ -1,4 +1,4 @@
-//! `out = rope(a · bᵀ)`: a linear layer and the rotary embedding of what it makes (spec §5.3, §5.4).
+//! `out = rope(a · bᵀ)`: a linear layer and the rotary embedding of it (spec §5.3, §5.4).
 
 use super::matmul::{MatmulShape, matmul};
 use crate::oracle::Real;
