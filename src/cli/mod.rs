@@ -5,6 +5,7 @@
 //! usage, 3 no usable device, 130 stopped by Ctrl-C.
 
 mod bench;
+mod convert;
 mod demo;
 mod device;
 mod devices;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod config_json;
+mod convert;
 mod demo;
 mod eval;
 mod generate;
