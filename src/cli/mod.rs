@@ -12,6 +12,7 @@ mod devices;
 mod eval;
 mod failure;
 mod generate;
+mod hub;
 mod info;
 mod init;
 mod interrupt;

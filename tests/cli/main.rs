@@ -8,6 +8,8 @@ mod convert;
 mod demo;
 mod eval;
 mod generate;
+#[cfg(feature = "hub")]
+mod hub;
 mod init;
 mod logits;
 mod manners;
