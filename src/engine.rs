@@ -97,10 +97,40 @@ pub trait Engine {
             let problem = format!("expected {} values, got {}", place.length(), values.len());
             return Err(Error::input("tensor", problem));
         }
+        self.write_rows(store, place, 0, values)
+    }
+
+    /// Overwrites rows of a tensor from `first_row` on, in whichever shards they are.
+    ///
+    /// # Errors
+    /// If the values are no whole rows or more than there are, or the device is lost.
+    fn write_rows(
+        &self,
+        store: &Self::Store,
+        place: &Placement,
+        first_row: usize,
+        values: &[f32],
+    ) -> Result<()> {
+        let rows = values.len() / place.cols.max(1);
+        let inside = first_row.checked_add(rows).is_some_and(|end| end <= place.rows);
+        if rows * place.cols != values.len() || !inside {
+            let problem = format!(
+                "{} values from row {first_row} on are no rows of a tensor of {} x {}",
+                values.len(),
+                place.rows,
+                place.cols
+            );
+            return Err(Error::input("tensor", problem));
+        }
         for shard in &place.shards {
-            let first = shard.first_row * place.cols;
-            let values = &values[first..first + shard.rows * place.cols];
-            self.write(store, shard.arena, shard.offset, values)?;
+            let begin = first_row.max(shard.first_row);
+            let end = (first_row + rows).min(shard.first_row + shard.rows);
+            if begin < end {
+                let offset = shard.offset + (begin - shard.first_row) * place.cols;
+                let values =
+                    &values[(begin - first_row) * place.cols..(end - first_row) * place.cols];
+                self.write(store, shard.arena, offset, values)?;
+            }
         }
         Ok(())
     }
