@@ -18,6 +18,7 @@ pub mod optim;
 pub mod patch;
 pub mod reduce;
 mod registry;
+mod row_lanes;
 pub(crate) mod scratch;
 mod step;
 mod wide;

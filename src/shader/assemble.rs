@@ -55,6 +55,7 @@ pub fn assemble(
 /// Fragments that kernels share, by the name they are imported under.
 const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/attention", include_str!("../../shaders/shared/attention.wgsl")),
+    ("shared/lane_head", include_str!("../../shaders/shared/lane_head.wgsl")),
     ("shared/matmul", include_str!("../../shaders/shared/matmul.wgsl")),
     ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),
     ("shared/row_reduce", include_str!("../../shaders/shared/row_reduce.wgsl")),

@@ -144,7 +144,7 @@ fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
 }
 
 /// Outputs of the workgroup of `lanes`: rows, columns.
-const LANES_TILE: [usize; 2] = [16, 128];
+const LANES_TILE: [usize; 2] = [32, 128];
 
 fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);

@@ -4,6 +4,7 @@
 //! residual`. dout, x, residual and dx are [rows, cols], gain is `[cols]`, inverse_rms is `[rows]`.
 //! `dx_half` [rows, cols] is dx again, in f16 for the products that read it next.
 
+use crate::kernels::row_lanes::{row_groups, row_lanes};
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
     reduce::lanes, values, wide,
@@ -47,7 +48,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::write("dx", Element::F32),
         Binding::update("dx_half", Element::F32).or_half(),
     ],
-    variants: &[Variant::base(include_str!("../../../shaders/norm/rms_norm_grad.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/norm/rms_norm_grad.wgsl"), groups),
+        row_lanes(include_str!("../../../shaders/norm/rms_norm_grad.lanes.wgsl"), lanes_groups),
+    ],
     constants,
     cost,
     cpu,
@@ -63,6 +67,11 @@ fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     fold_groups(params.rows.length(counts))
+}
+
+fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    row_groups(params.rows.length(counts))
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
