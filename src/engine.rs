@@ -5,8 +5,9 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, Placement, Recording, StoreLayout};
-use crate::kernels::{Abilities, Step};
+use crate::kernels::{Abilities, Step, Tuned};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Runs Recordings over Stores.
 #[allow(async_fn_in_trait, reason = "engines are used directly, never across threads by the crate")]
@@ -24,6 +25,11 @@ pub trait Engine {
 
     /// What variants of kernels are chosen by.
     fn abilities(&self) -> Abilities;
+
+    /// Variants that were measured to be the fastest here. They never change while it lives.
+    fn tuned(&self) -> Tuned {
+        Tuned::NONE
+    }
 
     /// Buffers full of zeros for every arena of the layout.
     ///
@@ -113,10 +119,10 @@ pub trait Engine {
     }
 }
 
-/// What the host hands in before a replay, by name.
+/// What the host hands in before a replay, by name. A clone shares the contents.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    values: BTreeMap<String, InputValues>,
+    values: BTreeMap<String, Arc<InputValues>>,
 }
 
 /// Contents of one input.
@@ -144,17 +150,17 @@ impl InputValues {
 impl Inputs {
     /// Sets an input of numbers.
     pub fn set_f(&mut self, name: &str, values: Vec<f32>) {
-        self.values.insert(name.to_owned(), InputValues::F(values));
+        self.values.insert(name.to_owned(), Arc::new(InputValues::F(values)));
     }
 
     /// Sets an input of integers.
     pub fn set_u(&mut self, name: &str, values: Vec<u32>) {
-        self.values.insert(name.to_owned(), InputValues::U(values));
+        self.values.insert(name.to_owned(), Arc::new(InputValues::U(values)));
     }
 
     /// The contents of an input, if it was set.
     pub fn get(&self, name: &str) -> Option<&InputValues> {
-        self.values.get(name)
+        self.values.get(name).map(AsRef::as_ref)
     }
 
     /// The contents of an input that must be there with this many elements.
@@ -162,7 +168,7 @@ impl Inputs {
     /// # Errors
     /// [`Error::Input`] naming the input.
     pub fn require(&self, name: &str, length: usize) -> Result<&InputValues> {
-        let values = self.values.get(name);
+        let values = self.get(name);
         let values = values.ok_or_else(|| Error::input(name, "this input was not set"))?;
         if values.len() != length {
             let problem = format!("expected {length} elements, got {}", values.len());

@@ -9,7 +9,7 @@ use blt_wgpu::bench::{
 };
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::device::Device;
-use blt_wgpu::graph::Precision;
+use blt_wgpu::graph::{Precision, Recompute};
 use blt_wgpu::platform::{NativePlatform, StopFlag};
 use pollster::block_on;
 
@@ -24,6 +24,7 @@ fn options(parts: &[Part]) -> BenchOptions {
         parts: parts.to_vec(),
         shapes: vec![BenchShape::from_toml("tiny", TINY).unwrap()],
         precisions: vec![Precision::F32],
+        recomputes: vec![Recompute::None],
         sample_count: 2,
         seconds: 0.2,
         kernel: String::new(),
@@ -97,6 +98,7 @@ fn every_part_gives_rows_on_the_cpu_engine() {
         ("train", "peak_memory", "bytes", 2),
         ("train", "soak", "% slower at the end", 2),
         ("generate", "decode", "bytes/s", 2),
+        ("generate", "first_byte", "starts/s", 2),
         ("generate", "prefill", "bytes/s", 2),
     ] {
         let mut found = of(&rows, kind, kernel);

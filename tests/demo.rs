@@ -27,6 +27,7 @@ fn record() -> Record {
         entropy_step_count: 40,
         blt_step_count: 30,
         sample_bytes: None,
+        variants: None,
     }
 }
 
@@ -89,6 +90,32 @@ fn a_demo_learns_and_replays_to_the_bit() {
     assert_eq!(evaluator.evaluation().bytes_per_patch(), bytes_per_patch);
     let (second, _) = run(record());
     assert_eq!(weights(&first), weights(&second));
+}
+
+/// The first step of a replay: what it says if it is refused.
+fn begin(record: Record) -> Option<String> {
+    let (engine, clock) = (HostEngine::<f32>::default(), || 0.0);
+    let text = &SHAKESPEARE[..TEXT_BYTES];
+    let (seed, replay) = (record.seed, Some(record));
+    let options = DemoOptions { text, text_name: "Shakespeare", seconds: 1.0, seed, replay };
+    let mut demo = Demo::new(&engine, &clock, options).unwrap();
+    block_on(demo.step()).err().map(|error| error.to_string())
+}
+
+#[test]
+fn a_replay_refuses_other_variants_of_kernels_on_its_device() {
+    let with = |variants: &[(&str, &str)], device: &str| {
+        let of = |&(kernel, variant): &(&str, &str)| {
+            (kernel.to_owned(), [variant.to_owned()].into_iter().collect())
+        };
+        let variants = Some(variants.iter().map(of).collect());
+        Record { device: device.into(), variants, ..record() }
+    };
+    let refused = begin(with(&[("adamw", "matrix")], "cpu")).unwrap();
+    assert!(refused.contains("matrix of kernel adamw, here it would be base"), "{refused}");
+    // Another device has variants of its own and other bits; the program says so.
+    assert_eq!(begin(with(&[("adamw", "matrix")], "vulkan/something")), None);
+    assert_eq!(begin(record()), None);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The rules of the house, as tests over the source tree: what may be named where, how long things
 //! get, and that a kernel has everything a kernel has.
 
+#[path = "house/layers.rs"]
+mod layers;
+
 use blt_wgpu::kernels::REGISTRY;
 use std::path::{Path, PathBuf};
 
@@ -264,6 +267,25 @@ fn the_library_neither_prints_nor_exits_nor_reads_the_environment() {
         complaints.extend(places(file, file.code_without_tests(), &words));
     }
     assert_none("only the program does that", &complaints);
+}
+
+#[test]
+fn clocks_threads_and_files_are_asked_for_in_few_places() {
+    let files_of =
+        ["src/text/source.rs", "src/checkpoint/", "src/train/data/sources.rs", "src/train/run/"];
+    let rules: [(&[&str], &[&str]); 2] = [
+        (&["Instant::now", "SystemTime::now", "thread::spawn"], &["src/platform.rs"]),
+        (&["fs::", "File::open", "File::create"], &files_of),
+    ];
+    let mut complaints = Vec::new();
+    for file in files().iter().filter(|file| file.path.starts_with("src/") && !file.is_program()) {
+        for (words, allowed) in rules {
+            if !allowed.iter().any(|prefix| file.path.starts_with(prefix)) {
+                complaints.extend(places(file, file.code_without_tests(), words));
+            }
+        }
+    }
+    assert_none("a host without them hands in what it has", &complaints);
 }
 
 #[test]

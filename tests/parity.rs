@@ -143,7 +143,7 @@ fn check_golden_training<E: Engine>(engine: &E, tolerance: Tolerance) {
     let before = [-0.044_771_27, 0.070_946_25, -0.218_614_18, 0.294_156_28];
     assert_close("query before", &before, &session.read(query)[..4], 1e-7);
     let Session { engine, model } = session;
-    let trainer = block_on(Trainer::new(engine, model, &AdamW::default())).unwrap();
+    let mut trainer = block_on(Trainer::new(engine, model, &AdamW::default())).unwrap();
     trainer.update(1e-3).unwrap();
     let read = |name: &str| block_on(trainer.model.read(engine, name)).unwrap();
     let total = f64::from(read(TRAIN_STATE)[GRAD_NORM]);

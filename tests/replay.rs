@@ -150,9 +150,9 @@ fn a_training_step_on_the_cpu_allocates_next_to_nothing() {
     let trained = trained(&engine, 1024);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let steps = |count: usize| threads.scope(|_| (0..count).for_each(|_| trained.step(&engine)));
-    // Every thread keeps scratch of its own, which grows until it has met the largest kernel.
-    steps(10);
-    let bytes = allocated(|| steps(10)) / 10;
+    // Every thread keeps scratch of its own, which grows until it has met the largest kernel: on a
+    // busy machine one of them may meet it late. What is left then is asked for in every step.
+    let bytes = (0..10).map(|_| allocated(|| steps(10)) / 10).min().expect("ten rounds");
     let held = trained.micro.recording().transient_bytes();
     assert!(held > 1000 * MOST_BYTES, "{held} bytes of tensors");
     assert!(bytes < MOST_BYTES, "{bytes} bytes a step");

@@ -4,7 +4,7 @@
 //! A shader is a kernel, a variant and one set of injected constants that its cases produce.
 
 use blt_wgpu::kernels::{Access, Element, Halves, Kernel, Needs, REGISTRY, Step, Variant};
-use blt_wgpu::shader::{Target, assemble};
+use blt_wgpu::shader::Target;
 use naga::valid::{Capabilities, ModuleInfo, ShaderStages, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, Scalar, ShaderStage, StorageAccess, TypeInner};
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ impl Shader {
     }
 
     fn text(&self, params: &[u8]) -> String {
-        assemble(self.kernel, self.variant, params, self.halves, Target::Native)
+        self.kernel.wgsl(self.variant, params, self.halves, Target::Native)
     }
 
     /// The capabilities that the variant says it needs, and no more.
@@ -195,7 +195,7 @@ fn browser_wgsl_needs_no_directive_and_is_written_on_demand() {
             continue;
         }
         let Shader { kernel, variant, halves } = shader;
-        let text = assemble(kernel, variant, &params, halves, Target::Browser);
+        let text = kernel.wgsl(variant, &params, halves, Target::Browser);
         let asks = text.lines().any(|line| {
             line.starts_with("enable ") || line.starts_with("requires ") || line.starts_with('#')
         });

@@ -228,6 +228,24 @@ fn a_resumed_blt_is_the_same_to_the_bit() {
 }
 
 #[test]
+fn a_lazily_updated_blt_is_resumed_and_leaves_the_files_of_a_dense_one() {
+    let lazy = ["optim.table_updates=\"lazy\"", "grad_acc_steps=2", "eval.every=5"];
+    resumes(BLT, &lazy);
+    let (engine, dir) = (HostEngine::default(), texts());
+    let [dense, lazy] = [lazy[0].replace("lazy", "dense"), lazy[0].to_owned()].map(|updates| {
+        let sets = ["model.encoder_hash_byte_group_vocab=4001", &updates, lazy[1], lazy[2]];
+        let config = config(BLT, dir.path(), &updates[21..25], &sets);
+        let path = finished_path(&finish(&mut start(&engine, config.clone(), Start::Fresh)));
+        let read = |name: &str| fs::read(path.join(name)).unwrap();
+        let files = ["model.safetensors", "optimizer-00001.safetensors"].map(read);
+        (files, figures(&metrics(&config)), String::from_utf8(read("plan.json")).unwrap())
+    });
+    assert!(dense.0 == lazy.0, "weights and moments are the same to the bit");
+    assert_eq!(dense.1, lazy.1);
+    assert!(lazy.2.contains("adamw_rows") && !dense.2.contains("adamw_rows"));
+}
+
+#[test]
 fn a_resumed_blt_over_an_entropy_model_needs_only_its_checkpoint() {
     let (engine, dir) = (HostEngine::default(), texts());
     let entropy = config(ENTROPY, dir.path(), "entropy", &["steps=6"]);
@@ -354,7 +372,7 @@ fn what_is_wrong_with_texts_is_named() {
     assert!(message("data.sources", "train.parquet").contains("expected a name ending in"));
     assert!(message("data.valid", "empty.txt").contains("data.valid"));
     assert!(message("data.valid", "gone.txt").contains("gone.txt"));
-    assert!(!dir.path().join("run/checkpoints").exists(), "nothing was begun");
+    assert!(!dir.path().join("run").exists(), "nothing was begun");
 }
 
 #[test]

@@ -1,395 +1,251 @@
 // out = softmax(scale q k^T) v on cooperative matrices: f16 operands, f32 sums. Every query sees
 // one contiguous range of keys. A workgroup owns ROWS queries of one head, a subgroup 16 of them,
-// and all walk the union of the ranges, KEYS keys at a time. HEAD_DIM is 64.
+// and all walk the union of the ranges. HEAD_DIM is 64, 96 or 128.
 //
-// Fragments have no elements, so scores pass through workgroup memory; there lanes 2 r and 2 r + 1
-// of a subgroup own row r, every other vec4 each. Weights are taken
-// relative to a shift of the row, which stays until a score exceeds it by MOST_GROWTH: only then
-// the sums are brought out and rescaled. Compilers do not unroll loops over fragments.
-#import shared/attention
+// Weights are taken relative to a shift of the row, which stays until a score exceeds it by
+// 2^MOST_GROWTH: only then the sums are brought out and rescaled.
+#import shared/attention_matrix
 
-@group(0) @binding(2) var<storage, read> q: array<q_type>;               // [queries, query_stride]
-@group(0) @binding(3) var<storage, read> kv: array<kv_type>;             // [keys, kv_stride]
+@group(0) @binding(2) var<storage, read> q: array<vec4<u32>>;            // [queries, query_stride]
+@group(0) @binding(3) var<storage, read> kv: array<vec4<u32>>;           // [keys, kv_stride]
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;          // [entries, 2]
 @group(0) @binding(5) var<storage, read_write> out: array<out_type>;     // [queries, cols]
 @group(0) @binding(6) var<storage, read_write> log_sum_exp: array<f32>;  // [queries, heads]
 
-// Fragments: operands on the left and on the right, and sums.
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Sum = coop_mat16x16<f32, C>;
-
-const SUBGROUPS: u32 = 4u;
-const LANES: u32 = 32u;
-const WIDTH: u32 = SUBGROUPS * LANES;
 const SUBGROUP_ROWS: u32 = 16u;
 const ROWS: u32 = SUBGROUP_ROWS * SUBGROUPS;
-const KEYS: u32 = 64u;
 const VECS: u32 = HEAD_DIM / 4u;
-// Rows start 16 (f16) or 32 (f32) bytes further in the banks than the one before. Everything in
-// workgroup memory is a multiple of 16 bytes long: fragments are loaded from such addresses only.
-const PITCH: u32 = VECS + 2u;
-const SCORE_PITCH: u32 = KEYS / 4u + 2u;
-const MASKED: f32 = -1e30;
 const UNSET: f32 = -1e29;
-const LOG2_E: f32 = 1.4426950408889634;
 const MOST_GROWTH: f32 = 10.0;  // 2^10 is far from the largest f16
 
-var<workgroup> kv_tile: array<vec4<f16>, 2u * KEYS * PITCH>;  // keys, then values
-var<workgroup> scores: array<vec4<f32>, ROWS * SCORE_PITCH>;
-var<workgroup> weights: array<vec4<f16>, ROWS * SCORE_PITCH>;
-var<workgroup> union_of: array<vec4<u32>, SUBGROUPS>;         // keys that rows of a subgroup see
-var<workgroup> tile_range: vec4<u32>;                         // keys that any row sees
-
-// What a lane brings of KEYS keys or values: a vec4 of every 8th row.
-struct Tile {
-    a: vec4<f16>, b: vec4<f16>, c: vec4<f16>, d: vec4<f16>,
-    e: vec4<f16>, f: vec4<f16>, g: vec4<f16>, h: vec4<f16>,
+// 16 rows of output on their way. A lane knows shift and total of its own row; totals lack what
+// the other lane of the row has seen. The shift is of products, not scaled.
+struct Output {
+    shift: f32,
+    total: f32,
+    sums: Sums,
 }
 
-fn q_at(at: u32, is_there: bool) -> vec4<f16> {
-    if (!is_there) {
-        return vec4<f16>();
-    }
-    return vec4<f16>(q[at]);
-}
-
-fn kv_at(at: u32, is_there: bool) -> vec4<f16> {
-    if (!is_there) {
-        return vec4<f16>();
-    }
-    return vec4<f16>(kv[at]);
-}
-
-// My part of rows row.. of kv, which lie `stride` apart from `at` on; zeros from end on.
-fn load(row: u32, end: u32, at: u32, stride: u32) -> Tile {
-    var tile: Tile;
-    tile.a = kv_at(at, row < end);
-    tile.b = kv_at(at + 8u * stride, row + 8u < end);
-    tile.c = kv_at(at + 16u * stride, row + 16u < end);
-    tile.d = kv_at(at + 24u * stride, row + 24u < end);
-    tile.e = kv_at(at + 32u * stride, row + 32u < end);
-    tile.f = kv_at(at + 40u * stride, row + 40u < end);
-    tile.g = kv_at(at + 48u * stride, row + 48u < end);
-    tile.h = kv_at(at + 56u * stride, row + 56u < end);
-    return tile;
-}
-
-fn put(tile: Tile, at: u32) {
-    kv_tile[at] = tile.a;
-    kv_tile[at + 8u * PITCH] = tile.b;
-    kv_tile[at + 16u * PITCH] = tile.c;
-    kv_tile[at + 24u * PITCH] = tile.d;
-    kv_tile[at + 32u * PITCH] = tile.e;
-    kv_tile[at + 40u * PITCH] = tile.f;
-    kv_tile[at + 48u * PITCH] = tile.g;
-    kv_tile[at + 56u * PITCH] = tile.h;
-}
-
-// First and how many keys a row sees; rows beyond the last see all and are not stored.
+// First and how many keys a query sees; queries beyond the last see all and are not stored.
 fn seen_by(row: u32, count: u32) -> vec2<u32> {
     if (row >= count) {
-        return vec2<u32>(0u, 0xffffffffu);
+        return vec2<u32>(0u, NOWHERE);
     }
     let entry = row / params.query_factor * 2u;
     let first = key_range[entry] * params.key_factor;
     return vec2<u32>(first, max(key_range[entry + 1u] * params.key_factor, first) - first);
 }
 
-fn masked(score: vec4<f32>, key: u32, seen: vec2<u32>) -> vec4<f32> {
-    let place = vec4<u32>(key - seen.x) + vec4<u32>(0u, 1u, 2u, 3u);
-    return select(vec4<f32>(MASKED), score, place < vec4<u32>(seen.y));
-}
-
 fn largest_of(score: vec4<f32>) -> f32 {
     return max(max(score.x, score.y), max(score.z, score.w));
 }
 
-fn save(row: u32, count: u32, head: u32, shift: f32, total: f32) {
-    if (row < count) {
-        let value = (shift + log2(max(total, 1e-30))) / LOG2_E;
-        log_sum_exp[row * params.head_count + head] = select(MASKED, value, total > 0.0);
-    }
+// Two sums with every row multiplied by a factor, through the scores.
+fn multiplied(a: Sum, b: Sum, at: u32, mine: u32, factor: f32) -> Two {
+    let beside = at + 4u;
+    subgroupBarrier();  // what was there is read
+    show(a, b, at);
+    scores[mine] *= factor;
+    scores[mine + 2u] *= factor;
+    scores[mine + 4u] *= factor;
+    scores[mine + 6u] *= factor;
+    subgroupBarrier();  // the rows are multiplied
+    return Two(
+        coopLoadT<Sum>(&scores[at], SCORE_PITCH), coopLoadT<Sum>(&scores[beside], SCORE_PITCH));
 }
 
-// Brings 16 rows of KEYS columns of the output from the scores to column vec `col`.
-fn store_part(lane: u32, place: u32, row_0: u32, count: u32, col: u32) {
-    for (var i = lane; i < 16u * KEYS / 4u; i += LANES) {
-        let row = row_0 + i / (KEYS / 4u);
-        if (row < count) {
-            let sum = scores[place + i / (KEYS / 4u) * SCORE_PITCH + i % (KEYS / 4u)];
-            out[row * params.head_count * VECS + col + i % (KEYS / 4u)] = out_type(sum);
+fn rescaled(sums: Sums, at: u32, mine: u32, factor: f32) -> Sums {
+    let two_0 = multiplied(sums.c_0, sums.c_1, at, mine, factor);
+    let two_2 = multiplied(sums.c_2, sums.c_3, at, mine, factor);
+    var two_4 = Two(sums.c_4, sums.c_5);
+    var two_6 = Two(sums.c_6, sums.c_7);
+    if (HEAD_DIM > 64u) {
+        two_4 = multiplied(sums.c_4, sums.c_5, at, mine, factor);
+    }
+    if (HEAD_DIM > 96u) {
+        two_6 = multiplied(sums.c_6, sums.c_7, at, mine, factor);
+    }
+    return Sums(two_0.a, two_0.b, two_2.a, two_2.b, two_4.a, two_4.b, two_6.a, two_6.b);
+}
+
+// Turns products of 16 queries and STEP keys into weights in workgroup memory. `edge_key` is my
+// first key where a row does not see all of them, and NOWHERE elsewhere.
+fn weighed(
+    before: Output,
+    a: Sum,
+    b: Sum,
+    at: u32,
+    mine: u32,
+    edge_key: u32,
+    seen: vec2<u32>,
+) -> Output {
+    show(a, b, at);
+    var score_0 = scores[mine];
+    var score_1 = scores[mine + 2u];
+    var score_2 = scores[mine + 4u];
+    var score_3 = scores[mine + 6u];
+    if (edge_key != NOWHERE) {
+        score_0 = masked(score_0, edge_key, seen);
+        score_1 = masked(score_1, edge_key + 8u, seen);
+        score_2 = masked(score_2, edge_key + 16u, seen);
+        score_3 = masked(score_3, edge_key + 24u, seen);
+    }
+    let scale = params.scale * LOG2_E;
+    let largest = largest_of(max(max(score_0, score_1), max(score_2, score_3)));
+    let most = max(largest, subgroupShuffleXor(largest, 1u));
+    let grows = scale * (most - before.shift) > MOST_GROWTH;
+    var total = before.total;
+    var sums = before.sums;
+    if (subgroupAny(grows && before.shift > UNSET)) {
+        let factor = select(1.0, exp2(scale * (before.shift - most)), grows);
+        total *= factor;
+        sums = rescaled(sums, at, mine, factor);
+    }
+    let shift = select(before.shift, most, grows);
+    // A row that has seen nothing yet keeps weights of zero.
+    let used_shift = scale * select(shift, 0.0, shift < UNSET);
+    score_0 = exp2(scale * score_0 - used_shift);
+    score_1 = exp2(scale * score_1 - used_shift);
+    score_2 = exp2(scale * score_2 - used_shift);
+    score_3 = exp2(scale * score_3 - used_shift);
+    weights[mine] = vec4<f16>(score_0);
+    weights[mine + 2u] = vec4<f16>(score_1);
+    weights[mine + 4u] = vec4<f16>(score_2);
+    weights[mine + 6u] = vec4<f16>(score_3);
+    let sum = (score_0 + score_1) + (score_2 + score_3);
+    total += (sum.x + sum.y) + (sum.z + sum.w);
+    subgroupBarrier();  // the weights are there, and the scores are read
+    return Output(shift, total, sums);
+}
+
+// Brings two sums out, divided, to the columns from vector `col` on.
+fn store_two(
+    a: Sum,
+    b: Sum,
+    at: u32,
+    lane: u32,
+    row_0: u32,
+    count: u32,
+    col: u32,
+    inverse: f32,
+) {
+    subgroupBarrier();  // what was there is read
+    show(a, b, at);
+    for (var i = 0u; i < 4u; i++) {
+        let line = i * 4u + lane / 8u;
+        let factor = subgroupShuffle(inverse, 2u * line);
+        if (row_0 + line < count) {
+            let place = (row_0 + line) * params.head_count * VECS + col + lane % 8u;
+            out[place] = out_type(factor * scores[at + line * SCORE_PITCH + lane % 8u]);
         }
     }
 }
 
+// Stores 16 rows. A row without keys has a total of zero and sums of zero.
+fn finish(output: Output, at: u32, lane: u32, row_0: u32, count: u32, head: u32) {
+    let total = output.total + subgroupShuffleXor(output.total, 1u);
+    let row = row_0 + lane / 2u;
+    if (lane % 2u == 0u && row < count) {
+        let value = params.scale * output.shift + log2(max(total, 1e-30)) / LOG2_E;
+        log_sum_exp[row * params.head_count + head] = select(MASKED, value, total > 0.0);
+    }
+    let inverse = 1.0 / max(total, 1e-30);
+    let col = head * VECS;
+    store_two(output.sums.c_0, output.sums.c_1, at, lane, row_0, count, col, inverse);
+    store_two(output.sums.c_2, output.sums.c_3, at, lane, row_0, count, col + 8u, inverse);
+    if (HEAD_DIM > 64u) {
+        store_two(output.sums.c_4, output.sums.c_5, at, lane, row_0, count, col + 16u, inverse);
+    }
+    if (HEAD_DIM > 96u) {
+        store_two(output.sums.c_6, output.sums.c_7, at, lane, row_0, count, col + 24u, inverse);
+    }
+}
+
+// naga takes places that depend on the lane for control flow that does.
 @compute @workgroup_size(WIDTH)
 @diagnostic(off, derivative_uniformity)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane_of_group: u32,
+    @builtin(local_invocation_index) index: u32,
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let index = group.x + group.y * groups.x;
+    let group_index = group.x + group.y * groups.x;
     let count = length_of(params.queries);
-    let head = index % params.head_count;
-    let row_0 = index / params.head_count * ROWS;
-    if (row_0 >= count) {
-        return;
+    let head = group_index % params.head_count;
+    let tile_index = group_index / params.head_count;
+    let tile_count = (count + ROWS - 1u) / ROWS;
+    if (tile_index >= tile_count) {
+        return;  // rows that a larger plan would have
     }
+    // The last rows first: at the end of a document rows see most.
+    let row_0 = (tile_count - 1u - tile_index) * ROWS;
     let kv_head = head / (params.head_count / params.kv_head_count);
-    let q_stride = params.query_stride / 4u;
-    let kv_stride = params.kv_stride / 4u;
-    let q_offset = (params.query_offset + head * HEAD_DIM) / 4u;
+    // Of a tile I bring vector my_col of rows my_line and my_line + LINES.
+    let my_line = index / (COLS / 8u);
+    let my_col = min(index % (COLS / 8u), HEAD_DIM / 8u - 1u);
+    let my_place = my_line * PITCH + index % (COLS / 8u) * 2u;
+    let q_at = (params.query_offset + head * HEAD_DIM) / 8u + my_col;
+    let k_at = (params.key_offset + kv_head * HEAD_DIM) / 8u + my_col;
+    let v_at = (params.value_offset + kv_head * HEAD_DIM) / 8u + my_col;
+    let at = subgroup * SCORES;
+    let mine = at + lane / 2u * SCORE_PITCH + lane % 2u;
     let subgroup_row = row_0 + subgroup * SUBGROUP_ROWS;
-    let my_row = lane / 2u;
-    let half = lane % 2u;
-    let row = subgroup_row + my_row;
-    let seen = seen_by(row, count);
-    // What any row of my subgroup sees, and what all of them see.
-    var any_seen = vec2<u32>(0xffffffffu, 0u);
-    var all_seen = vec2<u32>(0u, 0xffffffffu);
-    if (row < count) {
-        let end = seen.x + seen.y;
-        if (seen.y > 0u) {
-            any_seen = vec2<u32>(min(any_seen.x, seen.x), max(any_seen.y, end));
-        }
-        all_seen = vec2<u32>(max(all_seen.x, seen.x), min(all_seen.y, end));
-    }
-    let any_first = subgroupMin(any_seen.x);
-    let any_end = subgroupMax(any_seen.y);
-    let all_first = subgroupMax(all_seen.x);
-    let all_end = subgroupMin(all_seen.y);
-    if (lane == 0u) {
-        union_of[subgroup] = vec4<u32>(any_first, any_end, 0u, 0u);
-    }
-    workgroupBarrier();  // all ranges are there
-    if (lane_of_group == 0u) {
-        let first = min(min(union_of[0].x, union_of[1].x), min(union_of[2].x, union_of[3].x));
-        let end = max(max(union_of[0].y, union_of[1].y), max(union_of[2].y, union_of[3].y));
-        tile_range = vec4<u32>(first, end, 0u, 0u);
-    }
-    let range = workgroupUniformLoad(&tile_range);
-    // Of a tile I bring vec4 my_col of every so many rows from my_line on.
-    let my_line = lane_of_group / VECS;
-    let my_col = lane_of_group % VECS;
-    let my_place = my_line * PITCH + my_col;
-    // Queries pass through the tile of keys into fragments.
-    let q_first = (row_0 + my_line) * q_stride + q_offset + my_col;
-    let q_vec_0 = q_at(q_first, row_0 + my_line < count);
-    let q_vec_1 = q_at(q_first + 8u * q_stride, row_0 + my_line + 8u < count);
-    let q_vec_2 = q_at(q_first + 16u * q_stride, row_0 + my_line + 16u < count);
-    let q_vec_3 = q_at(q_first + 24u * q_stride, row_0 + my_line + 24u < count);
-    let q_vec_4 = q_at(q_first + 32u * q_stride, row_0 + my_line + 32u < count);
-    let q_vec_5 = q_at(q_first + 40u * q_stride, row_0 + my_line + 40u < count);
-    let q_vec_6 = q_at(q_first + 48u * q_stride, row_0 + my_line + 48u < count);
-    let q_vec_7 = q_at(q_first + 56u * q_stride, row_0 + my_line + 56u < count);
-    kv_tile[my_place] = q_vec_0;
-    kv_tile[my_place + 8u * PITCH] = q_vec_1;
-    kv_tile[my_place + 16u * PITCH] = q_vec_2;
-    kv_tile[my_place + 24u * PITCH] = q_vec_3;
-    kv_tile[my_place + 32u * PITCH] = q_vec_4;
-    kv_tile[my_place + 40u * PITCH] = q_vec_5;
-    kv_tile[my_place + 48u * PITCH] = q_vec_6;
-    kv_tile[my_place + 56u * PITCH] = q_vec_7;
-    workgroupBarrier();  // the rows are complete
-    let q_0 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH], PITCH);
-    let q_1 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 4u], PITCH);
-    let q_2 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 8u], PITCH);
-    let q_3 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 12u], PITCH);
-    workgroupBarrier();  // everybody has read the rows
 
-    let k_offset = (params.key_offset + kv_head * HEAD_DIM) / 4u + my_col;
-    let v_offset = (params.value_offset + kv_head * HEAD_DIM) / 4u + my_col;
-    let scale = params.scale * LOG2_E;
-    let score_base = subgroup * SUBGROUP_ROWS * SCORE_PITCH;
-    let my_scores = score_base + my_row * SCORE_PITCH + half;
-    // Where fragments lie among the scores.
-    let place_0 = score_base;
-    let place_1 = score_base + 4u;
-    let place_2 = score_base + 8u;
-    let place_3 = score_base + 12u;
+    let row = subgroup_row + lane / 2u;
+    let seen = seen_by(row, count);
+    var together = seen_together(seen, row < count);
+    let range = seen_by_any(together, subgroup, lane);
+
+    // Queries pass through the tile into fragments, 64 at a time.
+    var queries: Rows;
+    for (var turn = 0u; turn < ROWS / 64u; turn++) {
+        let first = row_0 + turn * 64u + my_line;
+        let part_0 = q_part(first, count - 1u, q_at);
+        let part_1 = q_part(first + STEP, count - 1u, q_at);
+        put(part_0, my_place);
+        put(part_1, my_place + STEP * PITCH);
+        workgroupBarrier();  // the queries are complete
+        if (subgroup * SUBGROUP_ROWS / 64u == turn) {
+            queries = rows_at(subgroup * SUBGROUP_ROWS % 64u * PITCH);
+        }
+        workgroupBarrier();  // everybody has read them
+    }
+
     var shift = MASKED;
     var total = 0.0;
-    var sum_0 = Sum();
-    var sum_1 = Sum();
-    var sum_2 = Sum();
-    var sum_3 = Sum();
-    let first_at = (range.x + my_line) * kv_stride + k_offset;
-    put(load(range.x + my_line, range.y, first_at, kv_stride), my_place);
-    workgroupBarrier();  // the first keys are complete
-    for (var key_0 = range.x; key_0 < range.y; key_0 += KEYS) {
-        let at = (key_0 + my_line) * kv_stride;
-        let is_active = key_0 < any_end && key_0 + KEYS > any_first;
-        let values = load(key_0 + my_line, range.y, at + v_offset, kv_stride);
-        if (is_active) {
-            var part_0 = coopMultiplyAdd(q_0, coopLoad<Right>(&kv_tile[0u], PITCH), Sum());
-            var part_1 = coopMultiplyAdd(q_0, coopLoad<Right>(&kv_tile[16u * PITCH], PITCH), Sum());
-            var part_2 = coopMultiplyAdd(q_0, coopLoad<Right>(&kv_tile[32u * PITCH], PITCH), Sum());
-            var part_3 = coopMultiplyAdd(q_0, coopLoad<Right>(&kv_tile[48u * PITCH], PITCH), Sum());
-            part_0 = coopMultiplyAdd(q_1, coopLoad<Right>(&kv_tile[4u], PITCH), part_0);
-            part_1 = coopMultiplyAdd(
-                q_1, coopLoad<Right>(&kv_tile[16u * PITCH + 4u], PITCH), part_1);
-            part_2 = coopMultiplyAdd(
-                q_1, coopLoad<Right>(&kv_tile[32u * PITCH + 4u], PITCH), part_2);
-            part_3 = coopMultiplyAdd(
-                q_1, coopLoad<Right>(&kv_tile[48u * PITCH + 4u], PITCH), part_3);
-            part_0 = coopMultiplyAdd(q_2, coopLoad<Right>(&kv_tile[8u], PITCH), part_0);
-            part_1 = coopMultiplyAdd(
-                q_2, coopLoad<Right>(&kv_tile[16u * PITCH + 8u], PITCH), part_1);
-            part_2 = coopMultiplyAdd(
-                q_2, coopLoad<Right>(&kv_tile[32u * PITCH + 8u], PITCH), part_2);
-            part_3 = coopMultiplyAdd(
-                q_2, coopLoad<Right>(&kv_tile[48u * PITCH + 8u], PITCH), part_3);
-            part_0 = coopMultiplyAdd(q_3, coopLoad<Right>(&kv_tile[12u], PITCH), part_0);
-            part_1 = coopMultiplyAdd(
-                q_3, coopLoad<Right>(&kv_tile[16u * PITCH + 12u], PITCH), part_1);
-            part_2 = coopMultiplyAdd(
-                q_3, coopLoad<Right>(&kv_tile[32u * PITCH + 12u], PITCH), part_2);
-            part_3 = coopMultiplyAdd(
-                q_3, coopLoad<Right>(&kv_tile[48u * PITCH + 12u], PITCH), part_3);
-            coopStoreT(part_0, &scores[place_0], SCORE_PITCH);
-            coopStoreT(part_1, &scores[place_1], SCORE_PITCH);
-            coopStoreT(part_2, &scores[place_2], SCORE_PITCH);
-            coopStoreT(part_3, &scores[place_3], SCORE_PITCH);
-            subgroupBarrier();  // the scores are there
-            let is_edge = key_0 < all_first || key_0 + KEYS > all_end;
-            let my_key_0 = key_0 + half * 4u;
-            var score_0 = scale * scores[my_scores];
-            var score_1 = scale * scores[my_scores + 2u];
-            var score_2 = scale * scores[my_scores + 4u];
-            var score_3 = scale * scores[my_scores + 6u];
-            var score_4 = scale * scores[my_scores + 8u];
-            var score_5 = scale * scores[my_scores + 10u];
-            var score_6 = scale * scores[my_scores + 12u];
-            var score_7 = scale * scores[my_scores + 14u];
-            if (is_edge) {
-                score_0 = masked(score_0, my_key_0, seen);
-                score_1 = masked(score_1, my_key_0 + 8u, seen);
-                score_2 = masked(score_2, my_key_0 + 16u, seen);
-                score_3 = masked(score_3, my_key_0 + 24u, seen);
-                score_4 = masked(score_4, my_key_0 + 32u, seen);
-                score_5 = masked(score_5, my_key_0 + 40u, seen);
-                score_6 = masked(score_6, my_key_0 + 48u, seen);
-                score_7 = masked(score_7, my_key_0 + 56u, seen);
-            }
-            var largest = max(score_0, score_1);
-            largest = max(largest, score_2);
-            largest = max(largest, score_3);
-            largest = max(largest, score_4);
-            largest = max(largest, score_5);
-            largest = max(largest, score_6);
-            largest = max(largest, score_7);
-            let most = largest_of(max(largest, subgroupShuffleXor(largest, 1u)));
-            let grows = most > shift + MOST_GROWTH;
-            if (subgroupAny(grows && shift > UNSET)) {
-                let factor = select(1.0, exp2(shift - most), grows);
-                total *= factor;
-                subgroupBarrier();  // everybody has read what was there
-                coopStoreT(sum_0, &scores[place_0], SCORE_PITCH);
-                coopStoreT(sum_1, &scores[place_1], SCORE_PITCH);
-                coopStoreT(sum_2, &scores[place_2], SCORE_PITCH);
-                coopStoreT(sum_3, &scores[place_3], SCORE_PITCH);
-                subgroupBarrier();  // the sums are there
-                for (var j = 0u; j < KEYS / 4u; j += 2u) {
-                    scores[my_scores + j] *= factor;
-                }
-                subgroupBarrier();  // the sums are rescaled
-                sum_0 = coopLoadT<Sum>(&scores[place_0], SCORE_PITCH);
-                sum_1 = coopLoadT<Sum>(&scores[place_1], SCORE_PITCH);
-                sum_2 = coopLoadT<Sum>(&scores[place_2], SCORE_PITCH);
-                sum_3 = coopLoadT<Sum>(&scores[place_3], SCORE_PITCH);
-            }
-            shift = select(shift, most, grows);
-            // A row that has seen nothing yet keeps weights of zero.
-            let used_shift = select(shift, 0.0, shift < UNSET);
-            score_0 = exp2(score_0 - used_shift);
-            weights[my_scores] = vec4<f16>(score_0);
-            score_1 = exp2(score_1 - used_shift);
-            weights[my_scores + 2u] = vec4<f16>(score_1);
-            score_2 = exp2(score_2 - used_shift);
-            weights[my_scores + 4u] = vec4<f16>(score_2);
-            score_3 = exp2(score_3 - used_shift);
-            weights[my_scores + 6u] = vec4<f16>(score_3);
-            score_4 = exp2(score_4 - used_shift);
-            weights[my_scores + 8u] = vec4<f16>(score_4);
-            score_5 = exp2(score_5 - used_shift);
-            weights[my_scores + 10u] = vec4<f16>(score_5);
-            score_6 = exp2(score_6 - used_shift);
-            weights[my_scores + 12u] = vec4<f16>(score_6);
-            score_7 = exp2(score_7 - used_shift);
-            weights[my_scores + 14u] = vec4<f16>(score_7);
-            let sum_of_weights = score_0 + score_1 + score_2 + score_3
-                + score_4 + score_5 + score_6 + score_7;
-            total += dot(sum_of_weights, vec4<f32>(1.0));
+    var sums = Sums();
+    let last = max(range.y, 1u) - 1u;
+    let steps = steps_of(range);
+    var key_0 = range.x;
+    var keys = kv_part(key_0 + my_line, last, k_at);
+    var values = kv_part(key_0 + my_line, last, v_at);
+    for (var step = 0.0; step < steps; step += 1.0) {
+        put(keys, my_place);
+        put(values, my_place + STEP * PITCH);
+        workgroupBarrier();  // keys and values are complete
+        if (step + 1.0 < steps) {
+            keys = kv_part(key_0 + STEP + my_line, last, k_at);
+            values = kv_part(key_0 + STEP + my_line, last, v_at);
         }
-        put(values, KEYS * PITCH + my_place);
-        let next_at = at + KEYS * kv_stride + k_offset;
-        let next = load(key_0 + KEYS + my_line, range.y, next_at, kv_stride);
-        workgroupBarrier();  // values and weights are there, and everybody has read the keys
-        if (is_active) {
-            let weight_0 = coopLoadT<Left>(
-                &weights[score_base], SCORE_PITCH);
-            sum_0 = coopMultiplyAdd(
-                weight_0, coopLoadT<Right>(&kv_tile[64u * PITCH], PITCH), sum_0);
-            sum_1 = coopMultiplyAdd(
-                weight_0, coopLoadT<Right>(&kv_tile[64u * PITCH + 4u], PITCH), sum_1);
-            sum_2 = coopMultiplyAdd(
-                weight_0, coopLoadT<Right>(&kv_tile[64u * PITCH + 8u], PITCH), sum_2);
-            sum_3 = coopMultiplyAdd(
-                weight_0, coopLoadT<Right>(&kv_tile[64u * PITCH + 12u], PITCH), sum_3);
-            let weight_1 = coopLoadT<Left>(
-                &weights[score_base + 4u], SCORE_PITCH);
-            sum_0 = coopMultiplyAdd(
-                weight_1, coopLoadT<Right>(&kv_tile[80u * PITCH], PITCH), sum_0);
-            sum_1 = coopMultiplyAdd(
-                weight_1, coopLoadT<Right>(&kv_tile[80u * PITCH + 4u], PITCH), sum_1);
-            sum_2 = coopMultiplyAdd(
-                weight_1, coopLoadT<Right>(&kv_tile[80u * PITCH + 8u], PITCH), sum_2);
-            sum_3 = coopMultiplyAdd(
-                weight_1, coopLoadT<Right>(&kv_tile[80u * PITCH + 12u], PITCH), sum_3);
-            let weight_2 = coopLoadT<Left>(
-                &weights[score_base + 8u], SCORE_PITCH);
-            sum_0 = coopMultiplyAdd(
-                weight_2, coopLoadT<Right>(&kv_tile[96u * PITCH], PITCH), sum_0);
-            sum_1 = coopMultiplyAdd(
-                weight_2, coopLoadT<Right>(&kv_tile[96u * PITCH + 4u], PITCH), sum_1);
-            sum_2 = coopMultiplyAdd(
-                weight_2, coopLoadT<Right>(&kv_tile[96u * PITCH + 8u], PITCH), sum_2);
-            sum_3 = coopMultiplyAdd(
-                weight_2, coopLoadT<Right>(&kv_tile[96u * PITCH + 12u], PITCH), sum_3);
-            let weight_3 = coopLoadT<Left>(
-                &weights[score_base + 12u], SCORE_PITCH);
-            sum_0 = coopMultiplyAdd(
-                weight_3, coopLoadT<Right>(&kv_tile[112u * PITCH], PITCH), sum_0);
-            sum_1 = coopMultiplyAdd(
-                weight_3, coopLoadT<Right>(&kv_tile[112u * PITCH + 4u], PITCH), sum_1);
-            sum_2 = coopMultiplyAdd(
-                weight_3, coopLoadT<Right>(&kv_tile[112u * PITCH + 8u], PITCH), sum_2);
-            sum_3 = coopMultiplyAdd(
-                weight_3, coopLoadT<Right>(&kv_tile[112u * PITCH + 12u], PITCH), sum_3);
+        if (key_0 < together.y && key_0 + STEP > together.x) {
+            let is_edge = key_0 < together.z || key_0 + STEP > together.w;
+            let edge_key = select(NOWHERE, key_0 + lane % 2u * 4u, is_edge);
+            let near = products(queries, 0u);
+            let far = products(queries, 16u * PITCH);
+            let before = Output(shift, total, sums);
+            let output = weighed(before, near, far, at, mine, edge_key, seen);
+            shift = output.shift;
+            total = output.total;
+            let weight_0 = coopLoadT<Left>(&weights[at], SCORE_PITCH);
+            let weight_1 = coopLoadT<Left>(&weights[at + 4u], SCORE_PITCH);
+            sums = advanced(output.sums, weight_0, STEP * PITCH);
+            sums = advanced(sums, weight_1, (STEP + 16u) * PITCH);
         }
-        put(next, my_place);
-        workgroupBarrier();  // the next keys are complete, and everybody has read the values
+        workgroupBarrier();  // everybody has read keys and values
+        key_0 += STEP;
     }
 
-    // A row without keys has a total of zero and sums of zero.
-    total += subgroupShuffleXor(total, 1u);
-    if (half == 0u) {
-        save(row, count, head, shift, total);
-    }
-    let inverse = 1.0 / max(total, 1e-30);
-    subgroupBarrier();  // everybody has read what was there
-    coopStoreT(sum_0, &scores[place_0], SCORE_PITCH);
-    coopStoreT(sum_1, &scores[place_1], SCORE_PITCH);
-    coopStoreT(sum_2, &scores[place_2], SCORE_PITCH);
-    coopStoreT(sum_3, &scores[place_3], SCORE_PITCH);
-    subgroupBarrier();  // the sums are there
-    for (var j = 0u; j < KEYS / 4u; j += 2u) {
-        scores[my_scores + j] *= inverse;
-    }
-    subgroupBarrier();  // they are divided
-    store_part(lane, place_0, subgroup_row, count, head * VECS + 0u);
+    finish(Output(shift, total, sums), at, lane, subgroup_row, count, head);
 }

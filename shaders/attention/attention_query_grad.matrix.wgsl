@@ -1,343 +1,192 @@
 // dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp), on
 // cooperative matrices: f16 operands, f32 sums. A workgroup owns ROWS queries of one head, a
-// subgroup 16 of them, and all walk the union of their key ranges, KEYS keys at a time. HEAD_DIM
-// is 64.
-//
-// Fragments have no elements, so scores pass through workgroup memory; there lanes 2 r and 2 r + 1
-// of a subgroup own row r, every other vec4 each. Compilers do not
-// unroll loops over fragments.
-#import shared/attention
+// subgroup 16 of them, and all walk the union of their key ranges. HEAD_DIM is 64, 96 or 128.
+#import shared/attention_matrix
 
-@group(0) @binding(2) var<storage, read> q: array<q_type>;          // [queries, query_stride]
-@group(0) @binding(3) var<storage, read> kv: array<kv_type>;        // [keys, kv_stride]
+@group(0) @binding(2) var<storage, read> q: array<vec4<u32>>;       // [queries, query_stride]
+@group(0) @binding(3) var<storage, read> kv: array<vec4<u32>>;      // [keys, kv_stride]
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;     // [entries, 2]
-@group(0) @binding(5) var<storage, read> dout: array<dout_type>;    // [queries, heads, head_dim]
+@group(0) @binding(5) var<storage, read> dout: array<vec4<u32>>;    // [queries, heads, head_dim]
 @group(0) @binding(6) var<storage, read> log_sum_exp: array<f32>;   // [queries, heads]
 @group(0) @binding(7) var<storage, read> delta: array<f32>;         // [queries, heads]
 @group(0) @binding(8) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
 
-// Fragments: operands on the left and on the right, and sums.
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Sum = coop_mat16x16<f32, C>;
-
-const SUBGROUPS: u32 = 4u;
-const LANES: u32 = 32u;
-const WIDTH: u32 = SUBGROUPS * LANES;
 const SUBGROUP_ROWS: u32 = 16u;
 const ROWS: u32 = SUBGROUP_ROWS * SUBGROUPS;
-const KEYS: u32 = 32u;
-const VECS: u32 = HEAD_DIM / 4u;
-// Rows start 16 (f16) or 32 (f32) bytes further in the banks than the one before. Everything in
-// workgroup memory is a multiple of 16 bytes long: fragments are loaded from such addresses only.
-const PITCH: u32 = VECS + 2u;
-const LAYER: u32 = 16u * SUBGROUPS;  // rows whose scores are there at a time
-const SCORE_PITCH: u32 = KEYS / 2u + 2u;
-const DSCORE_PITCH: u32 = KEYS / 4u + 2u;
-const MASKED: f32 = -1e30;
-const LOG2_E: f32 = 1.4426950408889634;
 
-var<workgroup> kv_tile: array<vec4<f16>, 2u * KEYS * PITCH>;   // keys, then values
-var<workgroup> scores: array<vec4<f32>, LAYER * SCORE_PITCH>;  // q k^T beside dout v^T
-var<workgroup> dscores: array<vec4<f16>, ROWS * DSCORE_PITCH>;
-var<workgroup> union_of: array<vec4<u32>, SUBGROUPS>;          // keys that a subgroup sees
-var<workgroup> tile_range: vec4<u32>;                          // keys that any row sees
-
-// What a lane brings of KEYS keys or values: a vec4 of every 8th row.
-struct Tile {
-    a: vec4<f16>, b: vec4<f16>, c: vec4<f16>, d: vec4<f16>,
+// What a lane knows of its query: log_sum_exp, in powers of two, and delta.
+struct Saved {
+    shift: f32,
+    delta: f32,
 }
 
-fn q_at(at: u32, is_there: bool) -> vec4<f16> {
-    if (!is_there) {
-        return vec4<f16>();
-    }
-    return vec4<f16>(q[at]);
-}
-
-fn dout_at(at: u32, is_there: bool) -> vec4<f16> {
-    if (!is_there) {
-        return vec4<f16>();
-    }
-    return vec4<f16>(dout[at]);
-}
-
-fn kv_at(at: u32, is_there: bool) -> vec4<f16> {
-    if (!is_there) {
-        return vec4<f16>();
-    }
-    return vec4<f16>(kv[at]);
-}
-
-// My part of rows row.. of kv, which lie `stride` apart from `at` on; zeros from end on.
-fn load(row: u32, end: u32, at: u32, stride: u32) -> Tile {
-    var tile: Tile;
-    tile.a = kv_at(at, row < end);
-    tile.b = kv_at(at + 8u * stride, row + 8u < end);
-    tile.c = kv_at(at + 16u * stride, row + 16u < end);
-    tile.d = kv_at(at + 24u * stride, row + 24u < end);
-    return tile;
-}
-
-fn put(tile: Tile, at: u32) {
-    kv_tile[at] = tile.a;
-    kv_tile[at + 8u * PITCH] = tile.b;
-    kv_tile[at + 16u * PITCH] = tile.c;
-    kv_tile[at + 24u * PITCH] = tile.d;
-}
-
-// First and how many keys a row sees; rows beyond the last see all and are not stored.
+// First and how many keys a query sees; queries beyond the last see all and are not stored.
 fn seen_by(row: u32, count: u32) -> vec2<u32> {
     if (row >= count) {
-        return vec2<u32>(0u, 0xffffffffu);
+        return vec2<u32>(0u, NOWHERE);
     }
     let entry = row / params.query_factor * 2u;
     let first = key_range[entry] * params.key_factor;
     return vec2<u32>(first, max(key_range[entry + 1u] * params.key_factor, first) - first);
 }
 
-// log_sum_exp, in powers of two, and delta.
-fn saved_of(row: u32, count: u32, head: u32) -> vec2<f32> {
-    if (row >= count) {
-        return vec2<f32>();
+fn saved_of(row: u32, count: u32, head: u32) -> Saved {
+    let at = min(row, count - 1u) * params.head_count + head;
+    return Saved(LOG2_E * log_sum_exp[at], delta[at]);
+}
+
+fn dout_part(row: u32, last: u32, at: u32) -> Part {
+    let stride = params.head_count * HEAD_DIM / 8u;
+    return Part(dout[min(row, last) * stride + at], dout[min(row + LINES, last) * stride + at]);
+}
+
+// Turns q k^T and dout v^T of 16 queries and 16 keys into ds, 16 columns of the weights from
+// vector `to` of mine on. `edge_key` is my first key where a row does not see all of them, and
+// NOWHERE elsewhere.
+fn differentiated(
+    product: Sum,
+    up: Sum,
+    at: u32,
+    mine: u32,
+    to: u32,
+    saved: Saved,
+    edge_key: u32,
+    seen: vec2<u32>,
+) {
+    show(product, up, at);
+    let scale = params.scale * LOG2_E;
+    var score_0 = scale * scores[mine] - saved.shift;
+    var score_1 = scale * scores[mine + 2u] - saved.shift;
+    if (edge_key != NOWHERE) {
+        score_0 = masked(score_0, edge_key, seen);
+        score_1 = masked(score_1, edge_key + 8u, seen);
     }
-    let at = row * params.head_count + head;
-    return vec2<f32>(LOG2_E * log_sum_exp[at], delta[at]);
+    weights[mine + to] = vec4<f16>(exp2(score_0) * (scores[mine + 4u] - saved.delta));
+    weights[mine + to + 2u] = vec4<f16>(exp2(score_1) * (scores[mine + 6u] - saved.delta));
+    subgroupBarrier();  // ds is there, and the products are read
 }
 
-fn masked(score: vec4<f32>, key: u32, seen: vec2<u32>) -> vec4<f32> {
-    let place = vec4<u32>(key - seen.x) + vec4<u32>(0u, 1u, 2u, 3u);
-    return select(vec4<f32>(MASKED), score, place < vec4<u32>(seen.y));
-}
-
-// Brings 16 rows of 2 KEYS columns of dq from the scores to column vec `col`.
-fn store_part(lane: u32, place: u32, row_0: u32, count: u32, col: u32) {
-    for (var i = lane; i < 16u * KEYS / 2u; i += LANES) {
-        let row = row_0 + i / (KEYS / 2u);
-        if (row < count) {
-            let sum = scores[place + i / (KEYS / 2u) * SCORE_PITCH + i % (KEYS / 2u)];
-            let at = row * params.query_stride / 4u + col + i % (KEYS / 2u);
-            dq[at] = dq_type(params.scale * sum);
+// Brings two sums out to the columns from vector `col` on.
+fn store_two(a: Sum, b: Sum, at: u32, lane: u32, row_0: u32, count: u32, col: u32) {
+    subgroupBarrier();  // what was there is read
+    show(a, b, at);
+    for (var i = 0u; i < 4u; i++) {
+        let line = i * 4u + lane / 8u;
+        if (row_0 + line < count) {
+            let place = (row_0 + line) * params.query_stride / 4u + col + lane % 8u;
+            dq[place] = dq_type(params.scale * scores[at + line * SCORE_PITCH + lane % 8u]);
         }
     }
 }
 
+fn store(sums: Sums, at: u32, lane: u32, row_0: u32, count: u32, col: u32) {
+    store_two(sums.c_0, sums.c_1, at, lane, row_0, count, col);
+    store_two(sums.c_2, sums.c_3, at, lane, row_0, count, col + 8u);
+    if (HEAD_DIM > 64u) {
+        store_two(sums.c_4, sums.c_5, at, lane, row_0, count, col + 16u);
+    }
+    if (HEAD_DIM > 96u) {
+        store_two(sums.c_6, sums.c_7, at, lane, row_0, count, col + 24u);
+    }
+}
+
+// naga takes places that depend on the lane for control flow that does.
 @compute @workgroup_size(WIDTH)
 @diagnostic(off, derivative_uniformity)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane_of_group: u32,
+    @builtin(local_invocation_index) index: u32,
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let index = group.x + group.y * groups.x;
+    let group_index = group.x + group.y * groups.x;
     let count = length_of(params.queries);
-    let head = index % params.head_count;
-    let row_0 = index / params.head_count * ROWS;
-    if (row_0 >= count) {
-        return;
+    let head = group_index % params.head_count;
+    let tile_index = group_index / params.head_count;
+    let tile_count = (count + ROWS - 1u) / ROWS;
+    if (tile_index >= tile_count) {
+        return;  // rows that a larger plan would have
     }
+    // The last rows first: at the end of a document rows see most.
+    let row_0 = (tile_count - 1u - tile_index) * ROWS;
     let kv_head = head / (params.head_count / params.kv_head_count);
-    let q_stride = params.query_stride / 4u;
-    let kv_stride = params.kv_stride / 4u;
-    let dout_stride = params.head_count * VECS;
-    let q_offset = (params.query_offset + head * HEAD_DIM) / 4u;
+    // Of a tile I bring vector my_col of rows my_line and my_line + LINES.
+    let my_line = index / (COLS / 8u);
+    let my_col = min(index % (COLS / 8u), HEAD_DIM / 8u - 1u);
+    let my_place = my_line * PITCH + index % (COLS / 8u) * 2u;
+    let q_at = (params.query_offset + head * HEAD_DIM) / 8u + my_col;
+    let dout_at = head * HEAD_DIM / 8u + my_col;
+    let k_at = (params.key_offset + kv_head * HEAD_DIM) / 8u + my_col;
+    let v_at = (params.value_offset + kv_head * HEAD_DIM) / 8u + my_col;
+    let at = subgroup * SCORES;
+    let mine = at + lane / 2u * SCORE_PITCH + lane % 2u;
     let subgroup_row = row_0 + subgroup * SUBGROUP_ROWS;
-    let my_row = lane / 2u;
-    let half = lane % 2u;
-    let row = subgroup_row + my_row;
-    let seen = seen_by(row, count);
-    let saved = saved_of(row, count, head);
-    // What any row of my subgroup sees, and what all of them see.
-    var any_seen = vec2<u32>(0xffffffffu, 0u);
-    var all_seen = vec2<u32>(0u, 0xffffffffu);
-    if (row < count) {
-        let end = seen.x + seen.y;
-        if (seen.y > 0u) {
-            any_seen = vec2<u32>(min(any_seen.x, seen.x), max(any_seen.y, end));
-        }
-        all_seen = vec2<u32>(max(all_seen.x, seen.x), min(all_seen.y, end));
-    }
-    let any_first = subgroupMin(any_seen.x);
-    let any_end = subgroupMax(any_seen.y);
-    let all_first = subgroupMax(all_seen.x);
-    let all_end = subgroupMin(all_seen.y);
-    if (lane == 0u) {
-        union_of[subgroup] = vec4<u32>(any_first, any_end, 0u, 0u);
-    }
-    workgroupBarrier();  // all ranges are there
-    if (lane_of_group == 0u) {
-        let first = min(min(union_of[0].x, union_of[1].x), min(union_of[2].x, union_of[3].x));
-        let end = max(max(union_of[0].y, union_of[1].y), max(union_of[2].y, union_of[3].y));
-        tile_range = vec4<u32>(first, end, 0u, 0u);
-    }
-    let range = workgroupUniformLoad(&tile_range);
-    // Of a tile I bring vec4 my_col of every so many rows from my_line on.
-    let my_line = lane_of_group / VECS;
-    let my_col = lane_of_group % VECS;
-    let my_place = my_line * PITCH + my_col;
-    // Queries, then upstream gradients pass through the tile of keys into fragments.
-    let q_first = (row_0 + my_line) * q_stride + q_offset + my_col;
-    let q_vec_0 = q_at(q_first, row_0 + my_line < count);
-    let q_vec_1 = q_at(q_first + 8u * q_stride, row_0 + my_line + 8u < count);
-    let q_vec_2 = q_at(q_first + 16u * q_stride, row_0 + my_line + 16u < count);
-    let q_vec_3 = q_at(q_first + 24u * q_stride, row_0 + my_line + 24u < count);
-    let q_vec_4 = q_at(q_first + 32u * q_stride, row_0 + my_line + 32u < count);
-    let q_vec_5 = q_at(q_first + 40u * q_stride, row_0 + my_line + 40u < count);
-    let q_vec_6 = q_at(q_first + 48u * q_stride, row_0 + my_line + 48u < count);
-    let q_vec_7 = q_at(q_first + 56u * q_stride, row_0 + my_line + 56u < count);
-    kv_tile[my_place] = q_vec_0;
-    kv_tile[my_place + 8u * PITCH] = q_vec_1;
-    kv_tile[my_place + 16u * PITCH] = q_vec_2;
-    kv_tile[my_place + 24u * PITCH] = q_vec_3;
-    kv_tile[my_place + 32u * PITCH] = q_vec_4;
-    kv_tile[my_place + 40u * PITCH] = q_vec_5;
-    kv_tile[my_place + 48u * PITCH] = q_vec_6;
-    kv_tile[my_place + 56u * PITCH] = q_vec_7;
-    workgroupBarrier();  // the rows are complete
-    let q_0 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH], PITCH);
-    let q_1 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 4u], PITCH);
-    let q_2 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 8u], PITCH);
-    let q_3 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 12u], PITCH);
-    workgroupBarrier();  // everybody has read the rows
-    let dout_first = (row_0 + my_line) * dout_stride + head * VECS + my_col;
-    let dout_vec_0 = dout_at(dout_first, row_0 + my_line < count);
-    let dout_vec_1 = dout_at(dout_first + 8u * dout_stride, row_0 + my_line + 8u < count);
-    let dout_vec_2 = dout_at(dout_first + 16u * dout_stride, row_0 + my_line + 16u < count);
-    let dout_vec_3 = dout_at(dout_first + 24u * dout_stride, row_0 + my_line + 24u < count);
-    let dout_vec_4 = dout_at(dout_first + 32u * dout_stride, row_0 + my_line + 32u < count);
-    let dout_vec_5 = dout_at(dout_first + 40u * dout_stride, row_0 + my_line + 40u < count);
-    let dout_vec_6 = dout_at(dout_first + 48u * dout_stride, row_0 + my_line + 48u < count);
-    let dout_vec_7 = dout_at(dout_first + 56u * dout_stride, row_0 + my_line + 56u < count);
-    kv_tile[my_place] = dout_vec_0;
-    kv_tile[my_place + 8u * PITCH] = dout_vec_1;
-    kv_tile[my_place + 16u * PITCH] = dout_vec_2;
-    kv_tile[my_place + 24u * PITCH] = dout_vec_3;
-    kv_tile[my_place + 32u * PITCH] = dout_vec_4;
-    kv_tile[my_place + 40u * PITCH] = dout_vec_5;
-    kv_tile[my_place + 48u * PITCH] = dout_vec_6;
-    kv_tile[my_place + 56u * PITCH] = dout_vec_7;
-    workgroupBarrier();  // the rows are complete
-    let dout_0 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH], PITCH);
-    let dout_1 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 4u], PITCH);
-    let dout_2 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 8u], PITCH);
-    let dout_3 = coopLoadT<Left>(&kv_tile[subgroup * 16u * PITCH + 12u], PITCH);
-    workgroupBarrier();  // everybody has read the rows
 
-    let k_offset = (params.key_offset + kv_head * HEAD_DIM) / 4u + my_col;
-    let v_offset = (params.value_offset + kv_head * HEAD_DIM) / 4u + my_col;
-    let scale = params.scale * LOG2_E;
-    let score_base = subgroup * 16u * SCORE_PITCH;
-    let my_scores = score_base + my_row * SCORE_PITCH + half;
-    let dscore_base = subgroup * SUBGROUP_ROWS * DSCORE_PITCH;
-    let my_dscores = dscore_base + my_row * DSCORE_PITCH + half;
-    // Where fragments lie among the scores.
-    let place_0 = score_base;
-    let place_1 = score_base + 4u;
-    let place_2 = score_base + 8u;
-    let place_3 = score_base + 12u;
-    var sum_0 = Sum();
-    var sum_1 = Sum();
-    var sum_2 = Sum();
-    var sum_3 = Sum();
-    var at = (range.x + my_line) * kv_stride;
-    var keys = load(range.x + my_line, range.y, at + k_offset, kv_stride);
-    var values = load(range.x + my_line, range.y, at + v_offset, kv_stride);
-    for (var key_0 = range.x; key_0 < range.y; key_0 += KEYS) {
-        put(keys, my_place);
-        put(values, KEYS * PITCH + my_place);
-        workgroupBarrier();  // keys and values are complete
-        let next = key_0 + KEYS + my_line;
-        at += KEYS * kv_stride;
-        let is_active = key_0 < any_end && key_0 + KEYS > any_first;
-        if (is_active) {
-            var part_0 = coopMultiplyAdd(q_0, coopLoad<Right>(&kv_tile[0u], PITCH), Sum());
-            var up_0 = coopMultiplyAdd(
-                dout_0, coopLoad<Right>(&kv_tile[32u * PITCH], PITCH), Sum());
-            var part_1 = coopMultiplyAdd(q_0, coopLoad<Right>(&kv_tile[16u * PITCH], PITCH), Sum());
-            var up_1 = coopMultiplyAdd(
-                dout_0, coopLoad<Right>(&kv_tile[48u * PITCH], PITCH), Sum());
-            part_0 = coopMultiplyAdd(q_1, coopLoad<Right>(&kv_tile[4u], PITCH), part_0);
-            up_0 = coopMultiplyAdd(
-                dout_1, coopLoad<Right>(&kv_tile[32u * PITCH + 4u], PITCH), up_0);
-            part_1 = coopMultiplyAdd(
-                q_1, coopLoad<Right>(&kv_tile[16u * PITCH + 4u], PITCH), part_1);
-            up_1 = coopMultiplyAdd(
-                dout_1, coopLoad<Right>(&kv_tile[48u * PITCH + 4u], PITCH), up_1);
-            part_0 = coopMultiplyAdd(q_2, coopLoad<Right>(&kv_tile[8u], PITCH), part_0);
-            up_0 = coopMultiplyAdd(
-                dout_2, coopLoad<Right>(&kv_tile[32u * PITCH + 8u], PITCH), up_0);
-            part_1 = coopMultiplyAdd(
-                q_2, coopLoad<Right>(&kv_tile[16u * PITCH + 8u], PITCH), part_1);
-            up_1 = coopMultiplyAdd(
-                dout_2, coopLoad<Right>(&kv_tile[48u * PITCH + 8u], PITCH), up_1);
-            part_0 = coopMultiplyAdd(q_3, coopLoad<Right>(&kv_tile[12u], PITCH), part_0);
-            up_0 = coopMultiplyAdd(
-                dout_3, coopLoad<Right>(&kv_tile[32u * PITCH + 12u], PITCH), up_0);
-            part_1 = coopMultiplyAdd(
-                q_3, coopLoad<Right>(&kv_tile[16u * PITCH + 12u], PITCH), part_1);
-            up_1 = coopMultiplyAdd(
-                dout_3, coopLoad<Right>(&kv_tile[48u * PITCH + 12u], PITCH), up_1);
-            let is_edge = key_0 < all_first || key_0 + KEYS > all_end;
-            let my_key_0 = key_0 + half * 4u;
-            coopStoreT(part_0, &scores[place_0], SCORE_PITCH);
-            coopStoreT(up_0, &scores[place_2], SCORE_PITCH);
-            coopStoreT(part_1, &scores[place_1], SCORE_PITCH);
-            coopStoreT(up_1, &scores[place_3], SCORE_PITCH);
-            subgroupBarrier();  // the products of 16 rows are there
-            var score_0 = scale * scores[my_scores] - saved.x;
-            var score_1 = scale * scores[my_scores + 2u] - saved.x;
-            var score_2 = scale * scores[my_scores + 4u] - saved.x;
-            var score_3 = scale * scores[my_scores + 6u] - saved.x;
-            if (is_edge) {
-                score_0 = masked(score_0, my_key_0, seen);
-                score_1 = masked(score_1, my_key_0 + 8u, seen);
-                score_2 = masked(score_2, my_key_0 + 16u, seen);
-                score_3 = masked(score_3, my_key_0 + 24u, seen);
-            }
-            score_0 = exp2(score_0)
-                * (scores[my_scores + KEYS / 4u] - saved.y);
-            dscores[my_dscores] = vec4<f16>(score_0);
-            score_1 = exp2(score_1)
-                * (scores[my_scores + KEYS / 4u + 2u] - saved.y);
-            dscores[my_dscores + 2u] = vec4<f16>(score_1);
-            score_2 = exp2(score_2)
-                * (scores[my_scores + KEYS / 4u + 4u] - saved.y);
-            dscores[my_dscores + 4u] = vec4<f16>(score_2);
-            score_3 = exp2(score_3)
-                * (scores[my_scores + KEYS / 4u + 6u] - saved.y);
-            dscores[my_dscores + 6u] = vec4<f16>(score_3);
-            subgroupBarrier();  // the dscores are there
+    let row = subgroup_row + lane / 2u;
+    let saved = saved_of(row, count, head);
+    let seen = seen_by(row, count);
+    var together = seen_together(seen, row < count);
+    let range = seen_by_any(together, subgroup, lane);
+
+    // Queries and what comes from above pass through the tile into fragments, 64 at a time.
+    var queries: Rows;
+    var upstream: Rows;
+    for (var turn = 0u; turn < ROWS / 64u; turn++) {
+        let first = row_0 + turn * 64u + my_line;
+        let is_mine = subgroup * SUBGROUP_ROWS / 64u == turn;
+        let place = subgroup * SUBGROUP_ROWS % 64u * PITCH;
+        let q_part_0 = q_part(first, count - 1u, q_at);
+        let q_part_1 = q_part(first + STEP, count - 1u, q_at);
+        let dout_part_0 = dout_part(first, count - 1u, dout_at);
+        let dout_part_1 = dout_part(first + STEP, count - 1u, dout_at);
+        put(q_part_0, my_place);
+        put(q_part_1, my_place + STEP * PITCH);
+        workgroupBarrier();  // the queries are complete
+        if (is_mine) {
+            queries = rows_at(place);
         }
-        keys = load(next, range.y, at + k_offset, kv_stride);
-        values = load(next, range.y, at + v_offset, kv_stride);
-        if (is_active) {
-            let dscore_0 = coopLoadT<Left>(
-                &dscores[dscore_base], DSCORE_PITCH);
-            sum_0 = coopMultiplyAdd(dscore_0, coopLoadT<Right>(&kv_tile[0u], PITCH), sum_0);
-            sum_1 = coopMultiplyAdd(dscore_0, coopLoadT<Right>(&kv_tile[4u], PITCH), sum_1);
-            sum_2 = coopMultiplyAdd(dscore_0, coopLoadT<Right>(&kv_tile[8u], PITCH), sum_2);
-            sum_3 = coopMultiplyAdd(dscore_0, coopLoadT<Right>(&kv_tile[12u], PITCH), sum_3);
-            let dscore_1 = coopLoadT<Left>(
-                &dscores[dscore_base + 4u], DSCORE_PITCH);
-            sum_0 = coopMultiplyAdd(
-                dscore_1, coopLoadT<Right>(&kv_tile[16u * PITCH], PITCH), sum_0);
-            sum_1 = coopMultiplyAdd(
-                dscore_1, coopLoadT<Right>(&kv_tile[16u * PITCH + 4u], PITCH), sum_1);
-            sum_2 = coopMultiplyAdd(
-                dscore_1, coopLoadT<Right>(&kv_tile[16u * PITCH + 8u], PITCH), sum_2);
-            sum_3 = coopMultiplyAdd(
-                dscore_1, coopLoadT<Right>(&kv_tile[16u * PITCH + 12u], PITCH), sum_3);
+        workgroupBarrier();  // everybody has read them
+        put(dout_part_0, my_place);
+        put(dout_part_1, my_place + STEP * PITCH);
+        workgroupBarrier();  // the upstream gradients are complete
+        if (is_mine) {
+            upstream = rows_at(place);
+        }
+        workgroupBarrier();  // everybody has read them
+    }
+
+    var sums = Sums();
+    let last = max(range.y, 1u) - 1u;
+    let steps = steps_of(range);
+    var key_0 = range.x;
+    var keys = kv_part(key_0 + my_line, last, k_at);
+    var values = kv_part(key_0 + my_line, last, v_at);
+    for (var step = 0.0; step < steps; step += 1.0) {
+        put(keys, my_place);
+        put(values, my_place + STEP * PITCH);
+        workgroupBarrier();  // keys and values are complete
+        if (step + 1.0 < steps) {
+            keys = kv_part(key_0 + STEP + my_line, last, k_at);
+            values = kv_part(key_0 + STEP + my_line, last, v_at);
+        }
+        if (key_0 < together.y && key_0 + STEP > together.x) {
+            let is_edge = key_0 < together.z || key_0 + STEP > together.w;
+            let edge_key = select(NOWHERE, key_0 + lane % 2u * 4u, is_edge);
+            let far_edge_key = select(NOWHERE, edge_key + 16u, is_edge);
+            let near = products(queries, 0u);
+            let near_up = products(upstream, STEP * PITCH);
+            let far = products(queries, 16u * PITCH);
+            let far_up = products(upstream, (STEP + 16u) * PITCH);
+            differentiated(near, near_up, at, mine, 0u, saved, edge_key, seen);
+            differentiated(far, far_up, at, mine, 4u, saved, far_edge_key, seen);
+            sums = advanced(sums, coopLoadT<Left>(&weights[at], SCORE_PITCH), 0u);
+            sums = advanced(sums, coopLoadT<Left>(&weights[at + 4u], SCORE_PITCH), 16u * PITCH);
         }
         workgroupBarrier();  // everybody has read keys and values
+        key_0 += STEP;
     }
 
-    subgroupBarrier();  // everybody has read what was there
-    coopStoreT(sum_0, &scores[place_0], SCORE_PITCH);
-    coopStoreT(sum_1, &scores[place_1], SCORE_PITCH);
-    coopStoreT(sum_2, &scores[place_2], SCORE_PITCH);
-    coopStoreT(sum_3, &scores[place_3], SCORE_PITCH);
-    subgroupBarrier();  // the sums are there
-    store_part(lane, score_base, subgroup_row, count, q_offset + 0u);
+    let col = (params.query_offset + head * HEAD_DIM) / 4u;
+    store(sums, at, lane, subgroup_row, count, col);
 }

@@ -1,6 +1,6 @@
-// Rotates pairs of columns of each head by the angle of the row's position, one pair an invocation,
-// two where all rows are whole vectors of four; columns from rotated_cols on are copied. sign 1 is
-// the forward pass, -1 its gradient.
+// Rotates pairs of columns of each head by the angle of the row's position; columns from
+// rotated_cols on are copied. One pair an invocation, or, where all rows are whole vectors of four,
+// two vectors. sign 1 is the forward pass, -1 its gradient.
 #import shared/step
 #import shared/wide
 
@@ -22,31 +22,46 @@ struct Params {
 
 const WIDTH: u32 = 64u;
 
+#ifdef WIDE
+// Two pairs of columns from vector `index` on, turned.
+fn turned(index: u32) -> vec4<f32> {
+    let vectors_a_row = params.cols / 4u;
+    let row = index / vectors_a_row;
+    let col = index % vectors_a_row * 4u;
+    let value = vec4<f32>(x[index]);
+    if (col >= params.rotated_cols) {
+        return value;
+    }
+    let angles = table[(position[row] * params.head_dim + col % params.head_dim) / 4u];
+    let cosine = angles.xz;
+    let sine = params.sign * angles.yw;
+    let left = value.xz * cosine - value.yw * sine;
+    let right = value.xz * sine + value.yw * cosine;
+    return vec4<f32>(left.x, right.x, left.y, right.y);
+}
+#endif
+
 @compute @workgroup_size(WIDTH)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let index = (group.x + group.y * groups.x) * WIDTH + lane;
 #ifdef WIDE
-    let vectors_a_row = params.cols / 4u;
-    let row = index / vectors_a_row;
-    if (row >= length_of(params.rows)) {
+    let index = (group.x + group.y * groups.x) * 2u * WIDTH + lane;
+    let count = length_of(params.rows) * (params.cols / 4u);
+    if (index >= count) {
         return;
     }
-    let col = index % vectors_a_row * 4u;
-    var value = vec4<f32>(x[index]);
-    if (col < params.rotated_cols) {
-        let angles = table[(position[row] * params.head_dim + col % params.head_dim) / 4u];
-        let cosine = angles.xz;
-        let sine = params.sign * angles.yw;
-        let left = value.xz * cosine - value.yw * sine;
-        let right = value.xz * sine + value.yw * cosine;
-        value = vec4<f32>(left.x, right.x, left.y, right.y);
-    }
+    let second = min(index + WIDTH, count - 1u);
+    let value = turned(index);
+    let value_of_second = turned(second);
     out[index] = out_type(value);
+    if (index + WIDTH < count) {
+        out[second] = out_type(value_of_second);
+    }
 #else
+    let index = (group.x + group.y * groups.x) * WIDTH + lane;
     let pairs_a_row = (params.cols + 1u) / 2u;
     let row = index / pairs_a_row;
     if (row >= length_of(params.rows)) {

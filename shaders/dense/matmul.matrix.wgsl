@@ -1,8 +1,9 @@
 // out = op(a) op(b) + residual_scale * residual (+ out) on matrix units: f16 operands, f32 sums.
 // One 128 x 128 tile a workgroup of four subgroups of 32; each owns 64 x 64 outputs as 4 x 4
 // matrices of 16 x 16. k advances in steps of 32.
-// TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. The stored rows of a and b are
-// whole vectors of eight, which are loaded as words, those of out of four.
+// TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. WHOLE_STEPS: k is a multiple of
+// 32, and there is no code for other steps. The stored rows of a and b are whole vectors of eight,
+// which are loaded as words, those of out four.
 // Workgroup memory is 24 KB at most: with more, NVIDIA runs one workgroup an SM instead of two.
 #import shared/matmul
 
@@ -13,6 +14,7 @@
 
 const TILE: u32 = 128u;
 const DEPTH: u32 = 32u;
+const BAND: u32 = 8u;
 
 // Tiles lie as their operand is stored: rows of k or rows across. Lengths are in vectors of four;
 // a row has 16 bytes more than it needs, so that matrices are read without bank conflicts.
@@ -87,6 +89,7 @@ fn shuffled(row: u32) -> u32 {
     return (row & 0xfffffff8u) | ((row >> 1u) & 3u) | ((row & 1u) << 2u);
 }
 
+#ifndef WHOLE_STEPS
 // Eight elements of a stored row, zeros beyond its end.
 fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
     if (row >= stored.rows || col >= stored.cols) {
@@ -133,6 +136,7 @@ fn b_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
         b_vector(stored, row, col), b_vector(stored, row + stride, col),
         b_vector(stored, row + 2u * stride, col), b_vector(stored, row + 3u * stride, col));
 }
+#endif
 
 // The words of two halves as f16. The compiler must not know that they are halves before they are
 // stored, or it waits for the loads ahead of the products: hence the zero, known only at run time.
@@ -178,16 +182,38 @@ fn put_b(part: Part, index: u32) {
     b_tile[at + 3u * B_PASS + 1u] = right_half(part.v_3);
 }
 
-fn a_part_at(from_vector: u32, apart: u32) -> Part {
-    return Part(
-        a[from_vector], a[from_vector + apart],
-        a[from_vector + 2u * apart], a[from_vector + 3u * apart]);
+// Where the four vectors of a part lie. What lies beyond the last row or column is read from the
+// last one, since its outputs are not stored: tiles at the edges are as fast as all others.
+fn a_places(stored: Stored, start: u32, depth: u32, index: u32) -> vec4<u32> {
+    let width = stored.cols / 8u;
+#ifdef TRANSPOSE_A
+    let rows = vec4<u32>(depth + index / 16u) + vec4<u32>(0u, 8u, 16u, 24u);
+    let col = min(start / 8u + index % 16u, width - 1u);
+#else
+    let rows = vec4<u32>(start + shuffled(index / 4u)) + vec4<u32>(0u, 32u, 64u, 96u);
+    let col = depth / 8u + index % 4u;
+#endif
+    return stored.base / 8u + min(rows, vec4<u32>(stored.rows - 1u)) * width + col;
 }
 
-fn b_part_at(from_vector: u32, apart: u32) -> Part {
-    return Part(
-        b[from_vector], b[from_vector + apart],
-        b[from_vector + 2u * apart], b[from_vector + 3u * apart]);
+fn b_places(stored: Stored, start: u32, depth: u32, index: u32) -> vec4<u32> {
+    let width = stored.cols / 8u;
+#ifdef TRANSPOSE_B
+    let rows = vec4<u32>(start + shuffled(index / 4u)) + vec4<u32>(0u, 32u, 64u, 96u);
+    let col = depth / 8u + index % 4u;
+#else
+    let rows = vec4<u32>(depth + index / 16u) + vec4<u32>(0u, 8u, 16u, 24u);
+    let col = min(start / 8u + index % 16u, width - 1u);
+#endif
+    return stored.base / 8u + min(rows, vec4<u32>(stored.rows - 1u)) * width + col;
+}
+
+fn a_part_at(places: vec4<u32>) -> Part {
+    return Part(a[places.x], a[places.y], a[places.z], a[places.w]);
+}
+
+fn b_part_at(places: vec4<u32>) -> Part {
+    return Part(b[places.x], b[places.y], b[places.z], b[places.w]);
 }
 
 fn a_matrix(at: u32) -> coop_mat16x16<f16, A> {
@@ -226,22 +252,6 @@ fn advanced(c: Sums, s: Slice) -> Sums {
         coopMultiplyAdd(s.a_3, s.b_2, c.c_32), coopMultiplyAdd(s.a_3, s.b_3, c.c_33));
 }
 
-// Four outputs of a row.
-fn store(row: u32, col: u32, base: u32, m: u32, n: u32, values: vec4<f32>) {
-    if (row >= m || col >= n) {
-        return;
-    }
-    let at = base + row * n + col;
-    var sum = values;
-    if (params.residual_scale != 0.0) {
-        sum += params.residual_scale * vec4<f32>(residual[at / 4u]);
-    }
-    if (params.accumulate != 0u) {
-        sum += vec4<f32>(out[at / 4u]);
-    }
-    out[at / 4u] = out_type(sum);
-}
-
 // Where the outputs of a subgroup go.
 struct Place {
     row: u32,
@@ -251,24 +261,96 @@ struct Place {
     n: u32,
 }
 
+// What is added to the outputs that a lane stores of a row of four blocks: two vectors a block.
+struct Added {
+    v_00: vec4<f32>, v_01: vec4<f32>,
+    v_10: vec4<f32>, v_11: vec4<f32>,
+    v_20: vec4<f32>, v_21: vec4<f32>,
+    v_30: vec4<f32>, v_31: vec4<f32>,
+}
+
+fn added_at(row: u32, col: u32, place: Place) -> vec4<f32> {
+    if (row >= place.m || col >= place.n) {
+        return vec4<f32>();
+    }
+    let at = (place.base + row * place.n + col) / 4u;
+    var sum = vec4<f32>();
+    if (params.residual_scale != 0.0) {
+        sum = params.residual_scale * vec4<f32>(residual[at]);
+    }
+    if (params.accumulate != 0u) {
+        sum += vec4<f32>(out[at]);
+    }
+    return sum;
+}
+
+// All loads of a row of blocks are on their way before the first one is stored.
+fn added_to(row: u32, col: u32, place: Place) -> Added {
+    if (params.residual_scale == 0.0 && params.accumulate == 0u) {
+        return Added();
+    }
+    return Added(
+        added_at(row, col, place), added_at(row + 8u, col, place),
+        added_at(row, col + 16u, place), added_at(row + 8u, col + 16u, place),
+        added_at(row, col + 32u, place), added_at(row + 8u, col + 32u, place),
+        added_at(row, col + 48u, place), added_at(row + 8u, col + 48u, place));
+}
+
+// Four outputs of a row.
+fn store(row: u32, col: u32, place: Place, values: vec4<f32>) {
+    if (row < place.m && col < place.n) {
+        out[(place.base + row * place.n + col) / 4u] = out_type(values);
+    }
+}
+
 // A 16 x 16 block of outputs, through workgroup memory: matrices store to global memory in words.
 fn store_block(
     c: coop_mat16x16<f32, C>,
+    row: u32,
+    col: u32,
+    place: Place,
+    mine: u32,
+    lane: u32,
+    added_0: vec4<f32>,
+    added_1: vec4<f32>,
+) {
+    let stride = 4u;
+    workgroupBarrier();  // the block before is read
+    coopStoreT(c, &block[mine], stride);
+    workgroupBarrier();  // this one is written
+    store(row, col, place, block[mine + lane] + added_0);
+    store(row + 8u, col, place, block[mine + lane + 32u] + added_1);
+}
+
+fn store_row(
     i: u32,
-    j: u32,
+    c_0: coop_mat16x16<f32, C>,
+    c_1: coop_mat16x16<f32, C>,
+    c_2: coop_mat16x16<f32, C>,
+    c_3: coop_mat16x16<f32, C>,
     place: Place,
     subgroup: u32,
     lane: u32,
 ) {
     let mine = subgroup * 64u;
-    let stride = 4u;
-    workgroupBarrier();  // the block before is read
-    coopStoreT(c, &block[mine], stride);
-    workgroupBarrier();  // this one is written
     let row = place.row + i * 16u + lane / 4u;
-    let col = place.col + j * 16u + lane % 4u * 4u;
-    store(row, col, place.base, place.m, place.n, block[mine + lane]);
-    store(row + 8u, col, place.base, place.m, place.n, block[mine + lane + 32u]);
+    let col = place.col + lane % 4u * 4u;
+    let added = added_to(row, col, place);
+    store_block(c_0, row, col, place, mine, lane, added.v_00, added.v_01);
+    store_block(c_1, row, col + 16u, place, mine, lane, added.v_10, added.v_11);
+    store_block(c_2, row, col + 32u, place, mine, lane, added.v_20, added.v_21);
+    store_block(c_3, row, col + 48u, place, mine, lane, added.v_30, added.v_31);
+}
+
+// Row and column of the tile of a workgroup. Workgroups that run at the same time lie in bands of
+// BAND rows of tiles, so that they share columns of b as well as rows of a in the cache.
+fn tile_of(group: vec3<u32>, across: u32, m: u32) -> vec2<u32> {
+    let index = group.y * across + group.x;
+    let first = index / (BAND * across) * BAND;
+    let count = (m + TILE - 1u) / TILE;
+    let rows = clamp(count - min(first, count), 1u, BAND);
+    let place = index % (BAND * across);
+    return vec2<u32>(first + place % rows, place / rows) * TILE;
 }
 
 // naga takes places that depend on the lane for control flow that does.
@@ -276,6 +358,7 @@ fn store_block(
 @diagnostic(off, derivative_uniformity)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) lane: u32,
@@ -283,10 +366,11 @@ fn main(
     let m = length_of(params.m);
     let n = length_of(params.n);
     let k = length_of(params.k);
-    let row_0 = group.y * TILE;
-    let col_0 = group.x * TILE;
-    if (row_0 >= m) {
-        return;  // rows that a larger plan would have
+    let tile = tile_of(group, groups.x, m);
+    let row_0 = tile.x;
+    let col_0 = tile.y;
+    if (row_0 >= m || col_0 >= n) {
+        return;  // tiles that a larger plan would have
     }
     let batch = group.z / params.split_count;
     let piece = piece_of(group.z, k);
@@ -306,30 +390,24 @@ fn main(
     let b_at = subgroup % 2u * 4u * B_NEXT;
 
     var sums = Sums();
-    if (row_0 + TILE <= m && col_0 + TILE <= n && depth + DEPTH <= depth_end) {
-        // Whole steps of whole tiles. The loads of the next step are on their way while products
-        // are computed. With a branch for edges beside them the compiler would wait for them first.
+    if (depth + DEPTH <= depth_end) {
+        // Whole steps of k. The loads of the next step are on their way while products are
+        // computed. With a branch for edges beside them the compiler would wait for them first.
 #ifdef TRANSPOSE_A
-        let a_apart = 8u * (m / 8u);
         let a_step = DEPTH * (m / 8u);
-        var a_from = (a_stored.base + (depth + index / 16u) * m + row_0) / 8u + index % 16u;
 #else
-        let a_apart = 32u * (k / 8u);
         let a_step = DEPTH / 8u;
-        var a_from = (a_stored.base + (row_0 + shuffled(index / 4u)) * k + depth) / 8u + index % 4u;
 #endif
 #ifdef TRANSPOSE_B
-        let b_apart = 32u * (k / 8u);
         let b_step = DEPTH / 8u;
-        var b_from = (b_stored.base + (col_0 + shuffled(index / 4u)) * k + depth) / 8u + index % 4u;
 #else
-        let b_apart = 8u * (n / 8u);
         let b_step = DEPTH * (n / 8u);
-        var b_from = (b_stored.base + (depth + index / 16u) * n + col_0) / 8u + index % 16u;
 #endif
         let whole_steps = (depth_end - depth) / DEPTH;
-        var a_next = a_part_at(a_from, a_apart);
-        var b_next = b_part_at(b_from, b_apart);
+        var a_from = a_places(a_stored, row_0, depth, index);
+        var b_from = b_places(b_stored, col_0, depth, index);
+        var a_next = a_part_at(a_from);
+        var b_next = b_part_at(b_from);
         // Counted in f32: the compiler unrolls an integer loop until registers spill.
         let steps = f32(whole_steps);
         for (var step = 0.0; step < steps; step += 1.0) {
@@ -339,8 +417,8 @@ fn main(
             if (step + 1.0 < steps) {
                 a_from += a_step;
                 b_from += b_step;
-                a_next = a_part_at(a_from, a_apart);
-                b_next = b_part_at(b_from, b_apart);
+                a_next = a_part_at(a_from);
+                b_next = b_part_at(b_from);
             }
             sums = advanced(sums, slice_at(a_at, b_at));
             sums = advanced(sums, slice_at(a_at + A_SLICE, b_at + B_SLICE));
@@ -348,7 +426,8 @@ fn main(
         }
         depth += whole_steps * DEPTH;
     }
-    // Steps that reach over an edge.
+#ifndef WHOLE_STEPS
+    // The step that reaches over the end of k.
     for (; depth < depth_end; depth += DEPTH) {
         put_a(a_part(a_stored, row_0, depth, index), index);
         put_b(b_part(b_stored, col_0, depth, index), index);
@@ -357,24 +436,12 @@ fn main(
         sums = advanced(sums, slice_at(a_at + A_SLICE, b_at + B_SLICE));
         workgroupBarrier();  // everybody has read the tiles before they are overwritten
     }
+#endif
 
-    let row = row_0 + subgroup / 2u * 64u;
-    let col = col_0 + subgroup % 2u * 64u;
-    let place = Place(row, col, group.z * m * n, m, n);
-    store_block(sums.c_00, 0u, 0u, place, subgroup, lane);
-    store_block(sums.c_01, 0u, 1u, place, subgroup, lane);
-    store_block(sums.c_02, 0u, 2u, place, subgroup, lane);
-    store_block(sums.c_03, 0u, 3u, place, subgroup, lane);
-    store_block(sums.c_10, 1u, 0u, place, subgroup, lane);
-    store_block(sums.c_11, 1u, 1u, place, subgroup, lane);
-    store_block(sums.c_12, 1u, 2u, place, subgroup, lane);
-    store_block(sums.c_13, 1u, 3u, place, subgroup, lane);
-    store_block(sums.c_20, 2u, 0u, place, subgroup, lane);
-    store_block(sums.c_21, 2u, 1u, place, subgroup, lane);
-    store_block(sums.c_22, 2u, 2u, place, subgroup, lane);
-    store_block(sums.c_23, 2u, 3u, place, subgroup, lane);
-    store_block(sums.c_30, 3u, 0u, place, subgroup, lane);
-    store_block(sums.c_31, 3u, 1u, place, subgroup, lane);
-    store_block(sums.c_32, 3u, 2u, place, subgroup, lane);
-    store_block(sums.c_33, 3u, 3u, place, subgroup, lane);
+    let place = Place(
+        row_0 + subgroup / 2u * 64u, col_0 + subgroup % 2u * 64u, group.z * m * n, m, n);
+    store_row(0u, sums.c_00, sums.c_01, sums.c_02, sums.c_03, place, subgroup, lane);
+    store_row(1u, sums.c_10, sums.c_11, sums.c_12, sums.c_13, place, subgroup, lane);
+    store_row(2u, sums.c_20, sums.c_21, sums.c_22, sums.c_23, place, subgroup, lane);
+    store_row(3u, sums.c_30, sums.c_31, sums.c_32, sums.c_33, place, subgroup, lane);
 }

@@ -1,6 +1,7 @@
 // out = op(a) op(b) + residual_scale * residual (+ out), one 64 x 64 tile a workgroup of 64.
 // TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k].
-// WIDE: the stored rows of a and b and the rows of out are whole vectors of four.
+// WIDE: the stored rows of a and b and the rows of out are whole vectors of four. WHOLE_STEPS: so,
+// and k is a multiple of 32; there is no code for other steps.
 // Each invocation owns 8 x 8 outputs, in two groups of four rows and columns 32 apart; k advances
 // in steps of 16. The sums travel as a struct, never as an array with an index: checked shaders
 // then pay nothing for them. Every output is one sum in the order of k: what fixed_order asks of
@@ -49,6 +50,7 @@ struct Stored {
     cols: u32,
 }
 
+#ifndef WHOLE_STEPS
 // Four elements of a stored row, zeros beyond its end.
 fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<f32> {
     if (row >= stored.rows || col >= stored.cols) {
@@ -125,18 +127,41 @@ fn b_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
         b_vector(stored, row, col), b_vector(stored, row + stride, col),
         b_vector(stored, row + 2u * stride, col), b_vector(stored, row + 3u * stride, col));
 }
+#endif
 
 #ifdef WIDE
-fn a_part_at(from_vector: u32, apart: u32) -> Part {
-    return Part(
-        vec4<f32>(a[from_vector]), vec4<f32>(a[from_vector + apart]),
-        vec4<f32>(a[from_vector + 2u * apart]), vec4<f32>(a[from_vector + 3u * apart]));
+// Where the four vectors of a part lie. What lies beyond the last row or column is read from the
+// last one, since its outputs are not stored: tiles at the edges are as fast as all others.
+fn a_places(stored: Stored, start: u32, depth: u32, index: u32) -> vec4<u32> {
+    let width = stored.cols / 4u;
+#ifdef TRANSPOSE_A
+    let rows = vec4<u32>(depth + index / 16u) + vec4<u32>(0u, 4u, 8u, 12u);
+    let col = min(start / 4u + index % 16u, width - 1u);
+#else
+    let rows = vec4<u32>(start + index / 4u) + vec4<u32>(0u, 16u, 32u, 48u);
+    let col = depth / 4u + index % 4u;
+#endif
+    return stored.base / 4u + min(rows, vec4<u32>(stored.rows - 1u)) * width + col;
 }
 
-fn b_part_at(from_vector: u32, apart: u32) -> Part {
-    return Part(
-        vec4<f32>(b[from_vector]), vec4<f32>(b[from_vector + apart]),
-        vec4<f32>(b[from_vector + 2u * apart]), vec4<f32>(b[from_vector + 3u * apart]));
+fn b_places(stored: Stored, start: u32, depth: u32, index: u32) -> vec4<u32> {
+    let width = stored.cols / 4u;
+#ifdef TRANSPOSE_B
+    let rows = vec4<u32>(start + index / 4u) + vec4<u32>(0u, 16u, 32u, 48u);
+    let col = depth / 4u + index % 4u;
+#else
+    let rows = vec4<u32>(depth + index / 16u) + vec4<u32>(0u, 4u, 8u, 12u);
+    let col = min(start / 4u + index % 16u, width - 1u);
+#endif
+    return stored.base / 4u + min(rows, vec4<u32>(stored.rows - 1u)) * width + col;
+}
+
+fn a_part_at(at: vec4<u32>) -> Part {
+    return Part(vec4<f32>(a[at.x]), vec4<f32>(a[at.y]), vec4<f32>(a[at.z]), vec4<f32>(a[at.w]));
+}
+
+fn b_part_at(at: vec4<u32>) -> Part {
+    return Part(vec4<f32>(b[at.x]), vec4<f32>(b[at.y]), vec4<f32>(b[at.z]), vec4<f32>(b[at.w]));
 }
 #endif
 
@@ -297,30 +322,24 @@ fn main(
     let x = index % 8u;
     var sums = Sums();
 #ifdef WIDE
-    if (row_0 + TILE <= m && col_0 + TILE <= n && depth + DEPTH <= depth_end) {
-        // Whole steps of whole tiles. The loads of the next step are on their way while products
-        // are computed; the last step loads its own again, for a branch would delay all.
+    if (depth + DEPTH <= depth_end) {
+        // Whole steps of k. The loads of the next step are on their way while products are
+        // computed; the last step loads its own again, for a branch would delay all.
 #ifdef TRANSPOSE_A
-        let a_apart = m;
         let a_step = DEPTH * (m / 4u);
-        var a_from = (a_stored.base + (depth + index / 16u) * m + row_0) / 4u + index % 16u;
 #else
-        let a_apart = k * 4u;
         let a_step = DEPTH / 4u;
-        var a_from = (a_stored.base + (row_0 + index / 4u) * k + depth) / 4u + index % 4u;
 #endif
 #ifdef TRANSPOSE_B
-        let b_apart = k * 4u;
         let b_step = DEPTH / 4u;
-        var b_from = (b_stored.base + (col_0 + index / 4u) * k + depth) / 4u + index % 4u;
 #else
-        let b_apart = n;
         let b_step = DEPTH * (n / 4u);
-        var b_from = (b_stored.base + (depth + index / 16u) * n + col_0) / 4u + index % 16u;
 #endif
+        var a_from = a_places(a_stored, row_0, depth, index);
+        var b_from = b_places(b_stored, col_0, depth, index);
         let steps = (depth_end - depth) / DEPTH;
-        var a_next = a_part_at(a_from, a_apart);
-        var b_next = b_part_at(b_from, b_apart);
+        var a_next = a_part_at(a_from);
+        var b_next = b_part_at(b_from);
         for (var step = 0u; step < steps; step++) {
             put_a(a_next, index);
             put_b(b_next, index);
@@ -329,15 +348,16 @@ fn main(
                 a_from += a_step;
                 b_from += b_step;
             }
-            a_next = a_part_at(a_from, a_apart);
-            b_next = b_part_at(b_from, b_apart);
+            a_next = a_part_at(a_from);
+            b_next = b_part_at(b_from);
             sums = stepped(sums, y, x);
             workgroupBarrier();  // everybody has read the tiles before they are overwritten
         }
         depth += steps * DEPTH;
     }
 #endif
-    // Steps that reach over an edge.
+#ifndef WHOLE_STEPS
+    // The step that reaches over the end of k, or all of them.
     for (; depth < depth_end; depth += DEPTH) {
         put_a(a_part(a_stored, row_0, depth, index), index);
         put_b(b_part(b_stored, col_0, depth, index), index);
@@ -345,6 +365,7 @@ fn main(
         sums = stepped(sums, y, x);
         workgroupBarrier();  // everybody has read the tiles before they are overwritten
     }
+#endif
 
     let row = row_0 + y * 4u;
     let left = col_0 + x * 4u;

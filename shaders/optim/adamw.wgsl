@@ -3,6 +3,7 @@
 #import shared/step
 #import shared/wide
 #import shared/train_state
+#import shared/adamw
 
 struct Params {
     length: u32,
@@ -38,18 +39,13 @@ fn main(
     }
     let scale = train_state[GRADIENT_SCALE];
     let rate = this_step.learning_rate * params.learning_rate_scale;
-    let kept = 1.0 - rate * params.weight_decay;
-    // The bias corrections are the same for all elements.
-    let corrected_rate = rate / (1.0 - train_state[BETA1_POWER]);
-    let root_factor = 1.0 / sqrt(1.0 - train_state[BETA2_POWER]);
+    let factors = factors_of(rate, params.weight_decay);
     for (var at = id.x; at < length; at += groups.x * WIDTH) {
-        let g = gradient[at] * scale;
-        let m = params.beta1 * moment1[at] + (1.0 - params.beta1) * g;
-        let v = params.beta2 * moment2[at] + (1.0 - params.beta2) * g * g;
-        moment1[at] = m;
-        moment2[at] = v;
-        let root = sqrt(v) * root_factor + params.eps;
-        weight[at] = weight[at] * kept - corrected_rate * m / root;
+        let before = Element(weight[at], moment1[at], moment2[at]);
+        let after = adamw_step(before, gradient[at] * scale, factors);
+        weight[at] = after.weight;
+        moment1[at] = after.moment1;
+        moment2[at] = after.moment2;
         gradient[at] = number();
     }
 }

@@ -17,9 +17,9 @@ struct Params {
     scale: f32,
     keys_per_query: u32,
     few_keys: u32,
+    zero: u32,  // always, which the compiler must not know
     reserved_0: u32,
     reserved_1: u32,
-    reserved_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

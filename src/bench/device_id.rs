@@ -1,9 +1,7 @@
 //! What is written into every row of a device, so that rows of several machines can lie together.
 
 use super::row::{BenchRow, SCHEMA};
-use crate::device::Device;
-#[cfg(feature = "gpu")]
-use crate::gpu::Caps;
+use crate::device::{Device, Identity};
 
 /// Which device, through which driver, and what of it kernels may use.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,42 +23,9 @@ const COMMIT: &str = match option_env!("BLT_COMMIT") {
 impl DeviceId {
     /// That of a device; `host` is the processor's name, for the CPU engine.
     pub fn of(device: &Device, host: &str) -> Self {
-        match device {
-            Device::Cpu(_) => Self {
-                name: host.to_owned(),
-                backend: "cpu".into(),
-                driver: format!("{} threads", rayon::current_num_threads()),
-                features: Vec::new(),
-                commit: COMMIT.into(),
-            },
-            #[cfg(feature = "gpu")]
-            Device::Gpu(engine) => Self::of_caps(engine.context().caps()),
-        }
-    }
-
-    #[cfg(feature = "gpu")]
-    fn of_caps(caps: &Caps) -> Self {
-        let mut features = Vec::new();
-        if caps.f16 {
-            features.push("f16".into());
-        }
-        if let Some(sizes) = caps.subgroups {
-            features.push(format!("subgroups {}-{}", sizes.min, sizes.max));
-        }
-        for shape in &caps.cooperative_matrices {
-            let (m, n, k) = (shape.m, shape.n, shape.k);
-            features.push(format!("matrix {m}x{n}x{k} {}-{}", shape.operand, shape.result));
-        }
-        if caps.timestamps {
-            features.push("timestamps".into());
-        }
-        Self {
-            name: caps.name.clone(),
-            backend: caps.backend.clone(),
-            driver: caps.driver.clone(),
-            features,
-            commit: COMMIT.into(),
-        }
+        let Identity { name, backend, driver, features } = device.identity();
+        let name = name.unwrap_or_else(|| host.to_owned());
+        Self { name, backend, driver, features, commit: COMMIT.into() }
     }
 
     /// A row of this device without a measurement.

@@ -2,7 +2,7 @@
 
 use super::shape::BenchShape;
 use crate::blt::config::ModelConfig;
-use crate::blt::{HALVES, LoadedModel, halves_recording};
+use crate::blt::{HALVES, LoadedModel, TableUpdates, halves_recording};
 use crate::device::Device;
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
@@ -17,10 +17,13 @@ pub(super) async fn fresh_model(
     device: &Device,
     shape: &BenchShape,
     config: ModelConfig,
-    training: bool,
+    training: Option<TableUpdates>,
     precision: Precision,
 ) -> Result<LoadedModel<Device>> {
-    let model = LoadedModel::create_in(device, config, training, precision).await?;
+    let model = match training {
+        None => LoadedModel::create_in(device, config, false, precision).await?,
+        Some(updates) => LoadedModel::create_to_train(device, config, precision, updates).await?,
+    };
     shape.model.initialise(device, &model)?;
     if !model.layout.arenas_of(HALVES).is_empty() {
         let halves = device.compile(&model.store, halves_recording(&model.layout)).await?;

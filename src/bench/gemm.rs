@@ -5,8 +5,6 @@ use super::work::work;
 use crate::device::Device;
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
-#[cfg(feature = "gpu")]
-use crate::gpu::DeviceKind;
 use crate::graph::{Precision, Recording, StoreLayout};
 use crate::kernels::dense::matmul;
 use crate::kernels::{Cost, Counts, Element, Extent, Halves, Situation, Step};
@@ -33,12 +31,7 @@ impl Gemm {
     /// The products of a precision that a device is asked for: small ones where it computes on the
     /// processor.
     pub fn all(device: &Device, precision: Precision) -> Vec<Self> {
-        let on_processor = match device {
-            Device::Cpu(_) => true,
-            #[cfg(feature = "gpu")]
-            Device::Gpu(engine) => engine.context().caps().kind == DeviceKind::Software,
-        };
-        let sides: &[usize] = match (on_processor, precision) {
+        let sides: &[usize] = match (device.computes_on_processor(), precision) {
             (true, _) => &[512],
             (false, Precision::F32) => &[4096],
             (false, Precision::Mixed) => &[4096, 8192],

@@ -35,6 +35,9 @@ pub(super) struct Generating<'d> {
 /// How long it took, a number a repetition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GenerationTimes {
+    /// Until the logits of the first byte of all: plans are compiled and variants checked on the
+    /// way.
+    pub first_byte_ms: f64,
     /// Until the logits of the first new byte.
     pub prefill_ms: Vec<f64>,
     /// All bytes after the first.
@@ -60,7 +63,7 @@ impl<'d> Generating<'d> {
             model.initialise(device, 1)?;
             patcher = Some(model);
         }
-        let model = fresh_model(device, shape, config, false, precision).await?;
+        let model = fresh_model(device, shape, config, None, precision).await?;
         let mut random = Random::new(0, PROMPT_STREAM);
         let prompt = (0..PROMPT_BYTES).map(|_| BYTE_OFFSET + random.below(256) as u32).collect();
         device.wait().await?;
@@ -72,9 +75,9 @@ impl<'d> Generating<'d> {
     /// # Errors
     /// [`Error::Cancelled`] if somebody wants to stop, or if the device is lost.
     pub async fn times(&self, clock: &Clock, patience: Patience) -> Result<GenerationTimes> {
-        self.once(clock).await?;
+        let [first_byte_ms, _] = self.once(clock).await?;
         let begin = clock.monotonic_seconds();
-        let mut times = GenerationTimes::default();
+        let mut times = GenerationTimes { first_byte_ms, ..GenerationTimes::default() };
         while times.decode_ms.len() < patience.sample_count.max(1) {
             if clock.is_stop_requested() {
                 return Err(Error::Cancelled);

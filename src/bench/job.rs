@@ -12,7 +12,7 @@ use super::verified::Verified;
 use crate::device::Device;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::graph::Precision;
+use crate::graph::{Precision, Recompute};
 use crate::platform::Platform;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -31,6 +31,8 @@ pub enum Part {
     Kernels,
     /// The forward pass of every shape.
     Model,
+    /// Where the memory of a training step of every shape goes; nothing runs.
+    Memory,
     /// A training step of every shape.
     Train,
     /// Bytes after a prompt.
@@ -39,11 +41,12 @@ pub enum Part {
 
 impl Part {
     /// Every part with its name, in the order they are run.
-    pub const NAMES: [(&'static str, Self); 6] = [
+    pub const NAMES: [(&'static str, Self); 7] = [
         ("peaks", Self::Peaks),
         ("gemm", Self::Gemm),
         ("kernels", Self::Kernels),
         ("model", Self::Model),
+        ("memory", Self::Memory),
         ("train", Self::Train),
         ("generate", Self::Generate),
     ];
@@ -60,6 +63,8 @@ pub struct BenchOptions {
     pub parts: Vec<Part>,
     pub shapes: Vec<BenchShape>,
     pub precisions: Vec<Precision>,
+    /// What training steps compute again to save memory.
+    pub recomputes: Vec<Recompute>,
     /// Samples of everything.
     pub sample_count: usize,
     /// Seconds after which no further sample of one thing is begun.
@@ -98,6 +103,7 @@ pub(super) struct StepTask {
     pub part: Part,
     pub shape: usize,
     pub precision: Precision,
+    pub recompute: Recompute,
 }
 
 /// A benchmark.
@@ -138,11 +144,15 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
             }
             for shape in 0..options.shapes.len() {
                 for &precision in &options.precisions {
-                    let task = StepTask { part, shape, precision };
-                    tasks.push_back(match part {
-                        Part::Kernels => Task::List(task),
-                        _ => Task::Steps(task),
-                    });
+                    let task = |&recompute| StepTask { part, shape, precision, recompute };
+                    match part {
+                        Part::Kernels => tasks.push_back(Task::List(task(&Recompute::None))),
+                        Part::Memory | Part::Train => {
+                            let all = options.recomputes.iter();
+                            tasks.extend(all.map(|it| Task::Steps(task(it))));
+                        }
+                        _ => tasks.push_back(Task::Steps(task(&Recompute::None))),
+                    }
                 }
             }
         }
@@ -201,7 +211,7 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
                 format!("{} {}", list.dispatch(entry).variant_name(), list.describe(entry))
             }
             Task::List(task) | Task::Steps(task) => {
-                let shape = self.options.shapes[task.shape].describe();
+                let shape = self.options.shapes[task.shape].describe() + &recompute_text(task);
                 format!("{} {shape}, {}", task.part.name(), precision_name(task.precision))
             }
         }
@@ -211,6 +221,7 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
     async fn run(&mut self, task: Task) -> Result<()> {
         let row = self.row_of(&task);
         let mixed = match &task {
+            Task::Steps(StepTask { part: Part::Memory, .. }) => false,
             Task::List(task) | Task::Steps(task) => task.precision == Precision::Mixed,
             Task::Gemm(gemm) => gemm.precision == Precision::Mixed,
             Task::Peak(_) | Task::Kernel(..) => false,
@@ -225,6 +236,7 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
             Task::List(task) => self.list(task),
             Task::Kernel(list, index) => self.kernel(&list, index, row.clone()).await,
             Task::Steps(task) if task.part == Part::Generate => self.generate(task).await,
+            Task::Steps(task) if task.part == Part::Memory => self.memory(task),
             Task::Steps(task) => self.steps(task).await,
         };
         match done {
@@ -270,6 +282,7 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
                 let what = match task.part {
                     Part::Kernels => "list",
                     Part::Generate => "decode",
+                    Part::Memory => "total",
                     _ => "step",
                 };
                 self.step_row(*task, what)
@@ -279,7 +292,8 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
 
     /// A row of a part with a shape in a precision.
     pub(super) fn step_row(&self, task: StepTask, what: &str) -> BenchRow {
-        let (shape, kind) = (&self.options.shapes[task.shape].name, task.part.name());
+        let shape = &(self.options.shapes[task.shape].name.clone() + &recompute_text(&task));
+        let kind = task.part.name();
         let kind = if task.part == Part::Kernels { "kernel" } else { kind };
         self.id.row(kind, what, shape, precision_name(task.precision))
     }
@@ -302,5 +316,13 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
 
     pub(super) fn give_profile(&mut self, profile: Profile) {
         self.ready.push_back(Event::Profile(Box::new(profile)));
+    }
+}
+
+/// What a step computes again, behind the name of its shape.
+fn recompute_text(task: &StepTask) -> String {
+    match task.recompute {
+        Recompute::None => String::new(),
+        recompute => format!(", recompute {}", recompute.name()),
     }
 }

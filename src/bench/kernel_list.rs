@@ -4,7 +4,7 @@ use super::cost::cost;
 use super::isolate::{Context, Isolated};
 use super::shape::BenchShape;
 use super::work::work;
-use crate::blt::{Batch, store_layout, training_graph};
+use crate::blt::{Batch, TableUpdates, store_layout, training_graph};
 use crate::device::Device;
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
@@ -45,8 +45,16 @@ impl KernelList {
         wanted: &str,
     ) -> Result<Self> {
         let (config, batch) = (&shape.model.config, shape.batch(0)?);
-        let layout = store_layout(config, true, precision, device.max_binding_elements())?;
-        let options = CompileOptions { abilities: device.abilities(), precision };
+        let layout = store_layout(
+            config,
+            Some(TableUpdates::Dense),
+            precision,
+            device.max_binding_elements(),
+        )?;
+        let options = {
+            let (abilities, tuned) = (device.abilities(), device.tuned());
+            CompileOptions { abilities, precision, tuned, ..CompileOptions::BASE }
+        };
         let graph = training_graph(config)?;
         let micro = compile_for(graph, "micro", &layout, batch.counts, &options)?;
         let recordings = [micro, update_recording(&layout, &AdamW::default())];
@@ -112,9 +120,19 @@ impl KernelList {
     /// # Errors
     /// If it reads indices that nobody can make.
     pub fn isolate(&self, entry: &Entry) -> Result<Isolated> {
+        self.isolate_variant(entry, self.dispatch(entry).variant)
+    }
+
+    /// The same by another variant.
+    ///
+    /// # Errors
+    /// As [`Self::isolate`].
+    pub fn isolate_variant(&self, entry: &Entry, variant: usize) -> Result<Isolated> {
         let nothing = Inputs::default();
+        let mut recording = self.recordings[entry.recording].clone();
+        recording.dispatches[entry.index].variant = variant;
         let context = Context {
-            recording: &self.recordings[entry.recording],
+            recording: &recording,
             layout: &self.layout,
             model: Some(&self.shape.model.config),
             step: self.step(entry),

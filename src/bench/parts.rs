@@ -4,6 +4,7 @@ use super::gemm::Gemm;
 use super::generating::{Generating, NEW_BYTES, PROMPT_BYTES};
 use super::job::{Bench, Clock, Part, StepTask};
 use super::kernel_list::KernelList;
+use super::memory::Memory;
 use super::peaks::Peak;
 use super::profile::Profile;
 use super::row::{BenchRow, Status};
@@ -11,16 +12,19 @@ use super::samples::median;
 use super::stepping::{Pass, Stepping};
 use super::timing::{Patience, Timing};
 use crate::device::Device;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::graph::Precision;
+use crate::graph::{CompileOptions, Precision};
 use crate::kernels::Cost;
 use crate::kernels::dense::matmul;
 use crate::platform::Platform;
 
 /// Steps before the first sample, at least one and so many if they are short.
 const WARM_UP_STEPS: usize = 3;
+/// Seconds of steps before the first sample.
+const WARM_UP_SECONDS: f64 = 0.5;
 /// Seconds after which no further step warms up.
-const WARM_UP_SECONDS: f64 = 5.0;
+const MOST_WARM_UP_SECONDS: f64 = 5.0;
 /// Steps that are profiled.
 const PROFILED_STEPS: usize = 5;
 /// Samples of a soak that are kept: the row stays readable.
@@ -96,7 +100,8 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
     pub(super) async fn steps(&mut self, task: StepTask) -> Result<()> {
         let shape = &self.options.shapes[task.shape];
         let pass = if task.part == Part::Train { Pass::Train } else { Pass::Forward };
-        let mut stepping = Stepping::new(self.device, shape, task.precision, pass).await?;
+        let (precision, recompute) = (task.precision, task.recompute);
+        let mut stepping = Stepping::new(self.device, shape, precision, pass, recompute).await?;
         let byte_count = shape.batch_bytes() as f64;
         for (kernel, variant) in stepping.variants() {
             self.verified.check(self.device, kernel, variant).await?;
@@ -152,11 +157,27 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
         Ok(())
     }
 
+    /// Where the memory of a training step goes.
+    pub(super) fn memory(&mut self, task: StepTask) -> Result<()> {
+        let shape = &self.options.shapes[task.shape];
+        let (precision, recompute) = (task.precision, task.recompute);
+        let abilities = self.device.abilities();
+        let options = CompileOptions { abilities, precision, recompute, ..CompileOptions::BASE };
+        let memory = Memory::of_training(shape, &options, self.device.max_binding_elements())?;
+        let parts = memory.parts().into_iter().filter(|(_, bytes)| *bytes > 0);
+        for (name, bytes) in parts.chain([("total", memory.total())]) {
+            self.give(self.step_row(task, name).counted(bytes as f64, "bytes"));
+        }
+        Ok(())
+    }
+
     /// Generation: time to the first byte, bytes a second after it.
     pub(super) async fn generate(&mut self, task: StepTask) -> Result<()> {
         let shape = &self.options.shapes[task.shape];
         let generating = Generating::new(self.device, shape, task.precision).await?;
         let times = generating.times(&self.platform, self.patience()).await?;
+        let first = self.step_row(task, "first_byte");
+        self.give(first.timed(vec![times.first_byte_ms], 1.0, "starts/s"));
         let prefill = self.step_row(task, "prefill");
         self.give(prefill.timed(times.prefill_ms, PROMPT_BYTES as f64, "bytes/s"));
         let decode = self.step_row(task, "decode");
@@ -167,12 +188,17 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
 
 async fn warm_up(stepping: &mut Stepping<'_>, clock: &Clock) -> Result<()> {
     let begin = clock.monotonic_seconds();
-    for index in 0..WARM_UP_STEPS {
-        if index == 0 || clock.monotonic_seconds() - begin < WARM_UP_SECONDS {
-            stepping.step(clock).await?;
+    stepping.step(clock).await?;
+    stepping.settle(clock).await?;
+    for count in 1.. {
+        let seconds = clock.monotonic_seconds() - begin;
+        let is_warm = count >= WARM_UP_STEPS && seconds >= WARM_UP_SECONDS;
+        if is_warm || seconds >= MOST_WARM_UP_SECONDS {
+            break;
         }
+        stepping.step(clock).await?;
     }
-    stepping.settle(clock).await
+    Ok(())
 }
 
 /// Steps until there are enough of them, or the time is over; one at least.

@@ -4,13 +4,11 @@ use super::isolate::{Context, Isolated, call};
 use crate::device::Device;
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
-#[cfg(feature = "gpu")]
-use crate::gpu::DeviceKind;
 use crate::graph::{Recording, StoreLayout};
 use crate::kernels::bench::stream_copy::StreamParams;
 use crate::kernels::bench::{fma_f16, fma_f32, matrix_f16, stream_copy, stream_read, stream_write};
 use crate::kernels::dense::fill;
-use crate::kernels::{Counts, Element, Extent, Halves, Kernel, Needs, Step};
+use crate::kernels::{Counts, Element, Extent, Halves, Kernel, Step};
 use bytemuck::NoUninit;
 
 /// What is measured, in this order.
@@ -68,16 +66,7 @@ impl Peak {
     /// Why the device has no such peak, if it has none.
     pub fn missing(self, device: &Device) -> Option<String> {
         let (kernel, variant) = self.kernel();
-        let needs = kernel.variants[variant].needs;
-        match device {
-            Device::Cpu(_) => (needs != Needs::NOTHING)
-                .then(|| "the CPU engine computes in f32, without a matrix unit".to_owned()),
-            #[cfg(feature = "gpu")]
-            Device::Gpu(engine) => {
-                let missing = engine.context().caps().missing(needs);
-                missing.map(|missing| format!("the device lacks {missing}"))
-            }
-        }
+        device.why_not(kernel.variants[variant].needs)
     }
 
     /// The measure of it on a device.
@@ -174,10 +163,9 @@ impl Sizes {
         let (invocations, stream_groups) = match device {
             Device::Cpu(_) => (1 << 14, 1),
             #[cfg(feature = "gpu")]
-            Device::Gpu(engine) => match engine.context().caps().kind {
-                DeviceKind::Software => (1 << 14, 64),
-                _ => (1 << 20, u32::MAX),
-            },
+            Device::Gpu(_) if device.computes_on_processor() => (1 << 14, 64),
+            #[cfg(feature = "gpu")]
+            Device::Gpu(_) => (1 << 20, u32::MAX),
         };
         Self {
             stream_vectors,

@@ -6,12 +6,8 @@ use super::roofline::{Rate, Roofline};
 use super::row::BenchRow;
 use super::samples::median;
 use super::stepping::Stepping;
-#[cfg(feature = "gpu")]
-use super::timing::Timing;
-use super::timing::dispatch_times;
+use super::timing::repeated_dispatch_times;
 use super::work::work;
-use crate::device::{Device, DevicePlan};
-#[cfg(feature = "gpu")]
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::kernels::{Cost, Halves};
@@ -120,24 +116,18 @@ impl Profile {
         let mut first = 0;
         for (index, step, inputs) in calls {
             let program = &stepping.programs[index];
-            let times = match (stepping.device, &program.plan) {
-                (Device::Cpu(engine), DevicePlan::Cpu(plan)) => {
-                    self.method = "host clock";
-                    dispatch_times(engine, plan, &step, &inputs, platform)?
+            let (device, plan) = (stepping.device, &program.plan);
+            let times = match device.dispatch_times(plan, &step, &inputs, platform).await? {
+                Some(times) => {
+                    self.method = times.method;
+                    times.times_ms
                 }
-                #[cfg(feature = "gpu")]
-                (Device::Gpu(engine), DevicePlan::Gpu(plan)) => {
-                    if engine.context().caps().timestamps {
-                        self.method = "timestamps, a pass for every dispatch";
-                        engine.profile(plan, &step, &inputs).await?
-                    } else {
-                        self.method = "repeated dispatches, host clock";
-                        engine.run(plan, &step, &inputs)?;
-                        Timing::of_every_dispatch(engine, plan, platform).await?
-                    }
+                None => {
+                    self.method = "repeated dispatches, host clock";
+                    device.run(plan, &step, &inputs)?;
+                    let count = program.recording.dispatches.len();
+                    repeated_dispatch_times((device, plan), count, &step, &inputs, platform).await?
                 }
-                #[cfg(feature = "gpu")]
-                _ => unreachable!("a plan is profiled on the device that made it"),
             };
             for (dispatch, time) in self.dispatches[first..].iter_mut().zip(&times) {
                 dispatch.samples_ms.extend(time);

@@ -5,16 +5,22 @@
 
 use super::fresh::fresh_model;
 use super::job::Clock;
+use super::memory::Memory;
 use super::shape::BenchShape;
 use crate::blt::config::ModelConfig;
-use crate::blt::{Batch, LoadedModel, TRAIN_STATE, logits, training_graph};
+use crate::blt::{
+    Batch, HASH_ROWS, HASH_SLOTS, LazyTable, LoadedModel, RECORD_COUNT, TRAIN_STATE, TableUpdates,
+    logits,
+};
 use crate::device::{Device, DevicePlan};
-use crate::engine::{Engine, Inputs};
+use crate::engine::{Engine, InputValues, Inputs};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Precision, Recording};
+use crate::graph::{Graph, Precision, Recompute, Recording};
 use crate::kernels::optim::train_state;
-use crate::kernels::{Counts, Kernel, Step};
-use crate::train::{AdamW, update_recording};
+use crate::kernels::{Abilities, Axis, Counts, Kernel, Step};
+use crate::train::{
+    AdamW, TOUCHED_ROWS, TOUCHED_SLOTS, TableUpdateRule, catch_up_recording, update_recording,
+};
 
 /// Batches that take turns.
 const BATCH_COUNT: u64 = 4;
@@ -45,6 +51,8 @@ pub(super) struct Stepping<'d> {
     pub pass: Pass,
     model: LoadedModel<Device>,
     batches: Vec<Batch>,
+    /// Where the hash table is updated lazily: the inputs of the update behind every batch.
+    touched: Option<Vec<Inputs>>,
     pub programs: Vec<Program>,
     step_count: u64,
 }
@@ -68,18 +76,28 @@ impl<'d> Stepping<'d> {
         shape: &BenchShape,
         precision: Precision,
         pass: Pass,
+        recompute: Recompute,
     ) -> Result<Self> {
-        let batches =
+        let mut batches =
             (0..BATCH_COUNT).map(|index| shape.batch(index)).collect::<Result<Vec<_>>>()?;
         let counts = batches.iter().fold(Counts::default(), |all, it| all.max(&it.counts));
-        let is_training = pass == Pass::Train;
         let config = shape.model.config.clone();
-        let model = fresh_model(device, shape, config, is_training, precision).await?;
+        let training =
+            (pass == Pass::Train).then(|| table_updates(&device.abilities(), &config, &counts));
+        let mut model = fresh_model(device, shape, config, training, precision).await?;
+        model.recompute = recompute;
         let mut recordings = Vec::new();
+        let mut touched = None;
         match pass {
             Pass::Train => {
-                recordings.push(model.compile(device, training_graph, "micro", counts).await?);
+                let graph = model.training_graph();
+                recordings.push(model.compile(device, graph, "micro", counts).await?);
                 recordings.push(update_recording(&model.layout, &AdamW::default()));
+                if let Some(table) = LazyTable::of(&model.layout) {
+                    let adamw = AdamW::default();
+                    recordings.push(catch_up_recording(&model.layout, &table, &adamw));
+                    touched = Some(batches.iter_mut().map(deal_slots).collect());
+                }
             }
             Pass::Forward => {
                 recordings.push(model.compile(device, logits_graph, "forward", counts).await?);
@@ -91,18 +109,25 @@ impl<'d> Stepping<'d> {
             programs.push(Program { recording, plan });
         }
         device.wait().await?;
-        Ok(Self { device, pass, model, batches, programs, step_count: 0 })
+        Ok(Self { device, pass, model, batches, touched, programs, step_count: 0 })
     }
 
     /// The calls of the next step: which program, with which step and inputs.
     pub fn calls(&self) -> Vec<(usize, Step, Inputs)> {
-        let batch = &self.batches[(self.step_count % BATCH_COUNT) as usize];
+        let index = (self.step_count % BATCH_COUNT) as usize;
+        let batch = &self.batches[index];
         let loss_weight = (1.0 / batch.target_count) as f32;
         let micro = Step { loss_weight, ..Step::of(batch.counts) };
         let mut calls = vec![(0, micro, batch.inputs.clone())];
         if self.pass == Pass::Train {
-            let update = Step { learning_rate: LEARNING_RATE, ..Step::of(Counts::default()) };
-            calls.push((1, update, Inputs::default()));
+            let (counts, inputs) = match &self.touched {
+                None => Default::default(),
+                Some(touched) => (only_hash_rows(&batch.counts), touched[index].clone()),
+            };
+            if self.touched.is_some() {
+                calls.insert(0, (2, Step::of(counts), batch.inputs.clone()));
+            }
+            calls.push((1, Step { learning_rate: LEARNING_RATE, ..Step::of(counts) }, inputs));
         }
         calls
     }
@@ -131,13 +156,19 @@ impl<'d> Stepping<'d> {
     }
 
     /// Steps until an update is applied: mixed precision leaves out a few while its loss scale
-    /// comes down, and those cost less than a step does.
+    /// comes down, and those cost less than a step does. Where the hash table is updated lazily,
+    /// until its rows are as far behind as they stay.
     ///
     /// # Errors
     /// [`Error::Device`] if none is applied, or the device is lost.
     pub async fn settle(&mut self, platform: &Clock) -> Result<()> {
         if self.pass == Pass::Forward {
             return Ok(());
+        }
+        if self.touched.is_some() {
+            for _ in 0..RECORD_COUNT {
+                self.step(platform).await?;
+            }
         }
         for _ in 0..MOST_LEFT_OUT {
             if self.state(train_state::SKIP).await? == 0.0 {
@@ -180,15 +211,37 @@ impl<'d> Stepping<'d> {
 
     /// Memory of everything on the device: the Store, and what the plans add to it.
     pub fn memory_bytes(&self) -> usize {
-        let plans = self.programs.iter().map(|program| {
-            let recording = &program.recording;
-            let inputs = recording.inputs.iter().map(|input| {
-                input.rows.length(&recording.capacity) * input.cols * input.element.bytes()
-            });
-            recording.transient_bytes() + inputs.sum::<usize>()
-        });
-        self.model.layout.size_bytes() + plans.sum::<usize>()
+        let recordings = self.programs.iter().map(|program| &program.recording);
+        Memory::of(&self.model.layout, recordings).total()
     }
+}
+
+/// What a run chooses by itself for steps of one micro-batch.
+pub(super) fn table_updates(
+    abilities: &Abilities,
+    config: &ModelConfig,
+    counts: &Counts,
+) -> TableUpdates {
+    let ModelConfig::Blt(config) = config else { return TableUpdates::Dense };
+    TableUpdateRule::Auto.choose(&config.hash, abilities.hardware, counts.get(Axis::Bytes))
+}
+
+/// Gives the touched rows of a batch, its update's only one, slots in their order. The inputs of
+/// that update.
+fn deal_slots(batch: &mut Batch) -> Inputs {
+    let Some(InputValues::U(rows)) = batch.inputs.get(HASH_ROWS) else {
+        unreachable!("a batch names the rows of the hash table that it touches")
+    };
+    let (rows, slots) = (rows.clone(), (0..rows.len() as u32).collect::<Vec<_>>());
+    batch.inputs.set_u(HASH_SLOTS, slots.clone());
+    let mut inputs = Inputs::default();
+    inputs.set_u(TOUCHED_ROWS, rows);
+    inputs.set_u(TOUCHED_SLOTS, slots);
+    inputs
+}
+
+fn only_hash_rows(counts: &Counts) -> Counts {
+    Counts::default().with(Axis::HashRows, counts.get(Axis::HashRows))
 }
 
 /// The forward pass alone, its logits kept.

@@ -3,13 +3,11 @@
 use super::isolate::Isolated;
 use super::job::Clock;
 use super::samples::median;
-use crate::cpu::HostEngine;
 use crate::device::{Device, DevicePlan, DeviceStore};
-use crate::engine::Engine;
+use crate::engine::{Engine, Inputs};
 use crate::error::{Error, Result};
-#[cfg(feature = "gpu")]
-use crate::gpu::{GpuEngine, GpuPlan};
 use crate::graph::StoreLayout;
+use crate::kernels::Step;
 use std::ops::Range;
 
 /// A sample lasts at least so long: what a submission costs by itself, and the quantum of any
@@ -17,6 +15,9 @@ use std::ops::Range;
 const SAMPLE_MS: f64 = 20.0;
 /// Most dispatches in one sample.
 const MOST_DISPATCHES: usize = 1 << 15;
+/// Work before the first sample: a GPU that idled while shaders were compiled and results compared
+/// runs up to four times slower for a while.
+const WARM_UP_SECONDS: f64 = 0.4;
 /// Submissions of nothing, of which the middle one is taken off every sample.
 const EMPTY_COUNT: usize = 7;
 
@@ -59,7 +60,6 @@ impl<'d> Timing<'d> {
         let empty_ms = self.empty_ms(clock).await?;
         let most = MOST_DISPATCHES.div_ceil(range.len());
         let mut count = 1;
-        // Also warms up.
         loop {
             let ms = self.repeated_ms(clock, range.clone(), count).await? - empty_ms;
             if ms >= SAMPLE_MS || count >= most {
@@ -67,6 +67,12 @@ impl<'d> Timing<'d> {
             }
             let wanted = (SAMPLE_MS * 1.2 / ms.max(1e-3) * count as f64).ceil() as usize;
             count = wanted.clamp(count + 1, count * 100).min(most);
+        }
+        if self.device.abilities().hardware {
+            let begin = clock.monotonic_seconds();
+            while clock.monotonic_seconds() - begin < WARM_UP_SECONDS {
+                self.repeated_ms(clock, range.clone(), count).await?;
+            }
         }
         let begin = clock.monotonic_seconds();
         let mut samples = Vec::new();
@@ -97,100 +103,40 @@ impl<'d> Timing<'d> {
     }
 
     async fn repeated_ms(&self, clock: &Clock, range: Range<usize>, count: usize) -> Result<f64> {
-        match (self.device, &self.plan) {
-            (Device::Cpu(engine), DevicePlan::Cpu(plan)) => {
-                let (step, inputs) = (&self.isolated.step, &self.isolated.inputs);
-                let mut done = Ok(());
-                let ms = host_ms(clock, || {
-                    for _ in 0..count {
-                        done = engine.run_range(plan, step, inputs, range.clone(), |_| {});
-                        if done.is_err() {
-                            break;
-                        }
-                    }
-                });
-                done.map(|()| ms)
-            }
-            #[cfg(feature = "gpu")]
-            (Device::Gpu(engine), DevicePlan::Gpu(plan)) => {
-                device_ms(engine, plan, clock, range, count).await
-            }
-            #[cfg(feature = "gpu")]
-            _ => unreachable!("a plan is timed on the device that made it"),
-        }
+        let (step, inputs) = (&self.isolated.step, &self.isolated.inputs);
+        let count = u32::try_from(count).expect("few repetitions");
+        self.device.repeated_ms(&self.plan, step, inputs, clock, (range, count)).await
     }
 }
 
-/// Milliseconds of some work on the CPU engine, inside its pool as in a replay.
-fn host_ms(clock: &Clock, work: impl FnOnce() + Send) -> f64 {
-    rayon::scope(|_| {
-        let begin = clock.monotonic_seconds();
-        work();
-        (clock.monotonic_seconds() - begin) * 1e3
-    })
-}
-
-/// Milliseconds from submitting dispatches that are encoded already until the device has done them.
-#[cfg(feature = "gpu")]
-async fn device_ms(
-    engine: &GpuEngine,
-    plan: &GpuPlan,
-    clock: &Clock,
-    range: Range<usize>,
-    count: usize,
-) -> Result<f64> {
-    let count = u32::try_from(count).expect("few repetitions");
-    let encoded = engine.encode_repeated(plan, range, count)?;
-    let begin = clock.monotonic_seconds();
-    engine.run_encoded(encoded).await?;
-    Ok((clock.monotonic_seconds() - begin) * 1e3)
-}
-
-#[cfg(feature = "gpu")]
-impl Timing<'_> {
-    /// Milliseconds of single dispatches of a plan that was replayed before, for devices without
-    /// timestamps; `None` where even the most repetitions take no time.
-    ///
-    /// # Errors
-    /// If the device is lost.
-    pub async fn of_every_dispatch(
-        engine: &GpuEngine,
-        plan: &GpuPlan,
-        clock: &Clock,
-    ) -> Result<Vec<Option<f64>>> {
-        let empty_ms = device_ms(engine, plan, clock, 0..0, 1).await?;
-        let mut times = Vec::new();
-        for index in 0..plan.recording().dispatches.len() {
-            let (mut count, mut ms) = (1, 0.0);
-            while count <= MOST_DISPATCHES {
-                ms = device_ms(engine, plan, clock, index..index + 1, count).await? - empty_ms;
-                if ms >= SAMPLE_MS {
-                    break;
-                }
-                count *= 4;
-            }
-            let count = count.min(MOST_DISPATCHES);
-            times.push((ms > 0.0).then_some(ms / count as f64));
-        }
-        Ok(times)
-    }
-}
-
-/// Milliseconds of every dispatch of one replay on the CPU engine.
+/// Milliseconds of the single dispatches of a plan that was just replayed with this step and these
+/// inputs, for devices without timestamps; `None` where even the most repetitions take no time.
 ///
 /// # Errors
-/// As [`HostEngine::replay`].
-pub(super) fn dispatch_times(
-    engine: &HostEngine<f32>,
-    plan: &crate::cpu::HostPlan<f32>,
-    step: &crate::kernels::Step,
-    inputs: &crate::engine::Inputs,
+/// If the device is lost.
+pub(super) async fn repeated_dispatch_times(
+    (device, plan): (&Device, &DevicePlan),
+    dispatch_count: usize,
+    step: &Step,
+    inputs: &Inputs,
     clock: &Clock,
 ) -> Result<Vec<Option<f64>>> {
-    let mut seconds = Vec::with_capacity(plan.recording().dispatches.len() + 1);
-    // Inside the pool, as `HostEngine::run` does it.
-    rayon::scope(|_| {
-        engine.replay(plan, step, inputs, |_| seconds.push(clock.monotonic_seconds()))
-    })?;
-    Ok(seconds.windows(2).map(|pair| Some((pair[1] - pair[0]) * 1e3)).collect())
+    let repeated = async |range: Range<usize>, count: u32| {
+        device.repeated_ms(plan, step, inputs, clock, (range, count)).await
+    };
+    let empty_ms = repeated(0..0, 1).await?;
+    let mut times = Vec::new();
+    for index in 0..dispatch_count {
+        let (mut count, mut ms) = (1, 0.0);
+        while count <= MOST_DISPATCHES as u32 {
+            ms = repeated(index..index + 1, count).await? - empty_ms;
+            if ms >= SAMPLE_MS {
+                break;
+            }
+            count *= 4;
+        }
+        let count = count.min(MOST_DISPATCHES as u32);
+        times.push((ms > 0.0).then_some(ms / f64::from(count)));
+    }
+    Ok(times)
 }

@@ -25,7 +25,7 @@ impl Verified {
         let key = (kernel.name, variant);
         let found = match self.known.get(&key) {
             Some(found) => found.clone(),
-            None => verify(device, kernel, variant).await.map_err(|error| error.to_string()),
+            None => device.verify(kernel, variant).await.map_err(|error| error.to_string()),
         };
         self.known.insert(key, found.clone());
         match found {
@@ -35,20 +35,5 @@ impl Verified {
                 Err(Error::device(name, format!("not timed, as it computes wrongly: {problem}")))
             }
         }
-    }
-}
-
-async fn verify(device: &Device, kernel: &'static Kernel, variant: usize) -> Result<()> {
-    match device {
-        Device::Cpu(_) => {
-            for case in (kernel.cases)() {
-                let checked = case.check(kernel, &case.on_cpu(kernel));
-                checked.map_err(|problem| Error::device(kernel.name, problem))?;
-            }
-            let _ = variant;
-            Ok(())
-        }
-        #[cfg(feature = "gpu")]
-        Device::Gpu(engine) => engine.verify(kernel, variant).await,
     }
 }

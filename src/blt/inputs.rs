@@ -54,6 +54,16 @@ pub(super) fn lists(graph: &mut Graph, name: &str, rows: Axis, entries: Extent) 
     ]
 }
 
+/// Touched rows of the hash table, in the order of `hash_rows`: an input of every batch.
+pub const HASH_ROWS: &str = "hash_rows.rows";
+/// The slot of the gradient of each of them: set by who deals out the slots.
+pub const HASH_SLOTS: &str = "hash_rows.slots";
+
+/// The slots of the touched rows of the hash table [hash_rows, 1].
+pub(super) fn hash_slots(graph: &mut Graph) -> TensorId {
+    integers(graph, HASH_SLOTS, Axis::HashRows, 1)
+}
+
 /// Targets [bytes, 1] and their weights [bytes, 1].
 pub(super) fn targets(graph: &mut Graph) -> [TensorId; 2] {
     let weights = graph.input("weights", Extent::of(Axis::Bytes), 1, Element::F32);

@@ -2,24 +2,25 @@
 
 use super::config::{BltConfig, EntropyConfig, ModelConfig, TransformerConfig};
 use super::init::initialise;
+use super::lazy_rows::{LazyTable, TABLES, TableUpdates, place_training};
 use super::parameters::{PATCHER_PREFIX, ParameterSpec, Part, model_parameters};
-use super::programs::{TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH};
+use super::programs::{
+    TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, lazy_training_graph, training_graph,
+};
 use super::{batch, model};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::{
-    CompileOptions, Graph, NewTensor, Precision, Recording, StoreLayout, compile_for,
-    gradient_name, half_name,
+    CompileOptions, Graph, NewTensor, Precision, Recompute, Recording, StoreLayout, compile_for,
+    half_name,
 };
-use crate::kernels::{Counts, Element, embedding, optim};
+use crate::kernels::{Counts, Element, Tuned, embedding, optim};
 use crate::nn::{rope_table, rope_table_name};
 
 /// The class of arenas that holds the weights.
 pub const WEIGHTS: &str = "weights";
-/// Those of them that matrix products read, where they lie apart: in mixed precision.
+/// Those of them that are no hash table.
 pub(super) const DENSE_WEIGHTS: &str = "weights.dense";
-/// Hash tables, where they lie apart.
-const TABLES: &str = "weights.tables";
 /// Copies of the dense weights in f16.
 pub const HALVES: &str = "halves";
 /// Loss scale that mixed precision begins with; it halves when gradients overflow.
@@ -39,6 +40,11 @@ pub struct LoadedModel<E: Engine> {
     pub store: E::Store,
     /// What its plans are compiled to.
     pub precision: Precision,
+    /// What backward passes that are compiled from now on compute again; none at first.
+    pub recompute: Recompute,
+    /// Variants that its plans take where they run: those of the engine, or of the run it goes on
+    /// with.
+    pub tuned: Tuned,
 }
 
 impl<E: Engine> LoadedModel<E> {
@@ -49,6 +55,19 @@ impl<E: Engine> LoadedModel<E> {
     /// If the device has not the memory, or a tensor exceeds one binding.
     pub async fn create(engine: &E, config: ModelConfig, training: bool) -> Result<Self> {
         Self::create_in(engine, config, training, Precision::F32).await
+    }
+
+    /// A model to be trained in this precision, its hash tables updated in this way.
+    ///
+    /// # Errors
+    /// As [`Self::create_in`].
+    pub async fn create_to_train(
+        engine: &E,
+        config: ModelConfig,
+        precision: Precision,
+        updates: TableUpdates,
+    ) -> Result<Self> {
+        Self::create_for(engine, config, Some(updates), precision).await
     }
 
     /// The same for plans of this precision. The copies in f16 are made by
@@ -62,6 +81,15 @@ impl<E: Engine> LoadedModel<E> {
         training: bool,
         precision: Precision,
     ) -> Result<Self> {
+        Self::create_for(engine, config, training.then_some(TableUpdates::Dense), precision).await
+    }
+
+    async fn create_for(
+        engine: &E,
+        config: ModelConfig,
+        training: Option<TableUpdates>,
+        precision: Precision,
+    ) -> Result<Self> {
         if precision == Precision::Mixed && !engine.abilities().f16 {
             let problem = "mixed precision needs 16-bit floats in shaders, which it lacks";
             return Err(Error::device(engine.name(), problem).with_hint("use precision = \"f32\""));
@@ -70,7 +98,8 @@ impl<E: Engine> LoadedModel<E> {
         let max_elements = engine.max_binding_elements();
         let layout = store_layout(&config, training, precision, max_elements)?;
         let store = engine.create_store(&layout).await?;
-        let model = Self { config, parameters, layout, store, precision };
+        let (recompute, tuned) = (Recompute::None, engine.tuned());
+        let model = Self { config, parameters, layout, store, precision, recompute, tuned };
         model.write_constants(engine)?;
         Ok(model)
     }
@@ -141,9 +170,19 @@ impl<E: Engine> LoadedModel<E> {
         }
     }
 
+    /// The graph of its micro-batches.
+    pub fn training_graph(&self) -> fn(&ModelConfig) -> Result<Graph> {
+        match LazyTable::of(&self.layout) {
+            None => training_graph,
+            Some(_) => lazy_training_graph,
+        }
+    }
+
     /// What its graphs are compiled for on this engine.
     pub fn compile_options(&self, engine: &E) -> CompileOptions {
-        CompileOptions { abilities: engine.abilities(), precision: self.precision }
+        let (precision, recompute) = (self.precision, self.recompute);
+        let (abilities, tuned) = (engine.abilities(), self.tuned.clone());
+        CompileOptions { abilities, precision, recompute, tuned }
     }
 }
 
@@ -211,32 +250,28 @@ pub fn hash_powers(config: &ModelConfig) -> Option<Vec<u32>> {
     Some(embedding::hash_ids::power_words(&sizes, &powers, hash.wrap_remainder()))
 }
 
-/// Where everything of a model lies in its Store, on a device whose bindings hold `max_elements`.
+/// Where everything of a model lies in its Store, on a device whose bindings hold `max_elements`;
+/// with `training`, room for gradients and moments too.
 ///
 /// # Errors
 /// If a tensor exceeds one binding.
 pub fn store_layout(
     config: &ModelConfig,
-    training: bool,
+    training: Option<TableUpdates>,
     precision: Precision,
     max_elements: usize,
 ) -> Result<StoreLayout> {
-    let parameters = &own_parameters(config)[..];
     let mut layout = StoreLayout::default();
-    match precision {
-        Precision::F32 => layout.place(WEIGHTS, Element::F32, &groups(parameters), max_elements)?,
-        Precision::Mixed => {
-            let (tables, dense): (Vec<_>, Vec<_>) =
-                parameters.iter().cloned().partition(|spec| spec.part == Part::Hash);
-            layout.place(DENSE_WEIGHTS, Element::F32, &groups(&dense), max_elements)?;
-            layout.place(TABLES, Element::F32, &groups(&tables), max_elements)?;
-            layout.place_like_as(HALVES, DENSE_WEIGHTS, Element::F16, half_name);
-        }
+    let parameters = own_parameters(config).into_iter();
+    let (tables, dense): (Vec<_>, Vec<_>) = parameters.partition(|spec| spec.part == Part::Hash);
+    layout.place(DENSE_WEIGHTS, Element::F32, &groups(&dense), max_elements)?;
+    let class = format!("{WEIGHTS}.{TABLES}");
+    layout.place(&class, Element::F32, &groups(&tables), max_elements)?;
+    if precision == Precision::Mixed {
+        layout.place_like_as(HALVES, DENSE_WEIGHTS, Element::F16, half_name);
     }
-    if training {
-        layout.place_like(GRADIENTS, WEIGHTS, gradient_name);
-        layout.place_like(MOMENT1, WEIGHTS, |name| format!("{name}.{MOMENT1}"));
-        layout.place_like(MOMENT2, WEIGHTS, |name| format!("{name}.{MOMENT2}"));
+    if let Some(updates) = training {
+        place_training(&mut layout, tables.first(), updates, max_elements)?;
     }
     let alone = |name: &str, rows, cols| (None, vec![(name.to_owned(), rows, cols)]);
     let state = [alone(TRAIN_STATE, 1, TRAIN_STATE_LENGTH)];

@@ -9,8 +9,9 @@ mod halves;
 pub mod hash;
 pub mod init;
 mod inputs;
-mod load;
+mod lazy_rows;
 mod loaded;
+mod loaded_directory;
 mod model;
 mod model_patching;
 pub mod parameters;
@@ -22,14 +23,15 @@ pub use batch::{Batch, hash_config, table_options};
 pub use entropy_model::entropy_logits;
 pub use gradients::loss_and_gradients;
 pub use halves::{halve, halves_recording};
-pub use inputs::{blt_inputs, entropy_inputs};
-pub use load::{LoadedDirectory, load_entropy_model, save_directory};
+pub use inputs::{HASH_ROWS, HASH_SLOTS, blt_inputs, entropy_inputs};
+pub use lazy_rows::{LAST_STEP, LazyTable, RECORD_COUNT, TableUpdates};
 pub use loaded::{
     GRADIENTS, HALVES, LoadedModel, MOMENT1, MOMENT2, PlanSlot, WEIGHTS, hash_powers, store_layout,
 };
+pub use loaded_directory::LoadedDirectory;
 pub use model::blt_logits;
 pub use model_patching::{configured_patching, model_patching};
 pub use programs::{
     ENTROPY_PREFIX, TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, entropies_graph, evaluation_graph,
-    forward_graph, logits, training_graph,
+    forward_graph, lazy_training_graph, logits, training_graph,
 };

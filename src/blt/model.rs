@@ -44,7 +44,10 @@ fn embed(graph: &mut Graph, config: &BltConfig) -> Result<TensorId> {
         let name = "model.encoder_hash_tok_embedding.weight";
         let table = graph.parameter(name, config.hash.row_count(), hidden);
         let entries = Extent::of(Axis::Bytes).times(table_count);
-        let lists = inputs::lists(graph, "hash_rows", Axis::HashRows, entries);
+        let mut lists = inputs::lists(graph, "hash_rows", Axis::HashRows, entries);
+        if graph.has_slots() {
+            lists[0] = inputs::hash_slots(graph);
+        }
         graph.hash_embedding(embedded, hash_ids, table, lists)
     })
 }

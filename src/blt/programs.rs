@@ -40,7 +40,20 @@ fn nats(graph: &mut Graph, logits: TensorId) -> TensorId {
 /// # Errors
 /// If the shapes of the configuration contradict each other.
 pub fn training_graph(config: &ModelConfig) -> Result<Graph> {
+    training_graph_in(Graph::default(), config)
+}
+
+/// The same where the hash table is updated lazily: its gradients are added to slots.
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn lazy_training_graph(config: &ModelConfig) -> Result<Graph> {
     let mut graph = Graph::default();
+    graph.use_slots();
+    training_graph_in(graph, config)
+}
+
+fn training_graph_in(mut graph: Graph, config: &ModelConfig) -> Result<Graph> {
     let logits = logits(&mut graph, config)?;
     let nats = nats(&mut graph, logits);
     graph.accumulate_sum(nats, TRAIN_NATS);

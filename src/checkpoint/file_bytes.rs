@@ -33,6 +33,15 @@ impl FileBytes {
         map.map(Self::Mapped).map_err(|problem| Error::io("map", path, problem))
     }
 
+    /// Tells the system that all of it will be read soon. Advice: where it is not taken, pages come
+    /// in as they are read.
+    pub fn read_ahead(&self) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            let _ = map.advise(memmap2::Advice::WillNeed);
+        }
+    }
+
     /// Reads a file, on a platform without memory maps.
     #[cfg(target_arch = "wasm32")]
     pub fn open(path: &Path) -> Result<Self> {

@@ -12,6 +12,7 @@
 mod atomic;
 mod checkpoints;
 mod file_bytes;
+mod load;
 mod model_directory;
 mod model_writer;
 mod tensor_file;
@@ -23,6 +24,7 @@ mod tests;
 pub use atomic::{AtomicFile, atomic_write, sync_directory};
 pub use checkpoints::{Checkpoint, CheckpointDraft, Checkpoints};
 pub use file_bytes::FileBytes;
+pub use load::{load_entropy_model, save_directory};
 pub use model_directory::ModelDirectory;
 pub use model_writer::ModelWriter;
 pub use tensor_file::{TensorEntry, TensorFile};

@@ -76,6 +76,11 @@ impl TensorFile {
         &self.subject
     }
 
+    /// See [`FileBytes::read_ahead`].
+    pub(super) fn read_ahead(&self) {
+        self.bytes.read_ahead();
+    }
+
     /// Names and entries, sorted by name.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &TensorEntry)> {
         self.entries.iter().map(|(name, entry)| (name.as_str(), entry))

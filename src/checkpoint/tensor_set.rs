@@ -115,6 +115,11 @@ impl TensorSet {
         &self.subject
     }
 
+    /// See [`FileBytes::read_ahead`].
+    pub(super) fn read_ahead(&self) {
+        self.files.iter().for_each(TensorFile::read_ahead);
+    }
+
     /// Names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.file_of.keys().map(String::as_str)

@@ -6,6 +6,7 @@ use super::interrupt;
 use super::processor::processor_name;
 use super::progress::Watch;
 use super::terminal::Terminal;
+use super::tuned::TunedArgument;
 use anyhow::Context;
 use blt_wgpu::Error;
 use blt_wgpu::bench::{
@@ -14,6 +15,7 @@ use blt_wgpu::bench::{
 };
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
+use blt_wgpu::graph::{Precision, Recompute};
 use blt_wgpu::platform::NativePlatform;
 use blt_wgpu::report::html::render_machines;
 use std::fs::File;
@@ -21,9 +23,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The names of the parts.
-const PARTS: [&str; 6] = ["peaks", "gemm", "kernels", "model", "train", "generate"];
+const PARTS: [&str; 7] = ["peaks", "gemm", "kernels", "model", "memory", "train", "generate"];
 
-/// Measure a device: its peaks, products, every kernel, forward passes, training steps, generation
+/// Measure a device: its peaks, products, every kernel, forward passes, training steps and their
+/// memory, generation
 ///
 /// Kernels are compared with their oracles before they are timed. Results are rows, a line of JSON
 /// each in the file of --json; stdout gets a table in Markdown. What cannot run is a row too, with
@@ -44,6 +47,12 @@ pub struct Arguments {
         value_parser = ["f32", "mixed"]
     )]
     precision: Vec<String>,
+    /// What training steps compute again to save memory: none, cheap, blocks
+    #[arg(
+        long, value_name = "WHAT", value_delimiter = ',', default_value = "none",
+        value_parser = ["none", "cheap", "blocks"]
+    )]
+    recompute: Vec<String>,
     /// Samples of everything
     #[arg(long, value_name = "N", default_value_t = 10)]
     reps: usize,
@@ -77,6 +86,8 @@ pub struct Arguments {
     /// Write the profile as a Chrome trace
     #[arg(long, value_name = "FILE", requires = "profile")]
     trace: Option<PathBuf>,
+    #[command(flatten)]
+    tuned: TunedArgument,
     #[command(flatten)]
     device: DeviceArgument,
 }
@@ -139,7 +150,7 @@ fn check(arguments: &Arguments) -> anyhow::Result<()> {
 fn measure(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<Vec<BenchRow>> {
     let shapes = arguments.config.iter().map(|name| shape(name)).collect::<anyhow::Result<_>>()?;
     let mut file = arguments.json.as_deref().map(open_to_append).transpose()?;
-    let device = arguments.device.open(terminal)?;
+    let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
     terminal.note(&format!("device: {}", device.name()));
     let platform = NativePlatform::new(interrupt::flag().clone());
     let mut bench = Bench::new(&device, platform, &processor_name(), options(arguments, shapes));
@@ -172,12 +183,13 @@ fn options(arguments: &Arguments, shapes: Vec<BenchShape>) -> BenchOptions {
     let parts = Part::NAMES.into_iter();
     let parts =
         parts.filter(|(name, _)| arguments.parts.is_empty() || wanted(&arguments.parts, name));
-    let precisions = PRECISIONS.into_iter();
-    let precisions = precisions.filter(|(name, _)| wanted(&arguments.precision, name));
+    let recomputes = Recompute::NAMES.into_iter();
+    let recomputes = recomputes.filter(|(name, _)| wanted(&arguments.recompute, name));
     BenchOptions {
         parts: parts.map(|(_, part)| part).collect(),
         shapes,
-        precisions: precisions.map(|(_, precision)| precision).collect(),
+        precisions: precisions(&arguments.precision),
+        recomputes: recomputes.map(|(_, recompute)| recompute).collect(),
         sample_count: arguments.reps,
         seconds: arguments.seconds,
         kernel: arguments.kernel.clone(),
@@ -186,8 +198,14 @@ fn options(arguments: &Arguments, shapes: Vec<BenchShape>) -> BenchOptions {
     }
 }
 
+/// The precisions of these names.
+pub fn precisions(names: &[String]) -> Vec<Precision> {
+    let wanted = PRECISIONS.into_iter().filter(|(name, _)| names.iter().any(|it| it == name));
+    wanted.map(|(_, precision)| precision).collect()
+}
+
 /// A named shape, or that of a file.
-fn shape(name: &str) -> anyhow::Result<BenchShape> {
+pub fn shape(name: &str) -> anyhow::Result<BenchShape> {
     if let Some(shape) = BenchShape::named(name) {
         return Ok(shape?);
     }

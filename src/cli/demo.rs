@@ -6,9 +6,9 @@ use super::progress::{Figures, Watch};
 use super::terminal::{Terminal, visible};
 use anyhow::Context;
 use blt_wgpu::Error;
+use blt_wgpu::blt::LoadedDirectory;
 use blt_wgpu::blt::config::ModelConfig;
-use blt_wgpu::blt::{LoadedDirectory, save_directory};
-use blt_wgpu::checkpoint::atomic_write;
+use blt_wgpu::checkpoint::{atomic_write, save_directory};
 use blt_wgpu::demo::{Demo, DemoEvent, DemoOptions, DemoOutcome, Record, SHAKESPEARE, Which};
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
@@ -100,6 +100,11 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         let text =
             format!("the record is of version {}; others may give other bits", record.version);
         terminal.warn(&text);
+    }
+    if replay.as_ref().is_some_and(|record| record.variants.is_none()) {
+        let text = "the record does not say which variants of kernels it ran; the bits differ if \
+                    the device runs others now";
+        terminal.warn(text);
     }
     terminal.note(&format!("device: {}", device.name()));
     let begin = Instant::now();

@@ -7,7 +7,7 @@ use blt_wgpu::Error;
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::device::Device;
 #[cfg(feature = "gpu")]
-use blt_wgpu::gpu::{Caps, Context, ContextOptions, DeviceKind, GpuEngine, list_adapters};
+use blt_wgpu::gpu::{Adapters, Caps, ContextOptions, DeviceKind, GpuEngine};
 
 /// The argument that most commands have.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -129,16 +129,15 @@ fn open(wish: &Wish, terminal: &Terminal) -> anyhow::Result<Device> {
         Wish::Environment { backends, .. } => backends.clone(),
         _ => None,
     };
-    let devices = pollster::block_on(list_adapters(backends.as_deref()));
-    let choice = choose(wish, &devices)?;
+    let options = ContextOptions { backends, ..ContextOptions::default() };
+    let adapters = pollster::block_on(Adapters::find(options));
+    let choice = choose(wish, adapters.caps())?;
     let Some(index) = choice.index else { return Ok(cpu()) };
-    let id = devices[index].id();
+    let id = adapters.caps()[index].id();
     if choice.match_count > 1 {
         terminal.note(&format!("{} devices match; this is the first: {id}", choice.match_count));
     }
-    let options =
-        ContextOptions { backends, device: Some(format!("#{index}")), ..ContextOptions::default() };
-    match pollster::block_on(Context::new(&options)) {
+    match pollster::block_on(adapters.open(index)) {
         Ok(context) => Ok(Device::Gpu(Box::new(GpuEngine::new(context)))),
         Err(error) if *wish == Wish::Auto => {
             terminal.warn(&format!("{id} cannot be used, the CPU engine takes over: {error}"));

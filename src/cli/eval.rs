@@ -3,6 +3,7 @@
 use super::device::{DeviceArgument, warn_of_distrusted};
 use super::progress::Watch;
 use super::terminal::Terminal;
+use super::tuned::TunedArgument;
 use super::{interrupt, model};
 use blt_wgpu::Error;
 use blt_wgpu::engine::Engine;
@@ -25,8 +26,11 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     #[command(flatten)]
+    tuned: TunedArgument,
+    #[command(flatten)]
     device: DeviceArgument,
-    /// Print one line of JSON: {"bpb": .., "bytes": .., "patches": .., ..}
+    /// Print one line of JSON: {"bpb": .., "bytes": .., "patches": .., ..}; `bytes` counts each
+    /// document's end too, as it is predicted like a byte
     #[arg(long)]
     json: bool,
 }
@@ -47,7 +51,7 @@ struct Output {
 /// Runs the command.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let documents = Documents::open(&[&arguments.data], DocumentOptions::default())?;
-    let device = arguments.device.open(terminal)?;
+    let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
     let loaded = model::load(&arguments.model, &device, false, terminal)?;
     let mut evaluator = Evaluator::new(&device, &loaded)?;
     let watch = Watch::spinner(terminal, &format!("scoring on {}", device.name()));
@@ -81,7 +85,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         return terminal.print_json(&output);
     }
     terminal.print(&format!(
-        "bits per byte    {:.4}\nbytes            {}\npatches          {}\nbytes per patch  {:.3}\n\
+        "bits per byte    {:.4}\nbytes and ends   {}\npatches          {}\nbytes per patch  {:.3}\n\
          nats             {:.3}\n",
         output.bpb, output.bytes, output.patches, output.bytes_per_patch, output.nats
     ))

@@ -3,6 +3,7 @@
 use super::device::{DeviceArgument, warn_of_distrusted};
 use super::numbers::Numbers;
 use super::terminal::Terminal;
+use super::tuned::TunedArgument;
 use super::{interrupt, model};
 use blt_wgpu::Error;
 use blt_wgpu::generate::Generator;
@@ -11,7 +12,7 @@ use blt_wgpu::random::Random;
 use blt_wgpu::text::{Utf8Stream, decode, encode};
 use serde::Serialize;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Generate text from a prompt
 ///
@@ -49,8 +50,10 @@ pub struct Arguments {
     #[arg(long)]
     allow_special: bool,
     #[command(flatten)]
+    tuned: TunedArgument,
+    #[command(flatten)]
     device: DeviceArgument,
-    /// Print one line of JSON: {"text": .., "ids": .., "bytes_per_s": .., "prefill_ms": ..}
+    /// Print one line of JSON: {"text": .., "ids": .., "bytes_per_s": .., "first_byte_ms": .., ..}
     #[arg(long)]
     json: bool,
 }
@@ -65,12 +68,20 @@ struct Output {
     ids: Vec<u32>,
     /// Ids after the first, per second.
     bytes_per_s: f64,
-    /// Time to the logits of the first id.
+    /// Time to the logits of the first id, once the weights are there: compiling, checking faster
+    /// kernels, reading the prompt.
     prefill_ms: f64,
+    /// Time until the model's files and the device were open.
+    device_ms: f64,
+    /// Time it took to hand the weights to the device.
+    weights_ms: f64,
+    /// Time from the begin of the command to the logits of the first id.
+    first_byte_ms: f64,
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
+    let start = Instant::now();
     let options = SamplingOptions {
         temperature: arguments.temperature,
         top_k: arguments.top_k,
@@ -84,8 +95,14 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         (None, Some(ids)) => ids.0.clone(),
         (None, None) => unreachable!("clap requires one of the two"),
     };
-    let device = arguments.device.open(terminal)?;
-    let loaded = model::load(&arguments.model, &device, false, terminal)?;
+    // A disk reads while the driver wakes up.
+    let directory = model::open(&arguments.model, terminal)?;
+    directory.read_ahead();
+    let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
+    let opened = start.elapsed();
+    let loaded = model::upload(&arguments.model, &directory, &device, false)?;
+    drop(directory);
+    let uploaded = start.elapsed();
     let mut generator = Generator::new(&device, &loaded, &prompt, sampler)?;
     generator.check_room(arguments.n)?;
     let begin = Instant::now();
@@ -93,6 +110,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         pollster::block_on(generator.prefill())?;
     }
     let prefill = begin.elapsed();
+    let first_byte = start.elapsed();
     let begin = Instant::now();
     let mut characters = Utf8Stream::new();
     while generator.generated().len() < arguments.n && !interrupt::is_requested() {
@@ -107,12 +125,28 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let bytes_per_s = if decode_seconds > 0.0 { read_again / decode_seconds } else { 0.0 };
     if arguments.json {
         let text = String::from_utf8_lossy(&decode(&ids)).into_owned();
-        let prefill_ms = prefill.as_secs_f64() * 1e3;
-        terminal.print_json(&Output { text, ids, bytes_per_s, prefill_ms })?;
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        terminal.print_json(&Output {
+            text,
+            ids,
+            bytes_per_s,
+            prefill_ms: ms(prefill),
+            device_ms: ms(opened),
+            weights_ms: ms(uploaded.saturating_sub(opened)),
+            first_byte_ms: ms(first_byte),
+        })?;
     } else {
         terminal.print_text(&format!("{}\n", characters.finish()))?;
         let end = if generator.has_ended() { ", the end of the text" } else { "" };
-        terminal.note(&format!("{} ids{end}, {bytes_per_s:.1} bytes/s", ids.len()));
+        terminal.note(&format!(
+            "{} ids{end}, {bytes_per_s:.1} bytes/s; the first after {:.2} s: device {:.2}, \
+             weights {:.2}, plans and prompt {:.2}",
+            ids.len(),
+            first_byte.as_secs_f64(),
+            opened.as_secs_f64(),
+            uploaded.saturating_sub(opened).as_secs_f64(),
+            prefill.as_secs_f64(),
+        ));
     }
     warn_of_distrusted(&device, &mut 0, terminal);
     if interrupt::is_requested() { Err(Error::Cancelled.into()) } else { Ok(()) }

@@ -5,14 +5,14 @@ use super::model;
 use super::terminal::Terminal;
 use blt_wgpu::blt::config::{BltConfig, ModelConfig, PatchingConfig, Semantics, TransformerConfig};
 use blt_wgpu::blt::parameters::Part;
-use blt_wgpu::blt::{LoadedModel, forward_graph};
+use blt_wgpu::blt::{TableUpdates, entropies_graph, forward_graph, store_layout, training_graph};
 use blt_wgpu::checkpoint::ModelDirectory;
-use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
-use blt_wgpu::graph::compile;
+use blt_wgpu::graph::{Precision, Recording, compile};
 use blt_wgpu::kernels::{Axis, Counts, Kernel, REGISTRY};
 use blt_wgpu::report::{grouped, short_count};
+use blt_wgpu::train::{AdamW, update_recording};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,7 +21,8 @@ use std::path::PathBuf;
 /// Show what a model is made of, and which kernels run on this device
 ///
 /// With DIR: tensors, parameters by part, patching, semantics, and whether `transformers` computes
-/// the same. Always: the kernels of this program and the variants that the device can run.
+/// the same, and how often each kernel runs in a forward pass, in a training step and when patches
+/// are cut. Always: the kernels of this program and the variants that the device can run.
 #[derive(clap::Args)]
 #[command(after_help = "Example: blt info blt-demo/model")]
 pub struct Arguments {
@@ -49,9 +50,19 @@ struct Output {
 struct KernelRow {
     name: &'static str,
     variants: Vec<VariantRow>,
-    /// Calls in the forward pass of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
-    calls: Option<usize>,
+    calls: Option<KernelCalls>,
+}
+
+/// How often a kernel runs in the programs of a model.
+#[derive(Serialize)]
+struct KernelCalls {
+    /// A forward pass.
+    forward: usize,
+    /// A training step of one micro-batch, with its update.
+    training: usize,
+    /// Scoring by the entropy model.
+    patching: usize,
 }
 
 #[derive(Serialize)]
@@ -89,7 +100,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let mut card = None;
     if let Some(path) = &arguments.dir {
         let directory = model::open(path, terminal)?;
-        calls = Some(forward_calls(&device, directory.config())?);
+        calls = Some(ProgramCalls::of(&device, directory.config())?);
         card = Some(ModelCard::of(path.clone(), &directory));
     }
     let kernels = REGISTRY.iter().map(|kernel| row(kernel, &device, calls.as_ref())).collect();
@@ -106,30 +117,58 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     }
 }
 
-/// How often each kernel runs in the forward pass over a thousand bytes.
-fn forward_calls(
-    device: &Device,
-    config: &ModelConfig,
-) -> blt_wgpu::Result<BTreeMap<String, usize>> {
-    // Only the layout matters, so no memory of the device is taken.
-    let host = HostEngine::<f32>::with_max_binding_elements(device.max_binding_elements());
-    let model = pollster::block_on(LoadedModel::create(&host, config.clone(), false))?;
-    let counts = Counts::default()
-        .with(Axis::Bytes, 1024)
-        .with(Axis::Patches, 256)
-        .with(Axis::ByteRows, 128)
-        .with(Axis::HashRows, 1024)
-        .with(Axis::SeenBytes, 1024)
-        .with(Axis::SeenPatches, 256);
-    let recording = compile(forward_graph(config)?, "forward", &model.layout, counts)?;
-    let mut calls = BTreeMap::new();
-    for dispatch in &recording.dispatches {
-        *calls.entry(dispatch.kernel.name.to_owned()).or_default() += 1;
-    }
-    Ok(calls)
+/// How often each kernel runs, by name.
+type Calls = BTreeMap<&'static str, usize>;
+
+/// That in each of the programs that a model is compiled to.
+struct ProgramCalls {
+    forward: Calls,
+    training: Calls,
+    patching: Calls,
 }
 
-fn row(kernel: &Kernel, device: &Device, calls: Option<&BTreeMap<String, usize>>) -> KernelRow {
+impl ProgramCalls {
+    /// Those of a model and the entropy model it carries.
+    fn of(device: &Device, config: &ModelConfig) -> blt_wgpu::Result<Self> {
+        let most = device.max_binding_elements();
+        let layout = |config: &ModelConfig, training: bool| {
+            let updates = training.then_some(TableUpdates::Dense);
+            store_layout(config, updates, Precision::F32, most)
+        };
+        // A thousand bytes in one row; how many there are changes no number of calls.
+        let counts = Counts::default()
+            .with(Axis::Bytes, 1024)
+            .with(Axis::Patches, 256)
+            .with(Axis::ByteRows, 128)
+            .with(Axis::HashRows, 1024)
+            .with(Axis::SeenBytes, 1024)
+            .with(Axis::SeenPatches, 256);
+        let add = |calls: &mut Calls, recording: &Recording| {
+            for dispatch in &recording.dispatches {
+                *calls.entry(dispatch.kernel.name).or_default() += 1;
+            }
+        };
+        let [mut forward, mut training, mut patching] = [const { Calls::new() }; 3];
+        let own = layout(config, true)?;
+        add(&mut forward, &compile(forward_graph(config)?, "forward", &own, counts)?);
+        add(&mut training, &compile(training_graph(config)?, "micro", &own, counts)?);
+        add(&mut training, &update_recording(&own, &AdamW::default()));
+        let scoring = match config {
+            ModelConfig::Entropy(_) => Some(config.clone()),
+            ModelConfig::Blt(config) if config.patching.mode.needs_entropies() => {
+                config.patcher.clone().map(ModelConfig::Entropy)
+            }
+            ModelConfig::Blt(_) => None,
+        };
+        if let Some(scoring) = scoring {
+            let own = layout(&scoring, false)?;
+            add(&mut patching, &compile(entropies_graph(&scoring)?, "entropies", &own, counts)?);
+        }
+        Ok(Self { forward, training, patching })
+    }
+}
+
+fn row(kernel: &Kernel, device: &Device, calls: Option<&ProgramCalls>) -> KernelRow {
     let variants = match device {
         Device::Cpu(_) => vec![VariantRow { name: "cpu", missing: None }],
         #[cfg(feature = "gpu")]
@@ -142,7 +181,12 @@ fn row(kernel: &Kernel, device: &Device, calls: Option<&BTreeMap<String, usize>>
             kernel.variants.iter().map(row).collect()
         }
     };
-    let calls = calls.map(|calls| calls.get(kernel.name).copied().unwrap_or(0));
+    let count = |calls: &Calls| calls.get(kernel.name).copied().unwrap_or(0);
+    let calls = calls.map(|calls| KernelCalls {
+        forward: count(&calls.forward),
+        training: count(&calls.training),
+        patching: count(&calls.patching),
+    });
     KernelRow { name: kernel.name, variants, calls }
 }
 
@@ -281,13 +325,19 @@ fn text(output: &Output) -> String {
     lines.push("kernels".into());
     for kernel in &output.kernels {
         let variants: Vec<String> = kernel.variants.iter().map(describe_variant).collect();
-        let calls = match kernel.calls {
-            Some(calls) if calls > 0 => format!("  ({calls} calls in a forward pass)"),
-            _ => String::new(),
-        };
+        let calls = kernel.calls.as_ref().map_or(String::new(), describe_calls);
         lines.push(format!("  {:<24} {}{calls}", kernel.name, variants.join(", ")));
     }
     lines.join("\n") + "\n"
+}
+
+/// The programs that call a kernel, each with how often.
+fn describe_calls(calls: &KernelCalls) -> String {
+    let KernelCalls { forward, training, patching } = *calls;
+    let programs = [("forward", forward), ("training step", training), ("patching", patching)];
+    let called = programs.into_iter().filter(|(_, count)| *count > 0);
+    let called: Vec<_> = called.map(|(name, count)| format!("{name} {count}")).collect();
+    if called.is_empty() { String::new() } else { format!("  (calls: {})", called.join(", ")) }
 }
 
 fn describe_variant(variant: &VariantRow) -> String {

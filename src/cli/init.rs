@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Make a model directory with fresh weights
 ///
-/// The configuration is that of `blt train`; its tables [model] and [entropy_model] count. With
-/// both the model carries the entropy model; with [entropy_model] alone, or with
+/// The configuration is that of `blt train`; its tables `[model]` and `[entropy_model]` count. With
+/// both the model carries the entropy model; with `[entropy_model]` alone, or with
 /// `train_entropy_model = true`, it is one.
 #[derive(clap::Args)]
 #[command(after_help = "Example: blt init model.toml --out model --seed 1")]

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 
 /// Write logits, patch lengths, entropies and gradients of a row of ids
 ///
-/// The file holds `logits` [N, 260], `patch_lengths`, `entropies` [N] where the model has an
+/// The file holds `logits [N, 260]`, `patch_lengths`, `entropies [N]` where the model has an
 /// entropy model, and with --grads `loss` (mean next-byte cross-entropy of rows 0 to N-2, nats) and
 /// `grad.<name>` for every tensor of the model but those of its entropy model.
 #[derive(clap::Args)]

@@ -23,5 +23,7 @@ mod program;
 mod progress;
 mod terminal;
 mod train;
+mod tune;
+mod tuned;
 
 pub use program::main;

@@ -30,7 +30,19 @@ pub fn load(
     training: bool,
     terminal: &Terminal,
 ) -> anyhow::Result<LoadedDirectory<Device>> {
-    let directory = open(path, terminal)?;
-    pollster::block_on(LoadedDirectory::load(device, &directory, training))
+    upload(path, &open(path, terminal)?, device, training)
+}
+
+/// Uploads the weights of a directory that is open.
+///
+/// # Errors
+/// A weight that is not finite, or a device that has not the memory.
+pub fn upload(
+    path: &Path,
+    directory: &ModelDirectory,
+    device: &Device,
+    training: bool,
+) -> anyhow::Result<LoadedDirectory<Device>> {
+    pollster::block_on(LoadedDirectory::load(device, directory, training))
         .with_context(|| format!("cannot load the model {}", path.display()))
 }

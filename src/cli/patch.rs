@@ -7,8 +7,9 @@ use super::numbers::Numbers;
 use super::terminal::Terminal;
 use anyhow::Context;
 use blt_wgpu::blt::config::{ModelConfig, PatchingConfig, PatchingMode as Mode};
-use blt_wgpu::blt::patching::{Patching, bytes_and_patches, bytes_per_patch};
-use blt_wgpu::blt::{configured_patching, load_entropy_model};
+use blt_wgpu::blt::configured_patching;
+use blt_wgpu::blt::patching::{Patching, PatchingMode, bytes_and_patches, bytes_per_patch};
+use blt_wgpu::checkpoint::load_entropy_model;
 use blt_wgpu::eval::Patcher;
 use blt_wgpu::report::paint;
 use blt_wgpu::text::{check_ids, encode};
@@ -81,6 +82,9 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     };
     let config = directory.as_ref().map(|(_, directory)| directory.config());
     let patching = arguments.patching(config)?;
+    for flag in arguments.without_effect(patching.mode) {
+        terminal.warn(&format!("{flag} does nothing in mode {}", patching.mode.name()));
+    }
     patching.check()?;
     let entropies = match (&arguments.entropies, &directory) {
         (Some(path), _) => read_entropies(path)?,
@@ -122,6 +126,23 @@ impl Arguments {
             (_, _, Some(ids)) => ids.0.clone(),
             (None, None, None) => unreachable!("clap requires one of the three"),
         })
+    }
+
+    /// The flags that were given and that this mode does not read.
+    fn without_effect(&self, mode: PatchingMode) -> Vec<&'static str> {
+        let scores = mode.needs_entropies();
+        let flags = [
+            ("--size", self.size.is_some(), matches!(mode, PatchingMode::Static { .. })),
+            ("--threshold", self.threshold.is_some(), scores),
+            (
+                "--threshold-add",
+                self.threshold_add.is_some(),
+                matches!(mode, PatchingMode::Combined { .. }),
+            ),
+            ("--max-len", self.max_len.is_some(), mode != PatchingMode::Byte),
+            ("--entropies", self.entropies.is_some(), scores),
+        ];
+        flags.into_iter().filter(|(_, given, read)| *given && !read).map(|it| it.0).collect()
     }
 
     /// The settings of the flags, where they are silent of the model, and without one the defaults.

@@ -3,7 +3,7 @@
 use super::failure;
 use super::interrupt;
 use super::terminal::Terminal;
-use super::{bench, demo, devices, eval, generate, info, init, logits, patch, train};
+use super::{bench, demo, devices, eval, generate, info, init, logits, patch, train, tune};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -23,6 +23,7 @@ enum Command {
     Demo(demo::Arguments),
     Bench(bench::Arguments),
     Train(train::Arguments),
+    Tune(tune::Arguments),
     Generate(generate::Arguments),
     Eval(eval::Arguments),
     Patch(patch::Arguments),
@@ -49,6 +50,7 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<()> {
         Command::Demo(arguments) => demo::run(arguments, terminal),
         Command::Bench(arguments) => bench::run(arguments, terminal),
         Command::Train(arguments) => train::run(arguments, terminal),
+        Command::Tune(arguments) => tune::run(arguments, terminal),
         Command::Generate(arguments) => generate::run(arguments, terminal),
         Command::Eval(arguments) => eval::run(arguments, terminal),
         Command::Patch(arguments) => patch::run(arguments, terminal),

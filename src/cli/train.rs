@@ -4,6 +4,7 @@ use super::device::{DeviceArgument, warn_of_distrusted};
 use super::interrupt;
 use super::progress::{Figures, Watch};
 use super::terminal::Terminal;
+use super::tuned::TunedArgument;
 use anyhow::Context;
 use blt_wgpu::Error;
 use blt_wgpu::blt::config::{ReferenceEntropyKeys, ReferenceModelKeys};
@@ -34,6 +35,8 @@ pub struct Arguments {
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
+    tuned: TunedArgument,
+    #[command(flatten)]
     device: DeviceArgument,
 }
 
@@ -48,6 +51,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     }
     config.check().with_context(|| format!("{} is no run", arguments.config.display()))?;
     let device = arguments.device.open_or(&config.device, terminal)?;
+    let device = arguments.tuned.apply(device, terminal)?;
     terminal.note(&format!("device: {}", device.name()));
     let step_count = config.last_step();
     let start = if arguments.resume { Start::Resume } else { Start::Fresh };

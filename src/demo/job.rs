@@ -9,6 +9,7 @@ use super::report;
 use super::rows::{entropy_rows, packed_rows};
 use super::shape::Shape;
 use super::training::Training;
+use super::variants;
 use crate::blt::LoadedModel;
 use crate::blt::config::{BltConfig, ModelConfig};
 use crate::blt::patching::{
@@ -158,6 +159,7 @@ impl<'e, E: Engine> Demo<'e, E> {
             entropy_step_count: 0,
             blt_step_count: 0,
             sample_bytes: None,
+            variants: None,
         });
         let started = clock();
         Ok(Self {
@@ -237,6 +239,7 @@ impl<'e, E: Engine> Demo<'e, E> {
         if self.options.replay.is_none() {
             overrun = self.plan(all).await?;
         }
+        self.settle_variants().await?;
         let cut = |text: &'e [u8], count: Option<usize>| {
             &text[..count.map_or(text.len(), |it| it.min(text.len()))]
         };
@@ -270,6 +273,21 @@ impl<'e, E: Engine> Demo<'e, E> {
         self.phase = Phase::Entropy(training);
         let baselines = self.report.baselines.clone();
         Ok(DemoEvent::Started { shape: shape.name, baselines, extent, all, overrun })
+    }
+
+    /// Keeps in the record which variants of kernels run here. On the device of a replayed record
+    /// they must be those it has; another device gives other bits anyway.
+    async fn settle_variants(&mut self) -> Result<()> {
+        let here = variants::variants(self.engine, &self.record.shape).await?;
+        if let Some(recorded) = &self.record.variants
+            && self.record.device == self.engine.name()
+        {
+            return variants::check(recorded, &here);
+        }
+        if self.options.replay.is_none() {
+            self.record.variants = Some(here);
+        }
+        Ok(())
     }
 
     /// Measures the device, chooses a shape and how much of the text is read. What it returns is

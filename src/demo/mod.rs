@@ -13,9 +13,11 @@ mod rows;
 mod shape;
 mod text;
 mod training;
+mod variants;
 
 pub use budget::Extent;
 pub use job::{Demo, DemoEvent, DemoOptions, DemoOutcome, Excerpt, Which};
 pub use record::Record;
 pub use shape::Shape;
 pub use text::SHAKESPEARE;
+pub use variants::Variants;

@@ -1,6 +1,7 @@
 //! The record of a demo: everything that decides its bits on a device.
 
 use super::shape::Shape;
+use super::variants::Variants;
 use crate::blt::config::ModelConfig;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,10 @@ pub struct Record {
     /// Bytes that the model wrote in the end; absent: as many as it likes.
     #[serde(default)]
     pub sample_bytes: Option<usize>,
+    /// Variants of kernels that its programs used, by kernel; a replay on the same device refuses
+    /// to run others. Absent: whatever the device uses.
+    #[serde(default)]
+    pub variants: Option<Variants>,
 }
 
 /// Less of a longer text makes no rows.

@@ -40,9 +40,39 @@ struct Health {
 
 /// All devices of these backends (see [`ContextOptions::backends`]), in the platform's order.
 pub async fn list_adapters(backends: Option<&str>) -> Vec<Caps> {
-    let options =
-        ContextOptions { backends: backends.map(str::to_owned), ..ContextOptions::default() };
-    adapters(&options).await.iter().map(Caps::of_adapter).collect()
+    let backends = backends.map(str::to_owned);
+    Adapters::find(ContextOptions { backends, ..ContextOptions::default() }).await.caps
+}
+
+/// The devices that a platform has, one of which can be opened. Looking for them takes a driver a
+/// good part of a second, so whoever wants to choose looks once.
+pub struct Adapters {
+    found: Vec<wgpu::Adapter>,
+    caps: Vec<Caps>,
+    options: ContextOptions,
+}
+
+impl Adapters {
+    /// Those of the backends of `options`, whose other fields are for [`Self::open`].
+    pub async fn find(options: ContextOptions) -> Self {
+        let found = adapters(&options).await;
+        let caps = found.iter().map(Caps::of_adapter).collect();
+        Self { found, caps, options }
+    }
+
+    /// What they can do at best, in the platform's order.
+    pub fn caps(&self) -> &[Caps] {
+        &self.caps
+    }
+
+    /// Opens the one at an index of [`Self::caps`], with every feature and the highest limits that
+    /// it has and kernels use.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if it refuses to open.
+    pub async fn open(mut self, index: usize) -> Result<Context> {
+        Context::open(self.found.swap_remove(index), self.options.checked).await
+    }
 }
 
 impl Context {
@@ -51,10 +81,12 @@ impl Context {
     /// # Errors
     /// [`Error::NoDevice`] if none matches, [`Error::Device`] if it refuses to open.
     pub async fn new(options: &ContextOptions) -> Result<Self> {
-        let mut found = adapters(options).await;
-        let caps: Vec<Caps> = found.iter().map(Caps::of_adapter).collect();
-        let index = choose(&caps, options.device.as_deref())?;
-        let adapter = found.swap_remove(index);
+        let adapters = Adapters::find(options.clone()).await;
+        let index = choose(&adapters.caps, options.device.as_deref())?;
+        adapters.open(index).await
+    }
+
+    async fn open(adapter: wgpu::Adapter, checked: bool) -> Result<Self> {
         let (device, queue) = open(&adapter).await?;
         let caps = Caps::of_device(&device, Some(&adapter));
         let health = Arc::new(Mutex::new(Health::default()));
@@ -66,7 +98,7 @@ impl Context {
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             lock(&uncaptured).uncaptured.get_or_insert(error.to_string());
         }));
-        Ok(Self::assemble(device, queue, caps, options.checked, health))
+        Ok(Self::assemble(device, queue, caps, checked, health))
     }
 
     /// Uses a device of a host, for example of a window. No handler is set on it: the host calls

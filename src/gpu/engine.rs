@@ -10,7 +10,7 @@ use super::trust::Trust;
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
 use crate::graph::{ArenaId, Recording, StoreLayout};
-use crate::kernels::{Abilities, Step};
+use crate::kernels::{Abilities, Step, Tuned};
 
 /// Runs Recordings on the device of a [`Context`].
 pub struct GpuEngine {
@@ -19,6 +19,7 @@ pub struct GpuEngine {
     pub(super) readback: Readback,
     pub(super) trust: Trust,
     submit_flops: Option<u64>,
+    tuned: Tuned,
 }
 
 impl GpuEngine {
@@ -30,6 +31,7 @@ impl GpuEngine {
             readback: Readback::default(),
             trust: Trust::default(),
             submit_flops: None,
+            tuned: Tuned::NONE,
         }
     }
 
@@ -38,6 +40,13 @@ impl GpuEngine {
     #[must_use]
     pub fn with_submit_flops(mut self, flops: u64) -> Self {
         self.submit_flops = Some(flops);
+        self
+    }
+
+    /// Models loaded from now on take these variants, where they run.
+    #[must_use]
+    pub fn with_tuned(mut self, tuned: Tuned) -> Self {
+        self.tuned = tuned;
         self
     }
 
@@ -79,6 +88,10 @@ impl Engine for GpuEngine {
 
     fn abilities(&self) -> Abilities {
         Abilities { distrusted: self.trust.distrusted(), ..self.context.caps().abilities() }
+    }
+
+    fn tuned(&self) -> Tuned {
+        self.tuned.clone()
     }
 
     async fn trusts(&self, recording: &Recording) -> Result<bool> {

@@ -23,7 +23,7 @@ mod store;
 mod trust;
 
 pub use caps::{Caps, DeviceKind, MatrixShape, SubgroupSizes};
-pub use context::{Context, ContextOptions, list_adapters};
+pub use context::{Adapters, Context, ContextOptions, list_adapters};
 pub use counted_device::Created;
 pub use engine::GpuEngine;
 pub use limits::DeviceLimits;

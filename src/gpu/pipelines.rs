@@ -7,7 +7,7 @@ use super::context::Context;
 use super::scopes::{Scopes, device_error};
 use crate::error::{Error, Result};
 use crate::kernels::{Access, Halves, Kernel, Step};
-use crate::shader::{Target, assemble};
+use crate::shader::Target;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -137,7 +137,7 @@ fn compile(context: &Context, request: &Request<'_>) -> Pipeline {
     let browser = context.caps().backend == wgpu::Backend::BrowserWebGpu.to_str();
     let target = if browser { Target::Browser } else { Target::Native };
     let Request { kernel, variant, halves, params } = *request;
-    let text = assemble(kernel, variant, params, halves, target);
+    let text = kernel.wgsl(variant, params, halves, target);
     let descriptor = wgpu::ShaderModuleDescriptor {
         label: Some(&name),
         source: wgpu::ShaderSource::Wgsl(text.into()),

@@ -226,7 +226,7 @@ fn check_limits(context: &Context, recording: &Recording) -> Result<()> {
     Ok(())
 }
 
-fn request(dispatch: &Dispatch) -> Request<'_> {
+pub(super) fn request(dispatch: &Dispatch) -> Request<'_> {
     let Dispatch { kernel, variant, halves, params, .. } = dispatch;
     Request { kernel, variant: *variant, halves: *halves, params }
 }

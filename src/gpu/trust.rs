@@ -4,6 +4,8 @@
 //! uses it is compiled; if it disagrees it is not chosen again, and the reason is kept.
 
 use super::engine::GpuEngine;
+use super::pipelines::Request;
+use super::plan::request;
 use crate::error::Result;
 use crate::graph::Recording;
 use crate::kernels::{Case, Distrusted, Halves, Kernel};
@@ -17,6 +19,13 @@ const CASE_COUNT: usize = 2;
 
 /// A variant as a pipeline has it: with types of its bindings and injected constants.
 type Checked = (&'static str, usize, Halves, Vec<(&'static str, u32)>);
+
+/// A variant that is to be checked, with the cases for it.
+struct Unchecked {
+    pipeline: Checked,
+    kernel: &'static Kernel,
+    cases: Vec<Case>,
+}
 
 /// What has been checked, and what came of it.
 #[derive(Default)]
@@ -55,14 +64,12 @@ impl GpuEngine {
     /// If the device is lost.
     pub(super) async fn check_variants(&self, recording: &Recording) -> Result<bool> {
         let mut agree = true;
-        for dispatch in &recording.dispatches {
-            let (kernel, variant) = (dispatch.kernel, dispatch.variant);
-            let constants = (kernel.constants)(&dispatch.params);
-            let pipeline = (kernel.name, variant, dispatch.halves, constants);
-            if variant == 0 || self.trust.lock().checked.contains(&pipeline) {
-                continue;
-            }
-            let cases = some_cases(kernel, variant, dispatch.halves, &pipeline.3);
+        let unchecked = self.unchecked(recording);
+        if !unchecked.is_empty() {
+            self.compile_at_once(recording, &unchecked).await;
+        }
+        for Unchecked { pipeline, kernel, cases } in unchecked {
+            let variant = pipeline.1;
             let checked = self.verify_cases(kernel, variant, cases).await;
             self.context.check()?;
             let mut state = self.trust.lock();
@@ -74,6 +81,43 @@ impl GpuEngine {
             }
         }
         Ok(agree)
+    }
+
+    /// The variants of a recording that were not checked before, each once.
+    fn unchecked(&self, recording: &Recording) -> Vec<Unchecked> {
+        let mut unchecked: Vec<Unchecked> = Vec::new();
+        let state = self.trust.lock();
+        for dispatch in &recording.dispatches {
+            let (kernel, variant) = (dispatch.kernel, dispatch.variant);
+            let constants = (kernel.constants)(&dispatch.params);
+            let pipeline = (kernel.name, variant, dispatch.halves, constants);
+            let known = unchecked.iter().any(|other| other.pipeline == pipeline);
+            if variant == 0 || known || state.checked.contains(&pipeline) {
+                continue;
+            }
+            let cases = some_cases(kernel, variant, dispatch.halves, &pipeline.3);
+            unchecked.push(Unchecked { pipeline, kernel, cases });
+        }
+        unchecked
+    }
+
+    /// Compiles what the checks run and what the plan will run together, on all cores: one after
+    /// the other they would take most of the time to a first result.
+    async fn compile_at_once(&self, recording: &Recording, unchecked: &[Unchecked]) {
+        let caps = self.context.caps();
+        let of_cases = unchecked.iter().flat_map(|Unchecked { pipeline, kernel, cases }| {
+            let variant = pipeline.1;
+            let runs = move |case: &&Case| caps.satisfies(kernel.needs(variant, case.halves));
+            cases.iter().filter(runs).map(move |case| Request {
+                kernel,
+                variant,
+                halves: case.halves,
+                params: &case.params,
+            })
+        });
+        let requests: Vec<_> = of_cases.chain(recording.dispatches.iter().map(request)).collect();
+        // A shader that is refused is refused again where it is checked, which then says so.
+        let _ = self.pipelines.resolve(&self.context, &requests).await;
     }
 }
 

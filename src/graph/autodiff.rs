@@ -5,10 +5,10 @@
 //! everything else stays in computed tensors. One rule an op, in [`rule`]; nothing is taped when a
 //! plan runs.
 
-use super::graph::{Graph, Source, Tensor, TensorId};
+use super::graph::{Graph, Source, TensorId};
 use super::op::{AttentionShape, Op};
 use crate::error::{Error, Result};
-use crate::kernels::{Element, Extent};
+use crate::kernels::Element;
 use std::collections::BTreeMap;
 
 /// The name in the Store of the gradient of a parameter.
@@ -30,6 +30,10 @@ pub fn differentiate(
     wanted: &[TensorId],
 ) -> Result<Vec<Option<TensorId>>> {
     assert!(!graph.fixed_order, "a graph of fixed order has no gradients");
+    graph.backward(|graph| append(graph, seeds, wanted))
+}
+
+fn append(graph: &mut Graph, seeds: &[Seed], wanted: &[TensorId]) -> Result<Vec<Option<TensorId>>> {
     let forward_count = graph.nodes.len();
     let mut backward = Backward::new(graph, wanted);
     for &(tensor, gradient) in seeds {
@@ -62,7 +66,8 @@ impl Graph {
         let inputs = node.inputs.clone();
         let label = format!("{}.backward", node.label);
         let shape = self.shape(inputs[0]);
-        let seed = self.scoped(label, |graph| graph.node(Op::CrossEntropyGrad, &inputs, &[shape]));
+        let node = |graph: &mut Self| graph.node(Op::CrossEntropyGrad, &inputs, &[shape]);
+        let seed = self.scoped(label, |graph| graph.backward(node));
         (inputs[0], seed[0])
     }
 }
@@ -170,30 +175,16 @@ fn emit(graph: &mut Graph, backward: &mut Backward, input: TensorId, op: Op, inp
             backward.contribute(input, gradient, 1.0);
         }
         Target::Store(name) => {
-            accumulate(graph, op, inputs, &name, shape, &[]);
+            let gradient = graph.node(op, inputs, &[shape])[0];
+            accumulate(graph, gradient, &name);
         }
     }
 }
 
-/// Appends a node that adds to the gradient of a parameter, with scratch outputs behind it.
-fn accumulate(
-    graph: &mut Graph,
-    op: Op,
-    inputs: &[TensorId],
-    name: &str,
-    shape: (Extent, usize, Element),
-    scratch: &[(Extent, usize, Element)],
-) {
-    let (rows, cols, element) = shape;
-    let mut shapes = vec![shape];
-    shapes.extend_from_slice(scratch);
-    let outputs = graph.node(op, inputs, &shapes);
-    let source = Source::Accumulated(gradient_name(name));
-    graph.tensors[outputs[0].0] = Tensor { rows, cols, element, source };
+/// Makes an output of a node add to the gradient of a parameter.
+fn accumulate(graph: &mut Graph, output: TensorId, name: &str) {
+    graph.tensors[output.0].source = Source::Accumulated(gradient_name(name));
 }
-
-/// Chunks of rows whose contributions to a gain's gradient are summed apart, then together.
-pub(super) const GAIN_CHUNK_COUNT: usize = 64;
 
 /// The rule of every op: from the gradients of its outputs to those of its inputs.
 fn rule(
@@ -270,20 +261,15 @@ fn rms_norm_rule(
     dout: TensorId,
 ) {
     let (x, gain, inverse_rms) = (node.inputs[0], node.inputs[1], node.outputs[1]);
-    emit(
-        graph,
-        backward,
-        x,
-        Op::RmsNormGrad { residual_scale: 0.0 },
-        &[dout, x, gain, inverse_rms],
-    );
-    if let Target::Store(name) = target(graph, backward, gain) {
-        let cols = graph.tensor(x).cols;
-        let scratch = (Extent::fixed(GAIN_CHUNK_COUNT), cols, Element::F32);
-        let inputs = [dout, x, inverse_rms];
-        let shape = graph.shape(gain);
-        accumulate(graph, Op::RmsNormGainGrad, &inputs, &name, shape, &[scratch]);
-    }
+    let op = |with_gain| Op::RmsNormGrad { residual_scale: 0.0, with_gain };
+    let inputs = [dout, x, gain, inverse_rms];
+    let Target::Store(name) = target(graph, backward, gain) else {
+        return emit(graph, backward, x, op(false), &inputs);
+    };
+    let shapes = [graph.shape(x), graph.shape(gain)];
+    let outputs = graph.node(op(true), &inputs, &shapes);
+    accumulate(graph, outputs[1], &name);
+    backward.contribute(x, outputs[0], 1.0);
 }
 
 fn attention_rule(

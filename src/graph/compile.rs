@@ -4,22 +4,32 @@ use super::graph::Graph;
 use super::lower::lower;
 use super::mixed::{Precision, use_halves};
 use super::passes::{fuse_casts, fuse_residuals, remove_dead_code};
+use super::recompute::{Recompute, recompute};
 use super::recording::Recording;
 use super::store::StoreLayout;
 use crate::error::Result;
-use crate::kernels::{Abilities, Counts};
+use crate::kernels::{Abilities, Counts, Tuned};
 
 /// What a graph is compiled for, besides its capacity.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CompileOptions {
     /// Variants are chosen by it.
     pub abilities: Abilities,
     pub precision: Precision,
+    /// What the backward pass computes again instead of reading it from memory.
+    pub recompute: Recompute,
+    /// Variants that were measured to be the fastest.
+    pub tuned: Tuned,
 }
 
 impl CompileOptions {
     /// Base variants in f32.
-    pub const BASE: Self = Self { abilities: Abilities::CORE, precision: Precision::F32 };
+    pub const BASE: Self = Self {
+        abilities: Abilities::CORE,
+        precision: Precision::F32,
+        recompute: Recompute::None,
+        tuned: Tuned::NONE,
+    };
 }
 
 /// Compiles a graph for base variants in f32, see [`compile_for`].
@@ -35,7 +45,8 @@ pub fn compile(
     compile_for(graph, name, layout, capacity, &CompileOptions::BASE)
 }
 
-/// Compiles a graph: precision, dead code, fusion, lifetimes, dispatches with their variants.
+/// Compiles a graph: dead code, precision, fusion, recompute, lifetimes, dispatches with their
+/// variants.
 ///
 /// # Errors
 /// If the layout lacks a tensor that the graph reads.
@@ -53,6 +64,7 @@ pub fn compile_for(
     }
     fuse_residuals(&mut graph);
     fuse_casts(&mut graph);
+    recompute(&mut graph, options.recompute);
     let mut recording = lower(&graph, name, layout, capacity, options)?;
     mark_cuts(&mut recording);
     recording.check();

@@ -46,6 +46,15 @@ impl std::fmt::Display for Tensor {
     }
 }
 
+/// Which part of a graph a node belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The forward pass; in which of its blocks, see [`Graph::block`].
+    Forward { block: Option<usize> },
+    /// The backward pass, which may compute tensors of the forward pass again.
+    Backward,
+}
+
 /// An op with its tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -54,16 +63,21 @@ pub struct Node {
     pub outputs: Vec<TensorId>,
     /// Where in the model this is, for example `local_decoder.layers.2.self_attn`.
     pub label: String,
+    pub phase: Phase,
 }
 
 /// Ops in an order in which they can run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
     pub(super) tensors: Vec<Tensor>,
     pub(super) nodes: Vec<Node>,
     pub(super) outputs: Vec<(String, TensorId)>,
     pub(super) fixed_order: bool,
+    has_slots: bool,
     scope: Vec<String>,
+    is_backward: bool,
+    block: Option<usize>,
+    block_count: usize,
 }
 
 impl Graph {
@@ -83,11 +97,40 @@ impl Graph {
         self.fixed_order = true;
     }
 
+    /// Asks for gradients of hash tables in slots, one a touched row, instead of in rows of the
+    /// table: for lazy updates.
+    pub fn use_slots(&mut self) {
+        self.has_slots = true;
+    }
+
+    /// Whether gradients of hash tables go into slots.
+    pub fn has_slots(&self) -> bool {
+        self.has_slots
+    }
+
     /// Runs `build` with `name` appended to the labels of all nodes it adds.
     pub fn scoped<T>(&mut self, name: impl Into<String>, build: impl FnOnce(&mut Self) -> T) -> T {
         self.scope.push(name.into());
         let result = build(self);
         self.scope.pop();
+        result
+    }
+
+    /// Runs `build`, whose nodes become one block: what [`Recompute::Blocks`](super::Recompute)
+    /// computes a second time as a whole.
+    pub fn block<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.block.replace(self.block_count);
+        self.block_count += 1;
+        let result = build(self);
+        self.block = outer;
+        result
+    }
+
+    /// Runs `build`, whose nodes belong to the backward pass.
+    pub(super) fn backward<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.is_backward, true);
+        let result = build(self);
+        self.is_backward = outer;
         result
     }
 
@@ -375,7 +418,12 @@ impl Graph {
             })
             .collect();
         let label = self.scope.join(".");
-        self.nodes.push(Node { op, inputs: inputs.to_vec(), outputs: outputs.clone(), label });
+        let phase = match self.is_backward {
+            true => Phase::Backward,
+            false => Phase::Forward { block: self.block },
+        };
+        let (inputs, made) = (inputs.to_vec(), outputs.clone());
+        self.nodes.push(Node { op, inputs, outputs: made, label, phase });
         outputs
     }
 

@@ -6,7 +6,7 @@
 use super::graph::{Graph, Source, TensorId};
 use super::op::Op;
 use super::recording::Transient;
-use crate::kernels::Counts;
+use crate::kernels::{Counts, Element};
 
 /// For every tensor the transient slot it lies in, and the slots.
 pub(super) struct Slots {
@@ -25,57 +25,120 @@ pub(super) fn roots(graph: &Graph) -> Vec<TensorId> {
     roots
 }
 
-/// Assigns slots greedily in the order of the nodes: the smallest free slot that is large enough,
-/// else the largest free one, grown, else a new one.
+/// When the tensors that lie in one buffer are used: from the node that makes them to their last
+/// reader.
+struct Life {
+    root: TensorId,
+    element: Element,
+    length: usize,
+    first: usize,
+    last: usize,
+}
+
+/// Assigns slots, the largest tensors first: the smallest slot of its element type whose other
+/// tensors do not live at the same time, among equals the one that is idle for the shortest time
+/// before or after, else a new slot. No slot ever grows, and small tensors fill gaps between large
+/// ones.
 pub(super) fn assign_slots(graph: &Graph, capacity: &Counts) -> Slots {
     let roots = roots(graph);
-    let mut last_use = vec![0; graph.tensors.len()];
-    for (index, node) in graph.nodes.iter().enumerate() {
-        for tensor in node.inputs.iter().chain(&node.outputs) {
-            last_use[roots[tensor.0].0] = index;
-        }
-    }
-    for (_, tensor) in &graph.outputs {
-        last_use[roots[tensor.0].0] = usize::MAX;
-    }
+    let mut lives = lives(graph, &roots, capacity);
+    lives.sort_by_key(|life| (std::cmp::Reverse(life.length), life.first));
     let mut slots: Vec<Transient> = Vec::new();
-    let mut free: Vec<usize> = Vec::new();
+    let mut taken: Vec<Vec<(usize, usize)>> = Vec::new();
     let mut of_tensor = vec![None; graph.tensors.len()];
-    for (index, node) in graph.nodes.iter().enumerate() {
-        for &output in &node.outputs {
-            let tensor = graph.tensor(output);
-            if roots[output.0] != output || tensor.source != Source::Computed {
-                continue;
-            }
-            let length = (tensor.rows.length(capacity) * tensor.cols).max(1);
-            let same = free.iter().copied().filter(|&slot| slots[slot].element == tensor.element);
-            let large_enough = same.clone().filter(|&slot| slots[slot].length >= length);
-            let found = large_enough
-                .min_by_key(|&slot| slots[slot].length)
-                .or_else(|| same.max_by_key(|&slot| slots[slot].length));
-            let slot = found.unwrap_or_else(|| {
-                slots.push(Transient { element: tensor.element, length });
-                slots.len() - 1
-            });
-            free.retain(|&other| other != slot);
-            slots[slot].length = slots[slot].length.max(length);
-            of_tensor[output.0] = Some(slot);
-        }
-        let mut ended: Vec<_> = node.inputs.iter().chain(&node.outputs).collect();
-        ended.sort();
-        ended.dedup();
-        for tensor in ended {
-            let root = roots[tensor.0];
-            if let Some(slot) = of_tensor[root.0]
-                && last_use[root.0] == index
-                && !free.contains(&slot)
+    for life in &lives {
+        let idle = |slot: usize| {
+            let gap = |&(first, last): &(usize, usize)| match (last < life.first, life.last < first)
             {
-                free.push(slot);
-            }
-        }
+                (true, _) => Some(life.first - last),
+                (_, true) => Some(first - life.last),
+                _ => None,
+            };
+            let gaps: Option<Vec<_>> = taken[slot].iter().map(gap).collect();
+            gaps?.into_iter().min()
+        };
+        let same = (0..slots.len()).filter(|&slot| slots[slot].element == life.element);
+        let found = same
+            .filter_map(|slot| Some((slots[slot].length, idle(slot)?, slot)))
+            .min()
+            .map(|(_, _, slot)| slot);
+        let slot = found.unwrap_or_else(|| {
+            slots.push(Transient { element: life.element, length: life.length });
+            taken.push(Vec::new());
+            slots.len() - 1
+        });
+        taken[slot].push((life.first, life.last));
+        of_tensor[life.root.0] = Some(slot);
     }
     for index in 0..of_tensor.len() {
         of_tensor[index] = of_tensor[roots[index].0];
     }
     Slots { of_tensor, slots }
+}
+
+/// The lives of all computed tensors, by their roots.
+fn lives(graph: &Graph, roots: &[TensorId], capacity: &Counts) -> Vec<Life> {
+    let mut lives: Vec<Life> = Vec::new();
+    let mut index_of = vec![None; graph.tensors.len()];
+    for (index, node) in graph.nodes.iter().enumerate() {
+        for &output in &node.outputs {
+            let tensor = graph.tensor(output);
+            if roots[output.0] == output && tensor.source == Source::Computed {
+                let length = (tensor.rows.length(capacity) * tensor.cols).max(1);
+                index_of[output.0] = Some(lives.len());
+                let (root, element) = (output, tensor.element);
+                lives.push(Life { root, element, length, first: index, last: index });
+            }
+        }
+        for tensor in node.inputs.iter().chain(&node.outputs) {
+            if let Some(life) = index_of[roots[tensor.0].0] {
+                lives[life].last = index;
+            }
+        }
+    }
+    for (_, tensor) in &graph.outputs {
+        if let Some(life) = index_of[roots[tensor.0].0] {
+            lives[life].last = usize::MAX;
+        }
+    }
+    lives
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{Axis, Extent};
+
+    /// Sums of x with itself, `cols` wide each, the first read again by the last node.
+    fn chain(cols: &[usize]) -> Graph {
+        let mut graph = Graph::default();
+        for &cols in cols {
+            let x = graph.input(&format!("x{cols}"), Extent::of(Axis::Bytes), cols, Element::F32);
+            let mut sum = graph.add(x, 1.0, x, 1.0).unwrap();
+            let first = sum;
+            for _ in 0..3 {
+                sum = graph.add(sum, 1.0, sum, 1.0).unwrap();
+            }
+            graph.add(first, 1.0, sum, 1.0).unwrap();
+        }
+        graph
+    }
+
+    #[test]
+    fn what_does_not_live_at_once_shares_and_no_slot_is_larger_than_its_largest_tensor() {
+        let capacity = Counts::default().with(Axis::Bytes, 10);
+        let graph = chain(&[4, 64, 8]);
+        let Slots { of_tensor, slots } = assign_slots(&graph, &capacity);
+        // The first sum, and two that take turns, of the widest chain; the others lie in them.
+        assert_eq!(slots.iter().map(|slot| slot.length).collect::<Vec<_>>(), [640; 3]);
+        let roots = roots(&graph);
+        let lives = lives(&graph, &roots, &capacity);
+        for (index, a) in lives.iter().enumerate() {
+            for b in &lives[..index] {
+                let at_once = a.first <= b.last && b.first <= a.last;
+                let shared = of_tensor[a.root.0] == of_tensor[b.root.0];
+                assert!(!(at_once && shared), "{:?} and {:?}", a.root, b.root);
+            }
+        }
+    }
 }

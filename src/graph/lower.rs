@@ -1,8 +1,10 @@
 //! Lowering: from a graph to a Recording for given capacities over a Store's layout.
 
+mod norms;
+mod products;
+mod sums;
 mod tables;
 
-use super::autodiff::GAIN_CHUNK_COUNT;
 use super::compile::CompileOptions;
 use super::graph::{Graph, Node, Source, TensorId};
 use super::lifetimes::{Slots, assign_slots};
@@ -15,6 +17,7 @@ use crate::kernels::{
     patch, reduce,
 };
 use bytemuck::NoUninit;
+use sums::Waiting;
 
 /// The dispatches of a graph after all passes, with a slot for every tensor and its outputs.
 ///
@@ -30,14 +33,24 @@ pub(super) fn lower(
     let slots = assign_slots(graph, &capacity);
     let mut recording = Recording::new(name, capacity);
     recording.transients = slots.slots.clone();
-    let label = String::new();
-    let mut lower = Lower { graph, layout, slots, recording, options, label, scratch: None };
+    let mut lower = Lower {
+        graph,
+        layout,
+        slots,
+        recording,
+        options,
+        label: String::new(),
+        waiting: Waiting::default(),
+        scratch: None,
+        nothing: [None; 2],
+    };
     lower.declare_inputs();
     for node in &graph.nodes {
         lower.label =
             if node.label.is_empty() { node.op.name().into() } else { node.label.clone() };
         lower.node(node)?;
     }
+    lower.sum_pieces();
     for (name, tensor) in &graph.outputs {
         let (rows, cols, _) = graph.shape(*tensor);
         let region = lower.region(*tensor)?;
@@ -46,13 +59,6 @@ pub(super) fn lower(
     Ok(lower.recording)
 }
 
-/// Workgroups that keep a large GPU busy.
-const WORKGROUPS: usize = 264;
-/// Side of the tile of outputs that one of them makes.
-const SPLIT_TILE: usize = 128;
-/// Most pieces of an inner product.
-const MOST_PIECES: usize = 16;
-
 struct Lower<'a> {
     graph: &'a Graph,
     layout: &'a StoreLayout,
@@ -60,8 +66,11 @@ struct Lower<'a> {
     recording: Recording,
     options: &'a CompileOptions,
     label: String,
+    waiting: Waiting,
     /// The transient slot for what lives no longer than a pair of dispatches.
     scratch: Option<usize>,
+    /// What is bound where nothing is written.
+    nothing: [Option<Region>; 2],
 }
 
 impl Lower<'_> {
@@ -123,9 +132,10 @@ impl Lower<'_> {
         Halves::of(&halves)
     }
 
-    /// A place to bind where a kernel writes nothing.
-    fn nothing(&mut self) -> Region {
-        self.scratch(1)
+    /// A place to bind where a kernel writes nothing; another one for another index.
+    fn nothing(&mut self, index: usize) -> Region {
+        let add = || self.recording.add_transient(Element::F32, 1);
+        *self.nothing[index].get_or_insert_with(add)
     }
 
     /// Numbers that no dispatch but the next one reads.
@@ -160,7 +170,10 @@ impl Lower<'_> {
         let fixed_order = self.graph.fixed_order;
         let variant = match fixed_order {
             true => 0,
-            false => kernel.choose(&Situation { params: &params, halves, abilities }),
+            false => {
+                let situation = Situation { params: &params, halves, abilities };
+                self.options.tuned.choose(kernel, &situation)
+            }
         };
         let label = self.label.clone();
         let dispatch = Dispatch { kernel, variant, fixed_order, halves, params, regions, label };
@@ -199,8 +212,9 @@ impl Lower<'_> {
                 let tensors = [inputs[0], inputs[1], out, outputs[1]];
                 self.dispatch(&norm::rms_norm::KERNEL, &params, &tensors)
             }
-            Op::RmsNormGrad { residual_scale } => self.rms_norm_grad(node, *residual_scale),
-            Op::RmsNormGainGrad => self.rms_norm_gain_grad(node),
+            Op::RmsNormGrad { residual_scale, with_gain } => {
+                self.rms_norm_grad(node, *residual_scale, *with_gain)
+            }
             Op::Rope { rotated_cols, head_dim, sign } => {
                 let (rows, cols) = (self.rows(out), self.cols(out));
                 let (rotated, head_dim) = (*rotated_cols as u32, *head_dim as u32);
@@ -288,80 +302,6 @@ impl Lower<'_> {
         }
     }
 
-    fn matmul(&mut self, node: &Node) -> Result<()> {
-        let Op::Matmul { transpose_a, transpose_b, residual_scale } = node.op else {
-            unreachable!("the node is a matmul")
-        };
-        let (inputs, out) = (&node.inputs, node.outputs[0]);
-        let (m, n) = (self.rows(out), Extent::fixed(self.cols(out) as usize));
-        let k = match transpose_a {
-            true => self.rows(inputs[0]),
-            false => Extent::fixed(self.cols(inputs[0]) as usize),
-        };
-        let mut params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
-        params.fixed_order = self.graph.fixed_order.into();
-        if residual_scale == 0.0 {
-            params.split_count = self.split_count(m, n, k) as u32;
-        }
-        if params.split_count == 1 {
-            params.residual_scale = residual_scale;
-            params.accumulate = self.accumulates(out).into();
-            let residual = inputs.get(2).copied().unwrap_or(inputs[0]);
-            let tensors = [inputs[0], inputs[1], residual, out];
-            return self.dispatch(&dense::matmul::KERNEL, &params, &tensors);
-        }
-        let out_length = self.graph.tensor(out).cols * m.constant().expect("m is constant");
-        let pieces = self.scratch(params.split_count as usize * out_length);
-        let operands = [inputs[0], inputs[1], inputs[0]];
-        let mut regions = operands.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
-        regions.push(pieces);
-        self.push(&dense::matmul::KERNEL, &params, self.halves(&operands), regions);
-        let rows = Extent::fixed(params.split_count as usize);
-        let sum = reduce::sum_rows::Params::new(rows, out_length as u32, self.accumulates(out));
-        let regions = vec![pieces, self.region(out)?];
-        self.dispatch_regions(&reduce::sum_rows::KERNEL, &sum, regions);
-        Ok(())
-    }
-
-    /// Pieces for the inner products of a weight gradient, whose few tiles would leave most of a
-    /// GPU idle. Counts do not enter, so that a larger plan cuts alike.
-    fn split_count(&self, m: Extent, n: Extent, k: Extent) -> usize {
-        let (Some(m), Some(n), None) = (m.constant(), n.constant(), k.constant()) else { return 1 };
-        let tiles = m.div_ceil(SPLIT_TILE) * n.div_ceil(SPLIT_TILE);
-        match self.options.abilities.hardware {
-            true => (WORKGROUPS / tiles).clamp(1, MOST_PIECES),
-            false => 1,
-        }
-    }
-
-    fn rms_norm_grad(&mut self, node: &Node, residual_scale: f32) -> Result<()> {
-        let (inputs, dx) = (&node.inputs, node.outputs[0]);
-        let copy = node.outputs.get(1).copied();
-        let mut params = norm::rms_norm_grad::Params::new(self.rows(dx), self.cols(dx));
-        params.residual_scale = residual_scale;
-        params.with_half = copy.is_some().into();
-        let residual = inputs.get(4).copied().unwrap_or(inputs[0]);
-        let mut tensors = vec![inputs[0], inputs[1], inputs[2], inputs[3], residual, dx];
-        tensors.extend(copy);
-        let mut regions = tensors.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
-        if copy.is_none() {
-            regions.push(self.nothing());
-        }
-        let halves = self.halves(&tensors);
-        self.push(&norm::rms_norm_grad::KERNEL, &params, halves, regions);
-        Ok(())
-    }
-
-    fn rms_norm_gain_grad(&mut self, node: &Node) -> Result<()> {
-        let (inputs, [out, partial]) = (&node.inputs, [node.outputs[0], node.outputs[1]]);
-        let (rows, cols) = (self.rows(inputs[0]), self.cols(out));
-        let params = norm::rms_norm_gain_grad::Params::new(rows, cols, GAIN_CHUNK_COUNT as u32);
-        let tensors = [inputs[0], inputs[1], inputs[2], partial];
-        self.dispatch(&norm::rms_norm_gain_grad::KERNEL, &params, &tensors)?;
-        let params = reduce::sum_rows::Params::new(Extent::fixed(GAIN_CHUNK_COUNT), cols, true);
-        self.dispatch(&reduce::sum_rows::KERNEL, &params, &[partial, out])
-    }
-
     fn attention_params(
         &self,
         inputs: &[TensorId],
@@ -384,7 +324,8 @@ impl Lower<'_> {
             scale: 1.0 / (shape.head_dim as f32).sqrt(),
             keys_per_query: self.keys_per_query(inputs, shape) as u32,
             few_keys: shape.reach.is_few().into(),
-            reserved: [0; 3],
+            zero: 0,
+            reserved: [0; 2],
         }
     }
 

@@ -95,8 +95,8 @@ fn operand(
     let made = source == Source::Computed;
     let half = graph.add_tensor(Tensor { element: Element::F16, source, ..tensor });
     if made {
-        let label = product.label.clone();
-        nodes.push(Node { op: Op::Cast, inputs: vec![id], outputs: vec![half], label });
+        let (label, phase) = (product.label.clone(), product.phase);
+        nodes.push(Node { op: Op::Cast, inputs: vec![id], outputs: vec![half], label, phase });
     }
     casts.insert(id, half);
     half
@@ -121,7 +121,7 @@ fn makes_halves(node: &Node, output: usize) -> bool {
 fn takes_halves(op: &Op, input: usize) -> bool {
     match op {
         Op::Matmul { .. } | Op::Attention(_) | Op::SwigluGrad => input < 2,
-        Op::RmsNormGrad { .. } | Op::RmsNormGainGrad | Op::Rope { .. } | Op::Swiglu => input == 0,
+        Op::RmsNormGrad { .. } | Op::Rope { .. } | Op::Swiglu => input == 0,
         // q, kv, out, dout.
         Op::AttentionGrad(_) => [0, 1, 4, 6].contains(&input),
         _ => false,

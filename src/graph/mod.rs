@@ -10,14 +10,16 @@ mod lower;
 mod mixed;
 mod op;
 mod passes;
+mod recompute;
 mod recording;
 mod store;
 
 pub use autodiff::{Seed, differentiate, gradient_name};
 pub use compile::{CompileOptions, compile, compile_for};
-pub use graph::{Graph, Node, Source, Tensor, TensorId};
+pub use graph::{Graph, Node, Phase, Source, Tensor, TensorId};
 pub use mixed::{Precision, half_name};
 pub use op::{AttentionShape, Op, PoolKind, Reach};
 pub use passes::{fuse_casts, fuse_residuals, remove_dead_code};
+pub use recompute::{Recompute, recompute};
 pub use recording::{BufferId, Dispatch, Input, Output, Recording, Region, Transient};
 pub use store::{ALIGNMENT, Arena, ArenaId, NewTensor, Placement, Shard, StoreLayout};

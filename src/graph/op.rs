@@ -15,10 +15,8 @@ pub enum Op {
     /// RMSNorm over columns (spec §5.1); inputs x, gain; outputs out, inverse_rms [rows, 1].
     RmsNorm { eps: f32 },
     /// Inputs dout, x, gain, inverse_rms and, if the scale is not zero, a residual that is added;
-    /// outputs dx and, if there are two, dx again in f16.
-    RmsNormGrad { residual_scale: f32 },
-    /// Inputs dout, x, inverse_rms; outputs dgain [1, cols] and scratch for partial sums.
-    RmsNormGainGrad,
+    /// outputs dx, dgain [1, cols] with `with_gain`, and, if there is one more, dx again in f16.
+    RmsNormGrad { residual_scale: f32, with_gain: bool },
     /// Rotary embedding of interleaved pairs (spec §5.4); inputs x, position, table; columns from
     /// `rotated_cols` on are copied; sign -1 turns back.
     Rope { rotated_cols: usize, head_dim: usize, sign: f32 },
@@ -68,7 +66,6 @@ impl Op {
             Self::Cast => "cast",
             Self::RmsNorm { .. } => "rms_norm",
             Self::RmsNormGrad { .. } => "rms_norm_grad",
-            Self::RmsNormGainGrad => "rms_norm_gain_grad",
             Self::Rope { .. } => "rope",
             Self::Attention(_) => "attention",
             Self::AttentionGrad(_) => "attention_grad",

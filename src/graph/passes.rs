@@ -34,7 +34,7 @@ pub fn fuse_residuals(graph: &mut Graph) {
             let mut fused = graph.nodes[producer].clone();
             *residual_scale(&mut fused.op).expect("residual_of names such a node") = scale;
             fused.inputs.push(other);
-            fused.outputs = add.outputs;
+            fused.outputs[0] = add.outputs[0];
             graph.nodes[index] = fused;
             graph.nodes.remove(producer);
         } else {
@@ -46,7 +46,7 @@ pub fn fuse_residuals(graph: &mut Graph) {
 /// The factor of what an op adds to its result, if it can; zero while it adds nothing.
 fn residual_scale(op: &mut Op) -> Option<&mut f32> {
     match op {
-        Op::Matmul { residual_scale, .. } | Op::RmsNormGrad { residual_scale } => {
+        Op::Matmul { residual_scale, .. } | Op::RmsNormGrad { residual_scale, .. } => {
             Some(residual_scale)
         }
         _ => None,
@@ -92,8 +92,9 @@ fn cast_of(graph: &Graph, index: usize) -> Option<usize> {
     let node = &graph.nodes[index];
     let makes = |other: &Node| other.outputs[0] == node.inputs[0];
     let producer = graph.nodes[..index].iter().position(makes)?;
-    let Op::RmsNormGrad { .. } = graph.nodes[producer].op else { return None };
-    (node.op == Op::Cast && graph.nodes[producer].outputs.len() == 1).then_some(producer)
+    let Op::RmsNormGrad { with_gain, .. } = graph.nodes[producer].op else { return None };
+    let has_copy = graph.nodes[producer].outputs.len() > 1 + usize::from(with_gain);
+    (node.op == Op::Cast && !has_copy).then_some(producer)
 }
 
 /// How many nodes and outputs use a tensor.

@@ -143,6 +143,13 @@ impl Recording {
         self.transients.iter().map(|slot| slot.length * slot.element.bytes()).sum()
     }
 
+    /// Memory of the inputs.
+    pub fn input_bytes(&self) -> usize {
+        let bytes =
+            |input: &Input| input.rows.length(&self.capacity) * input.cols * input.element.bytes();
+        self.inputs.iter().map(bytes).sum()
+    }
+
     /// Distinct pipelines a device compiles for it: kernel, variant and injected constants.
     pub fn pipeline_count(&self) -> usize {
         let mut keys: Vec<_> = self

@@ -47,13 +47,17 @@ impl Kernel {
     /// The variant to run where nothing has been measured: the last that suits.
     pub fn choose(&self, situation: &Situation<'_>) -> usize {
         let suits = |variant: usize| {
-            let Situation { params, halves, abilities } = *situation;
-            abilities.satisfy(self.needs(variant, halves))
-                && !(variant > 0 && abilities.distrusted.contains(self, variant))
-                && (self.variants[variant].takes)(params, halves)
-                && (self.variants[variant].suits)(situation)
+            self.runs(variant, situation) && (self.variants[variant].suits)(situation)
         };
         (0..self.variants.len()).rev().find(|&variant| suits(variant)).unwrap_or(0)
+    }
+
+    /// Whether a variant runs there and is believed, worth it or not.
+    pub fn runs(&self, variant: usize, situation: &Situation<'_>) -> bool {
+        let Situation { params, halves, abilities } = *situation;
+        abilities.satisfy(self.needs(variant, halves))
+            && !(variant > 0 && abilities.distrusted.contains(self, variant))
+            && (self.variants[variant].takes)(params, halves)
     }
 
     /// What a device must have to run a variant on bindings of these types.

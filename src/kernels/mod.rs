@@ -11,7 +11,9 @@ mod case;
 pub mod dense;
 pub mod embedding;
 mod extent;
+mod fingerprint;
 mod kernel;
+pub mod lazy;
 pub mod loss;
 pub mod norm;
 pub mod optim;
@@ -21,15 +23,19 @@ mod registry;
 mod row_lanes;
 pub(crate) mod scratch;
 mod step;
+mod tuned;
+mod wgsl;
 mod wide;
 
 pub use call::{Call, HostBuffer, MAX_BINDINGS, Slot};
 pub use case::{Case, POISON, element_of, integers, values};
 pub use extent::{AXIS_COUNT, Axis, Counts, Extent};
+pub use fingerprint::fingerprint;
 pub use kernel::{
     Abilities, Access, Binding, Cost, Distrusted, Element, Halves, Kernel,
     MAX_GROUPS_PER_DIMENSION, Needs, Situation, Variant, fold_groups, no_constants,
 };
 pub use registry::{REGISTRY, find};
 pub use step::Step;
+pub use tuned::{Tuned, shape_class};
 pub use wide::{WIDE, lane_count, wide};

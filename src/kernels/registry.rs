@@ -1,6 +1,6 @@
 //! The list of all kernels.
 
-use super::{Kernel, attention, bench, dense, embedding, loss, norm, optim, patch, reduce};
+use super::{Kernel, attention, bench, dense, embedding, lazy, loss, norm, optim, patch, reduce};
 
 /// Every kernel there is, in the order of the families.
 pub static REGISTRY: &[&Kernel] = &[
@@ -12,7 +12,6 @@ pub static REGISTRY: &[&Kernel] = &[
     &dense::swiglu_grad::KERNEL,
     &norm::rms_norm::KERNEL,
     &norm::rms_norm_grad::KERNEL,
-    &norm::rms_norm_gain_grad::KERNEL,
     &reduce::sum::KERNEL,
     &reduce::sum_rows::KERNEL,
     &attention::rope::KERNEL,
@@ -36,6 +35,11 @@ pub static REGISTRY: &[&Kernel] = &[
     &optim::grad_norm::KERNEL,
     &optim::update_decision::KERNEL,
     &optim::adamw::KERNEL,
+    &lazy::step_record::KERNEL,
+    &lazy::catch_up_rows::KERNEL,
+    &lazy::sweep_rows::KERNEL,
+    &lazy::grad_norm_rows::KERNEL,
+    &lazy::adamw_rows::KERNEL,
     &bench::stream_copy::KERNEL,
     &bench::stream_read::KERNEL,
     &bench::stream_write::KERNEL,

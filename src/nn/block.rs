@@ -1,6 +1,6 @@
 //! A Llama-style block: RMSNorm, self-attention, RMSNorm, SwiGLU (spec §5).
 
-use crate::blt::config::TransformerConfig;
+use super::config::TransformerConfig;
 use crate::error::Result;
 use crate::graph::{AttentionShape, Graph, Reach, TensorId};
 
@@ -30,12 +30,14 @@ pub fn block(
     config: &TransformerConfig,
     inputs: SelfAttentionInputs,
 ) -> Result<TensorId> {
-    let attended = graph.scoped(format!("{prefix}.self_attn"), |graph| {
-        self_attention(graph, x, prefix, config, inputs)
-    })?;
-    let x = graph.add(x, 1.0, attended, 1.0)?;
-    let fed = graph.scoped(format!("{prefix}.mlp"), |graph| mlp(graph, x, prefix, config))?;
-    graph.add(x, 1.0, fed, 1.0)
+    graph.block(|graph| {
+        let attended = graph.scoped(format!("{prefix}.self_attn"), |graph| {
+            self_attention(graph, x, prefix, config, inputs)
+        })?;
+        let x = graph.add(x, 1.0, attended, 1.0)?;
+        let fed = graph.scoped(format!("{prefix}.mlp"), |graph| mlp(graph, x, prefix, config))?;
+        graph.add(x, 1.0, fed, 1.0)
+    })
 }
 
 fn self_attention(

@@ -1,6 +1,6 @@
 //! The cross-attention of BLT, between bytes and patches (spec §6).
 
-use crate::blt::config::CrossAttentionConfig;
+use super::config::CrossAttentionConfig;
 use crate::error::Result;
 use crate::graph::{AttentionShape, Graph, Reach, TensorId};
 
@@ -35,7 +35,7 @@ pub fn cross_attention(
     eps: f32,
     inputs: CrossAttention,
 ) -> Result<TensorId> {
-    graph.scoped(prefix.to_owned(), |graph| {
+    let build = |graph: &mut Graph| {
         let hidden = graph.tensor(x).cols;
         let (query_size, kv_size) = (config.query_size(), config.kv_size());
         let q_gain = graph.parameter(&format!("{prefix}.q_norm.weight"), 1, hidden);
@@ -62,5 +62,6 @@ pub fn cross_attention(
         let attended = graph.attention(queries, keys_values, key_range, query_range, shape)?;
         let projected = graph.linear(attended, out_weight)?;
         graph.add(x, 2.0, projected, 1.0)
-    })
+    };
+    graph.block(|graph| graph.scoped(prefix, build))
 }

@@ -1,7 +1,9 @@
 //! Layers: functions that add ops to a graph. They know names of parameters and nothing of devices.
 
 mod block;
+mod config;
 mod cross_attention;
 
 pub use block::{SelfAttentionInputs, block, rope_table, rope_table_name};
+pub use config::{CrossAttentionConfig, TransformerConfig};
 pub use cross_attention::{CrossAttention, cross_attention};

@@ -20,6 +20,7 @@ pub mod dense;
 pub mod embedding;
 #[cfg(test)]
 pub(crate) mod finite_difference;
+pub mod lazy;
 pub mod loss;
 pub mod norm;
 pub mod optim;

@@ -7,8 +7,6 @@
 //! `f32(x[i])`, `out_type(sum)`. Errors name the kernel and the line; they are mistakes in our own
 //! shaders.
 
-use crate::kernels::{Element, Halves, Kernel, Needs, WIDE};
-
 /// Who will compile the text. naga takes subgroup builtins without a directive and refuses it;
 /// browsers demand it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,45 +17,56 @@ pub enum Target {
     Browser,
 }
 
-/// The complete WGSL of one variant of a kernel for these parameters and types of its bindings.
+/// What a text is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// The kernel, for errors.
+    pub name: &'a str,
+    /// The WGSL as it stands in its file.
+    pub source: &'a str,
+    pub extensions: Extensions,
+    /// Element types that are the dispatch's to choose: name of the binding, type in WGSL.
+    pub types: &'a [(&'a str, &'a str)],
+    /// Injected constants.
+    pub constants: &'a [(&'a str, u32)],
+}
+
+/// What the text uses beyond core WGSL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    pub f16: bool,
+    pub subgroups: bool,
+    pub cooperative_matrix: bool,
+}
+
+/// The complete WGSL.
 ///
 /// # Panics
 /// If the shader imports something unknown or its conditionals do not nest.
-pub fn assemble(
-    kernel: &Kernel,
-    variant: usize,
-    params: &[u8],
-    halves: Halves,
-    target: Target,
-) -> String {
-    let mut text = header(kernel.needs(variant, halves), target);
-    let variant = &kernel.variants[variant];
-    let mut constants = (kernel.constants)(params);
-    constants.retain(|(name, _)| !variant.defines.iter().any(|(other, _)| other == name));
-    constants.extend_from_slice(variant.defines);
-    let wide = constants.contains(&(WIDE, 1));
-    for (index, binding) in kernel.bindings.iter().enumerate() {
-        if binding.may_be_half {
-            let half = kernel.element(index, halves) == Element::F16;
-            let ty = if half { "f16" } else { "f32" };
-            let ty = if wide { format!("vec4<{ty}>") } else { ty.to_owned() };
-            text += &format!("alias {}_type = {ty};\n", binding.name);
-        }
+pub fn assemble(parts: &Parts<'_>, target: Target) -> String {
+    let mut text = header(parts.extensions, target);
+    for (name, ty) in parts.types {
+        text += &format!("alias {name}_type = {ty};\n");
     }
-    for (name, value) in &constants {
+    for (name, value) in parts.constants {
         text += &format!("const {name}: u32 = {value}u;\n");
     }
-    let mut imported = Vec::new();
-    expand(kernel.name, variant.source, &constants, &mut imported, &mut text);
+    expand(parts.name, parts.source, parts.constants, &mut Vec::new(), &mut text);
     text
 }
 
 /// Fragments that kernels share, by the name they are imported under.
-const FRAGMENTS: &[(&str, &str)] = &[
+pub const FRAGMENTS: &[(&str, &str)] = &[
+    ("shared/adamw", include_str!("../../shaders/shared/adamw.wgsl")),
+    ("shared/adamw_factors", include_str!("../../shaders/shared/adamw_factors.wgsl")),
     ("shared/attention", include_str!("../../shaders/shared/attention.wgsl")),
+    ("shared/attention_matrix", include_str!("../../shaders/shared/attention_matrix.wgsl")),
     ("shared/lane_head", include_str!("../../shaders/shared/lane_head.wgsl")),
     ("shared/matmul", include_str!("../../shaders/shared/matmul.wgsl")),
     ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),
+    ("shared/register_tile", include_str!("../../shaders/shared/register_tile.wgsl")),
+    ("shared/replay", include_str!("../../shaders/shared/replay.wgsl")),
+    ("shared/row_ranges", include_str!("../../shaders/shared/row_ranges.wgsl")),
     ("shared/row_reduce", include_str!("../../shaders/shared/row_reduce.wgsl")),
     ("shared/sigmoid", include_str!("../../shaders/shared/sigmoid.wgsl")),
     ("shared/step", include_str!("../../shaders/shared/step.wgsl")),
@@ -65,15 +74,15 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/wide", include_str!("../../shaders/shared/wide.wgsl")),
 ];
 
-fn header(needs: Needs, target: Target) -> String {
+fn header(extensions: Extensions, target: Target) -> String {
     let mut text = String::new();
-    if needs.f16 {
+    if extensions.f16 {
         text += "enable f16;\n";
     }
-    if needs.subgroups && target == Target::Browser {
+    if extensions.subgroups && target == Target::Browser {
         text += "enable subgroups;\n";
     }
-    if needs.cooperative_matrix {
+    if extensions.cooperative_matrix {
         text += "enable wgpu_cooperative_matrix;\n";
     }
     text

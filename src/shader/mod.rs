@@ -2,4 +2,4 @@
 
 mod assemble;
 
-pub use assemble::{Target, assemble};
+pub use assemble::{Extensions, FRAGMENTS, Parts, Target, assemble};

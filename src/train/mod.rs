@@ -2,12 +2,19 @@
 
 pub mod config;
 pub mod data;
+mod lazy_rows;
+mod lazy_update;
 pub mod metrics;
 pub mod packing;
 pub mod run;
 pub mod schedule;
+mod slots;
+mod table_updates;
 mod trainer;
 mod update;
 
+pub use lazy_update::{TOUCHED_ROWS, TOUCHED_SLOTS, catch_up_recording, settle_recording};
+pub use slots::Slots;
+pub use table_updates::{LEAST_ROWS_PER_TOUCHED, TableUpdateRule};
 pub use trainer::Trainer;
 pub use update::{AdamW, update_recording};

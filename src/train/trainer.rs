@@ -1,9 +1,9 @@
 //! A trainer: micro-batches, updates and evaluations over one Store.
 
+use super::lazy_rows::LazyRows;
 use super::update::{AdamW, update_recording};
 use crate::blt::{
     Batch, HALVES, LoadedModel, PlanSlot, TRAIN_NATS, evaluation_graph, halves_recording,
-    training_graph,
 };
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
@@ -12,10 +12,12 @@ use crate::kernels::{Counts, Step};
 /// Trains one model on one engine. The host waits for nothing but the figures it asks for.
 pub struct Trainer<'e, E: Engine> {
     engine: &'e E,
+    /// Where its table is updated lazily, rows of it may be behind: [`Trainer::settle`] first.
     pub model: LoadedModel<E>,
     micro: PlanSlot<E>,
     evaluate: PlanSlot<E>,
     update: E::Plan,
+    lazy: Option<LazyRows<E>>,
 }
 
 impl<'e, E: Engine> Trainer<'e, E> {
@@ -30,9 +32,10 @@ impl<'e, E: Engine> Trainer<'e, E> {
             let halves = engine.compile(&model.store, halves_recording(&model.layout)).await?;
             engine.run(&halves, &Step::of(Counts::default()), &Inputs::default())?;
         }
-        let micro = PlanSlot::new("micro", training_graph);
+        let lazy = LazyRows::new(engine, &model, adamw).await?;
+        let micro = PlanSlot::new("micro", model.training_graph());
         let evaluate = PlanSlot::new("evaluate", evaluation_graph);
-        Ok(Self { engine, model, micro, evaluate, update })
+        Ok(Self { engine, model, micro, evaluate, update, lazy })
     }
 
     /// What the plan of micro-batches is compiled for, or will be at the least.
@@ -49,20 +52,39 @@ impl<'e, E: Engine> Trainer<'e, E> {
     /// is there. The weight is one over the targets of all batches until the next update.
     ///
     /// # Errors
-    /// If the device has not the memory or is lost.
+    /// If the device has not the memory or is lost; if the micro-batches of an update touch more
+    /// rows of a lazily updated table than it has slots.
     pub async fn micro(&mut self, batch: &Batch, loss_weight: f32) -> Result<()> {
         let plan = self.micro.get(self.engine, &self.model, &batch.counts).await?;
         let step = Step { loss_weight, ..Step::of(batch.counts) };
-        self.engine.run(plan, &step, &batch.inputs)
+        match &mut self.lazy {
+            None => self.engine.run(plan, &step, &batch.inputs),
+            Some(lazy) => {
+                let inputs = lazy.before_micro(self.engine, batch)?;
+                self.engine.run(plan, &step, &inputs)
+            }
+        }
     }
 
     /// One step of the optimiser with what has been added up.
     ///
     /// # Errors
     /// If the device is lost.
-    pub fn update(&self, learning_rate: f32) -> Result<()> {
-        let step = Step { learning_rate, ..Step::of(Counts::default()) };
-        self.engine.run(&self.update, &step, &Inputs::default())
+    pub fn update(&mut self, learning_rate: f32) -> Result<()> {
+        let (counts, inputs) = match &mut self.lazy {
+            None => Default::default(),
+            Some(lazy) => lazy.before_update(),
+        };
+        self.engine.run(&self.update, &Step { learning_rate, ..Step::of(counts) }, &inputs)
+    }
+
+    /// Brings every weight and moment up to the last update, which rows of a lazily updated table
+    /// may be behind. To be called before anybody else reads them; nothing where nothing is lazy.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub fn settle(&self) -> Result<()> {
+        self.lazy.as_ref().map_or(Ok(()), |lazy| lazy.settle(self.engine))
     }
 
     /// Nats of all training targets since the last call. Waits for the device.
@@ -80,6 +102,7 @@ impl<'e, E: Engine> Trainer<'e, E> {
     /// # Errors
     /// If the device has not the memory or is lost.
     pub async fn evaluate(&mut self, batch: &Batch) -> Result<Vec<f32>> {
+        self.settle()?;
         let plan = self.evaluate.get(self.engine, &self.model, &batch.counts).await?;
         let step = Step::of(batch.counts);
         self.engine.run(plan, &step, &batch.inputs)?;

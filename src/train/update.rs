@@ -3,11 +3,13 @@
 //!
 //! It runs once after the micro-batches of an optimiser step. Whether the step is applied at all,
 //! and with which multiplier, is decided on the device; the host sends a learning rate and reads
-//! nothing.
+//! nothing. A lazily updated hash table has its own part of it, see
+//! [`lazy_update`](super::lazy_update).
 
-use crate::blt::{GRADIENTS, HALVES, MOMENT1, MOMENT2, TRAIN_STATE, WEIGHTS, halve};
+use super::lazy_update;
+use crate::blt::{GRADIENTS, HALVES, LazyTable, MOMENT1, MOMENT2, TRAIN_STATE, WEIGHTS, halve};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, Region, StoreLayout};
-use crate::kernels::{Counts, Element, Halves, Kernel, optim};
+use crate::kernels::{Axis, Counts, Element, Halves, Kernel, optim};
 use bytemuck::NoUninit;
 
 /// Constants of the optimiser.
@@ -29,44 +31,46 @@ impl Default for AdamW {
 }
 
 /// Elements whose squares one workgroup sums.
-const NORM_GROUP_ELEMENTS: usize = 16_384;
+pub(super) const NORM_GROUP_ELEMENTS: usize = 16_384;
 /// Groups a piece of the partial sums is a multiple of, so that pieces start at aligned offsets.
 const NORM_GROUP_MULTIPLE: usize = 32;
 
 /// The update of all weights of a layout.
 pub fn update_recording(layout: &StoreLayout, adamw: &AdamW) -> Recording {
-    let mut recording = Recording::new("update", Counts::default());
-    let gradients = layout.arenas_of(GRADIENTS);
-    let arena = |id: ArenaId| Region {
-        buffer: BufferId::Arena(id),
-        offset: 0,
-        length: layout.arenas()[id.0].length,
+    let lazy = LazyTable::of(layout);
+    let slot_count = lazy.as_ref().map_or(0, LazyTable::slot_count);
+    let mut recording =
+        Recording::new("update", Counts::default().with(Axis::HashRows, slot_count));
+    let arenas = |class: &str| match &lazy {
+        Some(_) => layout.arenas_of(&format!("{class}.dense")),
+        None => layout.arenas_of(class),
     };
-    let group_count = |id: ArenaId| {
-        let count = layout.arenas()[id.0].length.div_ceil(NORM_GROUP_ELEMENTS);
-        count.next_multiple_of(NORM_GROUP_MULTIPLE)
-    };
-    let partial_count: usize = gradients.iter().map(|&id| group_count(id)).sum();
+    let touched = lazy.clone().map(|table| lazy_update::Touched::new(&mut recording, table));
+
+    // The norm: a piece of partial sums for every arena of weights, in their order.
+    let weights = layout.arenas_of(WEIGHTS);
+    let partial_count: usize = weights.iter().map(|&id| norm_group_count(layout, id)).sum();
     let partial = recording.add_transient(Element::F32, 2 * partial_count);
+    let gradients = arenas(GRADIENTS);
     let mut first = 0;
-    for &id in &gradients {
-        let piece = Region { offset: 2 * first, length: 2 * group_count(id), ..partial };
-        let params = optim::grad_norm::Params {
-            length: arena(id).length as u32,
-            group_elements: NORM_GROUP_ELEMENTS as u32,
-            group_count: group_count(id) as u32,
-            ..bytemuck::Zeroable::zeroed()
-        };
-        push(&mut recording, &optim::grad_norm::KERNEL, &params, vec![arena(id), piece]);
-        first += group_count(id);
+    for (index, &weight) in weights.iter().enumerate() {
+        let group_count = norm_group_count(layout, weight);
+        let piece = Region { offset: 2 * first, length: 2 * group_count, ..partial };
+        first += group_count;
+        match (gradients.get(index), &touched) {
+            (Some(&gradient), _) => {
+                let gradient = whole(layout, gradient);
+                let length = gradient.length as u32;
+                let elements = NORM_GROUP_ELEMENTS as u32;
+                let params = optim::grad_norm::Params::new(length, elements, group_count as u32);
+                push(&mut recording, &optim::grad_norm::KERNEL, &params, vec![gradient, piece]);
+            }
+            (None, Some(touched)) => touched.norm(&mut recording, layout, weight, piece),
+            (None, None) => unreachable!("every arena of weights has gradients"),
+        }
     }
-    let state = layout.get(TRAIN_STATE).expect("training places its state");
-    let shard = state.shards[0];
-    let state = Region {
-        buffer: BufferId::Arena(shard.arena),
-        offset: shard.offset,
-        length: state.length(),
-    };
+
+    let state = train_state(layout);
     let params = optim::update_decision::Params {
         partial_count: partial_count as u32,
         clip: adamw.clip,
@@ -78,12 +82,12 @@ pub fn update_recording(layout: &StoreLayout, adamw: &AdamW) -> Recording {
         max_loss_scale: 65_536.0,
     };
     push(&mut recording, &optim::update_decision::KERNEL, &params, vec![partial, state]);
-    let classes = [WEIGHTS, GRADIENTS, MOMENT1, MOMENT2].map(|class| layout.arenas_of(class));
-    let [weights, gradients, moments1, moments2] = &classes;
-    let arenas = weights.iter().zip(gradients).zip(moments1).zip(moments2);
-    for (((&weight, &gradient), &moment1), &moment2) in arenas {
+
+    let classes = [WEIGHTS, GRADIENTS, MOMENT1, MOMENT2].map(arenas);
+    for index in 0..classes[0].len() {
+        let regions = classes.each_ref().map(|class| whole(layout, class[index]));
         let params = optim::adamw::Params {
-            length: arena(weight).length as u32,
+            length: regions[0].length as u32,
             beta1: adamw.beta1,
             beta2: adamw.beta2,
             eps: adamw.eps,
@@ -91,16 +95,37 @@ pub fn update_recording(layout: &StoreLayout, adamw: &AdamW) -> Recording {
             learning_rate_scale: 1.0,
             ..bytemuck::Zeroable::zeroed()
         };
-        let regions = [weight, gradient, moment1, moment2].map(arena);
         let regions = std::iter::once(state).chain(regions).collect();
         push(&mut recording, &optim::adamw::KERNEL, &params, regions);
+    }
+    if let Some(touched) = touched {
+        touched.step(&mut recording, state, adamw);
     }
     recording.dispatches.extend(halve(layout));
     recording.check();
     recording
 }
 
-fn push(
+/// The state of training in the Store.
+pub(super) fn train_state(layout: &StoreLayout) -> Region {
+    let state = layout.get(TRAIN_STATE).expect("training places its state");
+    let shard = state.shards[0];
+    let buffer = BufferId::Arena(shard.arena);
+    Region { buffer, offset: shard.offset, length: state.length() }
+}
+
+/// Groups of partial sums for the gradients of an arena of weights.
+fn norm_group_count(layout: &StoreLayout, weights: ArenaId) -> usize {
+    let count = layout.arenas()[weights.0].length.div_ceil(NORM_GROUP_ELEMENTS);
+    count.next_multiple_of(NORM_GROUP_MULTIPLE)
+}
+
+fn whole(layout: &StoreLayout, id: ArenaId) -> Region {
+    Region { buffer: BufferId::Arena(id), offset: 0, length: layout.arenas()[id.0].length }
+}
+
+/// Appends a dispatch.
+pub(super) fn push(
     recording: &mut Recording,
     kernel: &'static Kernel,
     params: &impl NoUninit,

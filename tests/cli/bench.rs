@@ -113,3 +113,20 @@ fn arguments_that_mean_nothing_are_refused() {
     std::fs::write(&empty, "\n").unwrap();
     blt(&["bench", "--from", text_of(&empty)]).fails(1, &["holds no rows"]);
 }
+
+#[test]
+fn memory_of_every_setting_is_a_row_and_nothing_runs() {
+    let place = tempfile::tempdir().unwrap();
+    let file = text_of(&place.path().join("rows.jsonl")).to_owned();
+    let all = ["memory", "--recompute", "none,cheap,blocks", "--json", &file];
+    quick(&all).ok();
+    let total = |shape: &str| {
+        let rows = rows(&file);
+        let row = rows.iter().find(|row| row["kernel"] == "total" && row["shape"] == shape);
+        row.unwrap()["rate"].as_f64().unwrap()
+    };
+    let [none, cheap, blocks] =
+        ["tiny", "tiny, recompute cheap", "tiny, recompute blocks"].map(total);
+    assert!(none > cheap && cheap > blocks && blocks > 0.0, "{none} {cheap} {blocks}");
+    quick(&["memory", "--recompute", "some"]).fails(2, &["--recompute", "cheap"]);
+}

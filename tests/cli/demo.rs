@@ -25,6 +25,16 @@ fn a_demo_leaves_a_model_a_report_and_a_record_that_repeats_it() {
     assert_eq!(blt_cpu(&["info", text_of(&model)]).ok().stderr, "");
     let page = std::fs::read_to_string(path(&first, "report")).unwrap();
     assert!(page.contains("Byte Latent Transformer") && !page.contains("src=\"http"));
+    // The variants of kernels that ran are in it, and no others are run in their place.
+    let record = path(&first, "record");
+    let mut other: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    assert_eq!(other["variants"]["adamw"], serde_json::json!(["base"]));
+    other["variants"]["adamw"][0] = "wide".into();
+    let other_path = place.path().join("other.json");
+    std::fs::write(&other_path, other.to_string()).unwrap();
+    let out = place.path().join("other");
+    let replay = ["demo", "--out", text_of(&out), "--replay", text_of(&other_path)];
+    blt_cpu(&replay).fails(1, &["wide of kernel adamw, here it would be base", "hint: "]);
     // Into the same directory, which is a demo's and so may be replaced.
     let record = place.path().join("record.json");
     std::fs::copy(path(&first, "record"), &record).unwrap();

@@ -21,7 +21,10 @@ fn generate_streams_the_text_that_json_gives() {
     let text = String::from_utf8_lossy(&bytes).into_owned();
     assert_eq!(found["text"], Value::String(text.clone()));
     assert!(found["bytes_per_s"].as_f64().unwrap() >= 0.0);
-    assert!(found["prefill_ms"].as_f64().unwrap() > 0.0);
+    let ms = |name: &str| found[name].as_f64().unwrap();
+    let parts = ms("device_ms") + ms("weights_ms") + ms("prefill_ms");
+    assert!(ms("prefill_ms") > 0.0 && ms("weights_ms") > 0.0);
+    assert!(ms("first_byte_ms") >= parts * 0.999, "{} of {parts}", ms("first_byte_ms"));
     let streamed = String::from_utf8(generate(&drawn).ok().stdout).unwrap();
     assert_eq!(streamed, format!("{text}\n"));
     // The prompt as ids is the same prompt; another seed is another text.

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::program::{blt, blt_cpu, numbers, text_of};
+use serde_json::Value;
+
+use crate::program::{blt, blt_cpu, fixture, numbers, text_of};
 
 /// A configuration of some thousand parameters.
 pub const TINY: &str = "
@@ -65,9 +67,24 @@ fn init_makes_a_model_that_every_command_opens() {
     assert_eq!(model["parameter_count"].as_u64(), Some(count));
     let parts = model["parameters_by_part"].as_object().unwrap();
     assert_eq!(parts.values().map(|it| it.as_u64().unwrap()).sum::<u64>(), count);
-    assert!(card["kernels"].as_array().unwrap().iter().any(|it| it["calls"].as_u64() > Some(0)));
+    let calls = |card: &Value, kernel: &str| {
+        let rows = card["kernels"].as_array().unwrap();
+        let calls = &rows.iter().find(|it| it["name"] == kernel).unwrap()["calls"];
+        ["forward", "training", "patching"].map(|program| calls[program].as_u64().unwrap())
+    };
+    // Self-attention in 1 + 2 + 2 layers, one cross-attention out of the encoder, one in each of
+    // the decoder's two layers or in its first; patches begin at spaces, so nothing is scored.
+    let [forward, training, patching] = calls(&card, "attention");
+    assert!((7..=8).contains(&forward) && training == forward && patching == 0);
+    assert_eq!(calls(&card, "attention_query_grad"), [0, forward, 0]);
+    assert_eq!(calls(&card, "attention_row"), [0; 3]);
+    assert_eq!(calls(&card, "update_decision"), [0, 1, 0]);
+    // The entropy model of this one has two layers, scored in fixed order.
+    let scored = blt_cpu(&["info", text_of(&fixture("k2_entropy")), "--json"]).json();
+    assert_eq!(calls(&scored, "attention_row"), [0, 0, 2]);
     let text = blt_cpu(&["info", text_of(&one)]).ok();
-    assert!(String::from_utf8(text.stdout).unwrap().contains("latent transformer"));
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("latent transformer") && text.contains("(calls: training step 1)"));
     blt_cpu(&["generate", "--model", text_of(&one), "--prompt", "a b", "-n", "3"]).ok();
     let refused = blt(&["init", text_of(&config), "--out", text_of(&one), "--seed", "9"]);
     refused.fails(1, &["not empty", "hint: "]);

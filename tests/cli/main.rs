@@ -14,3 +14,5 @@ mod patch;
 mod program;
 mod submissions;
 mod train;
+mod tune;
+mod written;

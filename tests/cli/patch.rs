@@ -116,6 +116,31 @@ fn patch_takes_any_bytes() {
 }
 
 #[test]
+fn patch_names_flags_that_do_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("e.json");
+    std::fs::write(&file, "[0.5,0.5,0.5]").unwrap();
+    let entropies = text_of(&file);
+    let warned = |flags: &[&str]| {
+        let run = blt(&[&["patch", "--ids", "1,70,2"], flags].concat()).ok();
+        let lines = run.stderr.lines().filter_map(|line| line.strip_prefix("warning: "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let does_nothing = |flag: &str, mode: &str| format!("{flag} does nothing in mode {mode}");
+    let space = ["--mode", "space", "--threshold", "nan", "--size", "4", "--threshold-add", "1"];
+    let expected = ["--size", "--threshold", "--threshold-add"];
+    assert_eq!(warned(&space), expected.map(|flag| does_nothing(flag, "space")));
+    let given = ["--mode", "bpe", "--entropies", entropies, "--max-len", "2"];
+    assert_eq!(warned(&given), [does_nothing("--entropies", "bpe")]);
+    assert_eq!(warned(&["--mode", "byte", "--max-len", "2"]), [does_nothing("--max-len", "byte")]);
+    assert_eq!(warned(&["--mode", "static", "--size", "4", "--max-len", "2"]), [""; 0]);
+    let global = ["--mode", "entropy", "--entropies", entropies, "--threshold", "0.1"];
+    assert_eq!(warned(&global), [""; 0]);
+    let added = [&global[..], &["--threshold-add", "0.1"]].concat();
+    assert_eq!(warned(&added), [does_nothing("--threshold-add", "entropy")]);
+}
+
+#[test]
 fn patch_names_what_is_wrong() {
     let patch = |flags: &[&str]| blt(&[&["patch", "--json"], flags].concat());
     patch(&["--text", "a"]).fails(2, &["neither --mode nor --model", "hint: "]);

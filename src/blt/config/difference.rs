@@ -15,12 +15,24 @@ impl BltConfig {
             .or_else(|| self.head_difference())
     }
 
-    fn semantic_difference(&self) -> Option<String> {
-        (self.semantics == Semantics::Reference).then(|| {
-            "attention stops at document ends (blt_semantics is \"reference\"), which transformers \
-             ignores"
-                .into()
-        })
+    /// All that `blt_semantics: reference` means for this model (spec §22.4, §7, §9).
+    pub(super) fn semantic_difference(&self) -> Option<String> {
+        if self.semantics == Semantics::Transformers {
+            return None;
+        }
+        let mut difference = "blt_semantics is \"reference\": attention stops at document ends, \
+                              which transformers ignores"
+            .to_owned();
+        let crosses = self.encoder_cross_attention.as_ref();
+        if crosses.is_some_and(|it| it.module_count(self.encoder.layer_count) > 1) {
+            difference += "; patches are pooled once and refined by every encoder layer, where \
+                           transformers pools them anew in each";
+        }
+        if self.decoder_cross_attention.is_some() && !self.decoder_has_projection() {
+            difference += "; the decoder has no patch_embedding_projection, which transformers \
+                           always has";
+        }
+        Some(difference)
     }
 
     fn patch_difference(&self) -> Option<String> {

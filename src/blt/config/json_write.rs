@@ -45,7 +45,14 @@ fn pretty(value: &Value) -> String {
 }
 
 fn blt_value(config: &BltConfig) -> Value {
-    let model_type = if config.transformers_difference().is_some() { "blt_wgpu" } else { "blt" };
+    let difference = config.transformers_difference();
+    let model_type = if difference.is_some() { "blt_wgpu" } else { "blt" };
+    // `BltForCausalLM.from_pretrained` only warns of a foreign model_type and goes on. It checks
+    // that this number, which nobody reads, is one, and shows what stands there instead.
+    let batch_size: Value = match difference {
+        Some(difference) => format!("blt_wgpu: {difference}").into(),
+        None => 1.into(),
+    };
     let mut top = object(json!({
         "architectures": ["BltForCausalLM"],
         "model_type": model_type,
@@ -62,7 +69,7 @@ fn blt_value(config: &BltConfig) -> Value {
         "patch_size": config.patching.patch_size,
         "patching_mode": config.patching.mode.name(),
         "patching_threshold": config.patching.threshold,
-        "patching_batch_size": 1,
+        "patching_batch_size": batch_size,
         "max_patch_length": config.patching.max_patch_length,
         "local_attention_window_len": config.encoder.window,
         "cross_attn_k": config.cross_attention_k,

@@ -169,6 +169,26 @@ fn each_difference_from_transformers_is_named() {
 }
 
 #[test]
+fn reference_semantics_name_what_they_change_in_this_model() {
+    let mut config = released_1b();
+    config.semantics = Semantics::Reference;
+    let one_crossing = config.transformers_difference().unwrap();
+    assert!(!one_crossing.contains("pooled once"), "{one_crossing}");
+    // The decoder of the released model is narrower than its patches, so both project.
+    assert!(!one_crossing.contains("patch_embedding_projection"), "{one_crossing}");
+    config.encoder_cross_attention.as_mut().unwrap().all_layers = true;
+    config.encoder.layer_count = 3;
+    config.decoder.hidden_size = config.global.hidden_size;
+    let all = config.transformers_difference().unwrap();
+    for words in ["document ends", "pooled once", "patch_embedding_projection"] {
+        assert!(all.contains(words), "{all}");
+    }
+    config.semantics = Semantics::Transformers;
+    assert!(config.encoder_pools_at_every_layer());
+    assert_eq!(config.semantic_difference(), None);
+}
+
+#[test]
 fn a_file_that_says_blt_means_what_transformers_means() {
     let (config, warnings) = read_blt(&blt_keys(r#""patching_mode": "space""#));
     assert_eq!(config.patching.mode, PatchingMode::Byte);

@@ -49,7 +49,10 @@ pub struct Params {
     pub keys_per_query: u32,
     /// One: a query sees the bytes of a patch, or the vectors of one. Variants are chosen by it.
     pub few_keys: u32,
-    pub reserved: [u32; 3],
+    /// Zero. Shaders use it where the compiler must not know a value.
+    pub zero: u32,
+    /// Zeros.
+    pub reserved: [u32; 2],
 }
 
 const _: () = assert!(size_of::<Params>() == 80);
@@ -71,36 +74,22 @@ pub static KERNEL: Kernel = Kernel {
             lanes::query_groups,
         ),
         few::few(include_str!("../../../shaders/attention/attention.few.wgsl"), few::query_groups),
-        faster::unmeasured(faster::tiled(
-            "tiled_core",
-            include_str!("../../../shaders/attention/attention.tiled_core.wgsl"),
-            0,
-            faster::query_tiles::<16>,
-        )),
-        faster::unmeasured(faster::tiled(
-            "tiled",
-            include_str!("../../../shaders/attention/attention.tiled.wgsl"),
-            47632,
-            faster::query_tiles::<64>,
-        )),
-        faster::unmeasured(faster::matrix(
+        faster::square(
+            include_str!("../../../shaders/attention/attention.square.wgsl"),
+            faster::query_squares::<64>,
+        ),
+        faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention.matrix.wgsl"),
-            46160,
+            faster::Heads::Of64,
             faster::query_tiles::<64>,
-        )),
-        faster::unmeasured(faster::matrix(
-            "matrix_pair",
-            include_str!("../../../shaders/attention/attention.matrix_pair.wgsl"),
-            40016,
-            faster::query_tiles::<128>,
-        )),
-        faster::unmeasured(faster::matrix_128(
+        ),
+        faster::matrix(
             "matrix_128",
-            include_str!("../../../shaders/attention/attention.matrix_128.wgsl"),
-            32848,
-            faster::query_tiles::<64>,
-        )),
+            include_str!("../../../shaders/attention/attention.matrix.wgsl"),
+            faster::Heads::Of128,
+            faster::query_tiles::<128>,
+        ),
     ],
     constants,
     cost,

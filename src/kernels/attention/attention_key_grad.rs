@@ -44,22 +44,20 @@ pub static KERNEL: Kernel = Kernel {
             include_str!("../../../shaders/attention/attention_key_grad.few.wgsl"),
             few::key_groups,
         ),
-        faster::unmeasured(faster::tiled(
-            "tiled",
-            include_str!("../../../shaders/attention/attention_key_grad.tiled.wgsl"),
-            44560,
-            faster::key_tiles::<32>,
-        )),
-        faster::unmeasured(faster::matrix(
+        faster::square(
+            include_str!("../../../shaders/attention/attention_key_grad.square.wgsl"),
+            faster::key_squares::<32>,
+        ),
+        faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention_key_grad.matrix.wgsl"),
-            37200,
+            faster::Heads::Of64,
             faster::key_tiles::<64>,
-        )),
-        faster::matrix_128(
+        ),
+        faster::matrix(
             "matrix_128",
             include_str!("../../../shaders/attention/attention_key_grad.matrix_128.wgsl"),
-            45392,
+            faster::Heads::Of128,
             faster::key_tiles::<64>,
         ),
     ],

@@ -42,30 +42,22 @@ pub static KERNEL: Kernel = Kernel {
             include_str!("../../../shaders/attention/attention_query_grad.few.wgsl"),
             few::query_groups,
         ),
-        faster::unmeasured(faster::tiled(
-            "tiled",
-            include_str!("../../../shaders/attention/attention_query_grad.tiled.wgsl"),
-            39696,
-            faster::query_tiles::<32>,
-        )),
-        faster::unmeasured(faster::matrix(
+        faster::square(
+            include_str!("../../../shaders/attention/attention_query_grad.square.wgsl"),
+            faster::query_squares::<64>,
+        ),
+        faster::matrix(
             "matrix",
             include_str!("../../../shaders/attention/attention_query_grad.matrix.wgsl"),
-            32848,
+            faster::Heads::Of64,
             faster::query_tiles::<64>,
-        )),
-        faster::unmeasured(faster::matrix(
-            "matrix_pair",
-            include_str!("../../../shaders/attention/attention_query_grad.matrix_pair.wgsl"),
-            37968,
-            faster::query_tiles::<128>,
-        )),
-        faster::unmeasured(faster::matrix_128(
+        ),
+        faster::matrix(
             "matrix_128",
-            include_str!("../../../shaders/attention/attention_query_grad.matrix_128.wgsl"),
-            41040,
-            faster::query_tiles::<64>,
-        )),
+            include_str!("../../../shaders/attention/attention_query_grad.matrix.wgsl"),
+            faster::Heads::Of128,
+            faster::query_tiles::<128>,
+        ),
     ],
     constants,
     cost,

@@ -1,6 +1,6 @@
 //! Attention of which the bits of a row depend on that row's own range alone.
 //!
-//! Computes what [`attention`](super::attention) computes, from the same parameters and inputs,
+//! Computes what [`attention`] computes, from the same parameters and inputs,
 //! without the log-sum-exp that only a backward pass reads. Every score is a sum over the columns
 //! of a head in their order; the sum of the weights and the weighted sum of the values run over the
 //! keys of the row in their order. Other rows, the place of the rows on the flat axis and the

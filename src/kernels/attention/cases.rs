@@ -61,7 +61,7 @@ const HALF_GRADIENT: f64 = 1e-2;
 fn with_halves() -> Vec<Setup> {
     let names = ["documents, window 70", "heads of 128", "pooling, k 4", "unpooling, k 3"];
     let some = setups().into_iter().filter(|setup| names.contains(&setup.name));
-    some.chain(vector_setups()).collect()
+    some.chain(vector_setups()).chain(word_setups()).collect()
 }
 
 /// The shape as the oracles take it.
@@ -153,6 +153,7 @@ fn vector_setups() -> Vec<Setup> {
         setup("vectors, window 70", [2, 1], 64, [1, 1], 331, windows(&[100, 1, 64, 166], 70)),
         setup("vectors, causal", [1, 1], 128, [1, 1], 150, windows(&[150], 1000)),
         setup("vectors, heads of 32", [4, 2], 32, [1, 1], 71, windows(&[50, 21], 33)),
+        setup("vectors, heads of 76", [4, 2], 76, [1, 1], 141, windows(&[100, 41], 90)),
         setup("vectors, pooling", [2, 2], 64, [2, 1], 149, patches(37)),
         setup("vectors, unpooling", [3, 3], 64, [1, 2], 23, transposed_patches(23)),
         setup("vectors, heads of 16", [6, 3], 16, [2, 3], 40, windows(&[13, 27], 5)),
@@ -160,6 +161,42 @@ fn vector_setups() -> Vec<Setup> {
         setup("vectors, unpooling, heads of 32", [3, 3], 32, [1, 2], 23, transposed_patches(23)),
         setup("vectors, empty ranges of 32", [2, 1], 32, [1, 1], 90, sparse(80)),
         setup("vectors, empty ranges", [2, 2], 128, [1, 1], 90, sparse(80)),
+    ]
+}
+
+/// Shapes whose heads are whole vectors of eight at multiples of eight: in f16 what variants on
+/// cooperative matrices take. Tiles there are of 32 to 128 rows and of 32 columns.
+fn word_setups() -> Vec<Setup> {
+    let setup = |name, heads, head_dim, factors, unit_count, key_range| Setup {
+        name,
+        heads,
+        head_dim,
+        factors,
+        unit_count,
+        key_range,
+        spare: 8,
+    };
+    vec![
+        setup("words, one query", [1, 1], 64, [1, 1], 1, vec![0, 1]),
+        setup("words, window 150", [2, 1], 64, [1, 1], 410, windows(&[190, 1, 64, 155], 150)),
+        setup(
+            "words, documents, shared key heads",
+            [6, 2],
+            64,
+            [1, 1],
+            170,
+            windows(&[129, 41], 999),
+        ),
+        setup("words, pooling", [2, 2], 64, [2, 1], 149, patches(37)),
+        setup("words, unpooling", [3, 3], 64, [1, 2], 23, transposed_patches(23)),
+        setup("words, both factors", [4, 2], 64, [2, 3], 80, windows(&[13, 67], 25)),
+        setup("words, empty ranges", [2, 2], 64, [1, 1], 210, sparse(200)),
+        setup("words, one query of 96", [1, 1], 96, [1, 1], 1, vec![0, 1]),
+        setup("words, heads of 96", [2, 1], 96, [1, 1], 226, windows(&[130, 1, 95], 999)),
+        setup("words, empty ranges of 96", [2, 2], 96, [1, 1], 90, sparse(80)),
+        setup("words, heads of 128", [2, 1], 128, [1, 1], 210, windows(&[130, 1, 79], 99)),
+        setup("words, both factors, 128", [4, 1], 128, [2, 3], 40, windows(&[13, 27], 15)),
+        setup("words, empty ranges of 128", [2, 2], 128, [1, 1], 90, sparse(80)),
     ]
 }
 

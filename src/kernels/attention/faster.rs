@@ -1,5 +1,5 @@
-//! Variants of attention and its gradients that ask more of a device than the base does: on
-//! cooperative matrices in f16, and with larger tiles in registers and workgroup memory.
+//! Variants of attention and its gradients for rows that see many keys: on cooperative matrices in
+//! f16, and by products of larger tiles in registers.
 
 use super::attention::Params;
 use super::few::are_vectors;
@@ -7,23 +7,30 @@ use crate::kernels::{Counts, Halves, Needs, Situation, Variant, WIDE, fold_group
 
 type Groups = fn(&[u8], &Counts) -> [u32; 3];
 
-/// A variant on cooperative matrices with f16 operands, for heads of 64 columns.
+/// What a variant on cooperative matrices computes.
+#[derive(Clone, Copy)]
+pub(super) enum Heads {
+    /// Of 64 columns.
+    Of64,
+    /// Of 96 or 128 columns.
+    Of128,
+}
+
+/// A variant on cooperative matrices for operands in f16.
 pub(super) const fn matrix(
     name: &'static str,
     source: &'static str,
-    workgroup_bytes: u32,
+    heads: Heads,
     groups: Groups,
 ) -> Variant {
-    Variant { takes: takes_halves_64, ..matrix_128(name, source, workgroup_bytes, groups) }
-}
-
-/// The same for heads of 128 columns.
-pub(super) const fn matrix_128(
-    name: &'static str,
-    source: &'static str,
-    workgroup_bytes: u32,
-    groups: Groups,
-) -> Variant {
+    let takes = match heads {
+        Heads::Of64 => takes_halves_64,
+        Heads::Of128 => takes_halves_128,
+    };
+    let workgroup_bytes = match heads {
+        Heads::Of64 => 24_560,
+        Heads::Of128 => 48_144,
+    };
     let needs = Needs {
         subgroups: true,
         f16: true,
@@ -31,47 +38,63 @@ pub(super) const fn matrix_128(
         workgroup_bytes,
         ..Needs::NOTHING
     };
-    let (takes, defines) = (takes_halves_128, &[(WIDE, 1)]);
-    Variant { name, source, defines, needs, takes, suits, groups }
+    Variant { name, source, defines: &[(WIDE, 1)], needs, takes, suits, groups }
 }
 
-/// A variant with larger tiles, for heads of 64 columns.
-pub(super) const fn tiled(
-    name: &'static str,
-    source: &'static str,
-    workgroup_bytes: u32,
-    groups: Groups,
-) -> Variant {
-    let needs = Needs { workgroup_bytes, ..Needs::NOTHING };
-    let (takes, defines) = (takes_64, &[(WIDE, 1)]);
-    Variant { name, source, defines, needs, takes, suits, groups }
+/// A variant for operands of any type: products of 64 x 64 x 16 (of the gradient of keys 64 x 32 x
+/// 16) in registers, sums in f32, at most 16 KiB of workgroup memory.
+pub(super) const fn square(source: &'static str, groups: Groups) -> Variant {
+    let (takes, needs) = (takes_vectors, Needs::NOTHING);
+    Variant { name: "square", source, defines: &[(WIDE, 1)], needs, takes, suits, groups }
 }
 
-/// A variant that is verified like all others and not chosen: nobody has measured it yet.
-pub(super) const fn unmeasured(variant: Variant) -> Variant {
-    Variant { suits: |_| false, ..variant }
+fn takes_vectors(params: &[u8], _halves: Halves) -> bool {
+    are_vectors(&bytemuck::pod_read_unaligned(params))
 }
 
-fn takes_64(params: &[u8], _halves: Halves) -> bool {
-    let params: Params = bytemuck::pod_read_unaligned(params);
-    params.head_dim == 64 && are_vectors(&params)
-}
-
-/// Queries, keys and values in f16.
 fn takes_halves_64(params: &[u8], halves: Halves) -> bool {
-    takes_64(params, halves) && halves.contains(0) && halves.contains(1)
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    params.head_dim == 64 && are_words(&params, halves)
 }
 
 fn takes_halves_128(params: &[u8], halves: Halves) -> bool {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    let halves = halves.contains(0) && halves.contains(1);
-    params.head_dim == 128 && are_vectors(&params) && halves
+    [96, 128].contains(&params.head_dim) && are_words(&params, halves)
+}
+
+/// Whether q, kv and, where there is one, the gradient from above are in f16 and 16 bytes can be
+/// loaded at once. Of the gradients binding 3 is dout, forward it is the output.
+fn are_words(params: &Params, halves: Halves) -> bool {
+    let Params { query_stride, query_offset, kv_stride, key_offset, value_offset, .. } = *params;
+    let whole = [query_stride, query_offset, kv_stride, key_offset, value_offset]
+        .iter()
+        .all(|columns| columns.is_multiple_of(8));
+    whole && [0, 1, 3].iter().all(|&binding| halves.contains(binding))
 }
 
 /// Where rows see many keys, or nobody knows how many.
 fn suits(situation: &Situation<'_>) -> bool {
     let params: Params = bytemuck::pod_read_unaligned(situation.params);
     params.few_keys == 0 && situation.abilities.hardware
+}
+
+/// Columns of a result that a workgroup of a variant `square` owns.
+const SQUARE_COLS: u32 = 64;
+
+/// A workgroup for every `ROWS` queries and every 64 columns of every head.
+pub(super) fn query_squares<const ROWS: usize>(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let tiles = params.queries.length(counts).div_ceil(ROWS);
+    let parts = params.head_count * params.head_dim.div_ceil(SQUARE_COLS);
+    fold_groups(tiles * parts as usize)
+}
+
+/// A workgroup for every `ROWS` keys and every 64 columns of every key head.
+pub(super) fn key_squares<const ROWS: usize>(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let tiles = params.keys.length(counts).div_ceil(ROWS);
+    let parts = params.kv_head_count * params.head_dim.div_ceil(SQUARE_COLS);
+    fold_groups(tiles * parts as usize)
 }
 
 /// A workgroup for every `ROWS` queries of every head.

@@ -35,10 +35,9 @@ impl Params {
         Self { rows, cols, rotated_cols, head_dim, sign, ..Self::zeroed() }
     }
 
-    /// One pair, or two where all heads are whole vectors of four.
-    fn columns_an_invocation(&self) -> usize {
-        let whole = |cols: u32| cols.is_multiple_of(4);
-        if whole(self.cols) && whole(self.rotated_cols) && whole(self.head_dim) { 4 } else { 2 }
+    /// Whether all heads are whole vectors of four.
+    fn are_vectors(&self) -> bool {
+        [self.cols, self.rotated_cols, self.head_dim].iter().all(|cols| cols.is_multiple_of(4))
     }
 }
 
@@ -64,13 +63,16 @@ const WIDTH: usize = 64;
 
 fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    vec![(WIDE, (params.columns_an_invocation() == 4).into())]
+    vec![(WIDE, params.are_vectors().into())]
 }
 
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    let per_row = (params.cols as usize).div_ceil(params.columns_an_invocation());
-    fold_groups((params.rows.length(counts) * per_row).div_ceil(WIDTH))
+    let (rows, cols) = (params.rows.length(counts), params.cols as usize);
+    // An invocation takes two vectors, or one pair.
+    let invocations =
+        if params.are_vectors() { (rows * cols / 4).div_ceil(2) } else { rows * cols.div_ceil(2) };
+    fold_groups(invocations.div_ceil(WIDTH))
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {

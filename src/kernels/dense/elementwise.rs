@@ -1,6 +1,6 @@
 //! How kernels that treat every element alike are spread over workgroups and over threads.
 //!
-//! On a GPU a grid of at most [`MOST_GROUPS`] workgroups strides over the elements: it keeps any
+//! On a GPU a grid of at most 4,096 workgroups strides over the elements: it keeps any
 //! device busy, and no count of elements needs a second dimension. On the CPU every thread takes
 //! chunks of [`CHUNK`] elements.
 

@@ -41,17 +41,28 @@ impl Layout {
         Self { offset: self.offset, row_stride: self.col_stride, col_stride: self.row_stride }
     }
 
+    /// One past the last element of a matrix that lies so.
+    ///
+    /// # Panics
+    /// If neither its rows nor its columns lie together, which the tiles take for granted, or if it
+    /// has more elements than can be counted.
     fn end(&self, rows: usize, cols: usize) -> usize {
         if rows == 0 || cols == 0 {
             return 0;
         }
-        self.offset + (rows - 1) * self.row_stride + (cols - 1) * self.col_stride + 1
+        let lies_together = self.row_stride == 1 || self.col_stride == 1;
+        assert!(lies_together, "gemm: a matrix lies neither in rows nor in columns");
+        let last_row = (rows - 1).checked_mul(self.row_stride);
+        let last_col = (cols - 1).checked_mul(self.col_stride);
+        let last = last_row.zip(last_col).and_then(|(row, col)| row.checked_add(col));
+        let end = last.and_then(|last| last.checked_add(self.offset)?.checked_add(1));
+        end.expect("gemm: a matrix has too many elements")
     }
 }
 
 /// `out[m, n] = a[m, k] b[k, n]`, or with `adds` `out += a b`.
 ///
-/// One stride of `out` must be 1.
+/// One stride of every matrix must be 1.
 pub fn gemm(
     [m, n, k]: [usize; 3],
     (out, out_layout): (&mut [f32], Layout),
@@ -137,7 +148,12 @@ pub fn gemm_panels(
     if m == 0 || n == 0 {
         return;
     }
-    assert!(k > 0, "gemm: panels of no terms");
+    if k == 0 {
+        if !adds {
+            out[..m * n].fill(0.0);
+        }
+        return;
+    }
     let width = widest_panel();
     Arch::new().dispatch(Product {
         shape: [m, n, k],
@@ -419,7 +435,7 @@ mod tests {
 
     #[test]
     fn panels_change_no_bit() {
-        for [m, n, k] in [[1, 1, 1], [19, 70, 300], [40, 64, 33]] {
+        for [m, n, k] in [[1, 1, 1], [19, 70, 300], [40, 64, 33], [3, 5, 0]] {
             let (a, b) = (values(1, m * k), values(2, n * k));
             let (a, b) = ((&a[..], Layout::row_major(k)), (&b[..], Layout::transposed(k)));
             let mut expected = values(3, m * n);
@@ -428,5 +444,14 @@ mod tests {
             with_panels([k, n], b, |panels| gemm_panels(m, &mut out, true, a, panels));
             assert_eq!(out, expected, "{m}x{n}x{k}");
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "neither in rows nor in columns")]
+    fn scattered_elements_are_refused() {
+        let scattered = Layout { offset: 0, row_stride: 4, col_stride: 2 };
+        let row_major = Layout::row_major(2);
+        let (a, b) = ((&[1.0; 16][..], scattered), (&[1.0; 4][..], row_major));
+        gemm([2, 2, 2], (&mut [0.0; 4], row_major), false, a, b);
     }
 }

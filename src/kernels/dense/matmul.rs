@@ -70,6 +70,11 @@ impl Params {
         [a_row, b_row]
     }
 
+    /// Whether inner products, and their pieces, are whole steps of every variant.
+    fn has_whole_steps(&self) -> bool {
+        self.k.constant().is_some_and(|k| k.is_multiple_of(SPLIT_MULTIPLE))
+    }
+
     /// Length of a piece of inner products of length `k`; the last may be shorter, or empty.
     fn split_depth(&self, k: usize) -> usize {
         match self.split_count {
@@ -134,6 +139,7 @@ fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
         ("TRANSPOSE_A", params.transpose_a),
         ("TRANSPOSE_B", params.transpose_b),
         (WIDE, vectors.into()),
+        ("WHOLE_STEPS", (vectors && params.has_whole_steps()).into()),
     ]
 }
 

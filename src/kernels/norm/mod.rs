@@ -1,5 +1,4 @@
 //! Normalisation.
 
 pub mod rms_norm;
-pub mod rms_norm_gain_grad;
 pub mod rms_norm_grad;

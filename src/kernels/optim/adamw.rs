@@ -35,6 +35,12 @@ pub struct Params {
 
 const _: () = assert!(size_of::<Params>() == 32);
 
+impl Params {
+    fn rule(&self) -> Rule {
+        Rule { beta1: self.beta1, beta2: self.beta2, eps: self.eps }
+    }
+}
+
 pub static KERNEL: Kernel = Kernel {
     name: "adamw",
     params_bytes: size_of::<Params>(),
@@ -83,23 +89,28 @@ fn cpu(mut call: Call<'_, f32>) {
         return;
     }
     let factors = Factors::of(&params, call.step.learning_rate, state);
+    let (rule, scale) = (params.rule(), state[GRADIENT_SCALE]);
     let chunks = weight
         .par_chunks_mut(CHUNK)
         .zip(gradient.par_chunks_mut(CHUNK))
         .zip(moment1.par_chunks_mut(CHUNK))
         .zip(moment2.par_chunks_mut(CHUNK));
     chunks.for_each(|(((weight, gradient), moment1), moment2)| {
-        Arch::new().dispatch(Chunk { factors: &factors, weight, gradient, moment1, moment2 });
+        let (rule, factors) = (&rule, &factors);
+        Arch::new().dispatch(Chunk { rule, factors, scale, weight, gradient, moment1, moment2 });
     });
 }
 
 /// One chunk; a type and no closure, so that it is inlined where vectors are wide.
-struct Chunk<'a> {
-    factors: &'a Factors,
-    weight: &'a mut [f32],
-    gradient: &'a mut [f32],
-    moment1: &'a mut [f32],
-    moment2: &'a mut [f32],
+pub(in crate::kernels) struct Chunk<'a> {
+    pub rule: &'a Rule,
+    pub factors: &'a Factors,
+    /// The gradient scale of the step.
+    pub scale: f32,
+    pub weight: &'a mut [f32],
+    pub gradient: &'a mut [f32],
+    pub moment1: &'a mut [f32],
+    pub moment2: &'a mut [f32],
 }
 
 impl NullaryFnOnce for Chunk<'_> {
@@ -107,42 +118,55 @@ impl NullaryFnOnce for Chunk<'_> {
 
     #[inline(always)]
     fn call(self) {
-        let Factors { gradient_scale, beta1, beta2, eps, kept, rate, root_factor } = *self.factors;
         let moments = self.moment1.iter_mut().zip(self.moment2);
         for ((weight, gradient), (m, v)) in self.weight.iter_mut().zip(self.gradient).zip(moments) {
-            let g = *gradient * gradient_scale;
-            *m = beta1 * *m + (1.0 - beta1) * g;
-            *v = beta2 * *v + (1.0 - beta2) * g * g;
-            let root = v.sqrt() * root_factor + eps;
-            *weight = *weight * kept - rate * *m / root;
+            self.rule.step(self.factors, *gradient * self.scale, weight, m, v);
             *gradient = 0.0;
         }
     }
 }
 
+/// What is the same for all steps.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Rule {
+    pub beta1: f32,
+    pub beta2: f32,
+    pub eps: f32,
+}
+
+impl Rule {
+    /// One step of one element with its unscaled and clipped gradient. Everything that steps on
+    /// the CPU does it here, so that it has the same bits.
+    #[inline(always)]
+    pub fn step(&self, factors: &Factors, g: f32, weight: &mut f32, m: &mut f32, v: &mut f32) {
+        let Self { beta1, beta2, eps } = *self;
+        *m = beta1 * *m + (1.0 - beta1) * g;
+        *v = beta2 * *v + (1.0 - beta2) * g * g;
+        let root = v.sqrt() * factors.root_factor + eps;
+        *weight = *weight * factors.kept - factors.rate * *m / root;
+    }
+}
+
 /// What is the same for all elements of one step.
-struct Factors {
-    gradient_scale: f32,
-    beta1: f32,
-    beta2: f32,
-    eps: f32,
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Factors {
     /// What is left of a weight after its decay.
-    kept: f32,
+    pub kept: f32,
     /// The learning rate over the bias correction of the first moment.
-    rate: f32,
+    pub rate: f32,
     /// One over the root of the bias correction of the second moment.
-    root_factor: f32,
+    pub root_factor: f32,
 }
 
 impl Factors {
     fn of(params: &Params, learning_rate: f32, state: &[f32]) -> Self {
-        let rate = learning_rate * params.learning_rate_scale;
+        Self::new(learning_rate * params.learning_rate_scale, params.weight_decay, state)
+    }
+
+    /// Those of a step with this learning rate, from the state that was decided for it.
+    pub fn new(rate: f32, weight_decay: f32, state: &[f32]) -> Self {
         Self {
-            gradient_scale: state[GRADIENT_SCALE],
-            beta1: params.beta1,
-            beta2: params.beta2,
-            eps: params.eps,
-            kept: 1.0 - rate * params.weight_decay,
+            kept: 1.0 - rate * weight_decay,
             rate: rate / (1.0 - state[BETA1_POWER]),
             root_factor: 1.0 / (1.0 - state[BETA2_POWER]).sqrt(),
         }

@@ -71,16 +71,20 @@ fn cpu(mut call: Call<'_, f32>) {
     groups.for_each(|(group, partial)| {
         let first = (group * group_elements).min(length);
         let gradient = &gradient[first..(first + group_elements).min(length)];
-        let squares = lanes::sum(gradient, |value| value * value);
-        // A finite sum has finite terms; otherwise it may have overflowed by itself.
-        if squares.is_finite() {
-            partial.copy_from_slice(&[squares, 0.0]);
-        } else {
-            let flag = gradient.iter().any(|value| !value.is_finite());
-            let square = |value: f32| if value.is_finite() { value * value } else { 0.0 };
-            partial.copy_from_slice(&[lanes::sum(gradient, square), flag.into()]);
-        }
+        partial.copy_from_slice(&squares_and_flag(gradient));
     });
+}
+
+/// The two numbers of one group.
+pub(in crate::kernels) fn squares_and_flag(gradient: &[f32]) -> [f32; 2] {
+    let squares = lanes::sum(gradient, |value| value * value);
+    // A finite sum has finite terms; otherwise it may have overflowed by itself.
+    if squares.is_finite() {
+        return [squares, 0.0];
+    }
+    let flag = gradient.iter().any(|value| !value.is_finite());
+    let square = |value: f32| if value.is_finite() { value * value } else { 0.0 };
+    [lanes::sum(gradient, square), flag.into()]
 }
 
 fn oracle(mut call: Call<'_, f64>) {

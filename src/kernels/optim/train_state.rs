@@ -27,6 +27,34 @@ pub const FIELD_COUNT: usize = 9;
 /// Elements of the buffer; those past the fields are zero.
 pub const LENGTH: usize = 16;
 
+/// What the host learns from the buffer, when it looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TrainState {
+    /// See [`SKIPPED_STEPS`].
+    pub skipped_steps: f32,
+    /// See [`APPLIED_STEPS`].
+    pub applied_steps: f32,
+    /// Whether the last update was left out.
+    pub is_skipped: bool,
+    /// See [`GRAD_NORM`].
+    pub grad_norm: f32,
+}
+
+impl TrainState {
+    /// What a buffer holds.
+    ///
+    /// # Panics
+    /// If it is shorter than [`FIELD_COUNT`].
+    pub fn read(buffer: &[f32]) -> Self {
+        Self {
+            skipped_steps: buffer[SKIPPED_STEPS],
+            applied_steps: buffer[APPLIED_STEPS],
+            is_skipped: buffer[SKIP] > 0.0,
+            grad_norm: buffer[GRAD_NORM],
+        }
+    }
+}
+
 /// Before the first step. `loss_scale` is 1 where the scale is not dynamic.
 pub fn initial(loss_scale: f32) -> [f32; LENGTH] {
     let mut state = [0.0; LENGTH];
@@ -39,7 +67,7 @@ pub fn initial(loss_scale: f32) -> [f32; LENGTH] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oracle::optim::TrainState;
+    use crate::oracle::optim::TrainState as Oracle;
 
     const NAMES: [(&str, usize); FIELD_COUNT] = [
         ("LOSS_SCALE", LOSS_SCALE),
@@ -66,7 +94,7 @@ mod tests {
     fn the_oracle_has_the_same_order() {
         let numbers: Vec<f32> = (0..FIELD_COUNT).map(|index| index as f32).collect();
         let at = |index: usize| numbers[index];
-        let expected = TrainState {
+        let expected = Oracle {
             loss_scale: at(LOSS_SCALE),
             good_steps: at(GOOD_STEPS),
             skipped_steps: at(SKIPPED_STEPS),
@@ -77,14 +105,35 @@ mod tests {
             beta1_power: at(BETA1_POWER),
             beta2_power: at(BETA2_POWER),
         };
-        assert_eq!(TrainState::read(&numbers), expected);
-        assert_eq!(TrainState::<f32>::FIELD_COUNT, FIELD_COUNT);
+        assert_eq!(Oracle::read(&numbers), expected);
+        assert_eq!(Oracle::<f32>::FIELD_COUNT, FIELD_COUNT);
     }
 
     #[test]
     fn the_initial_state_is_the_oracles() {
         let mut expected = [0.0; LENGTH];
-        TrainState::new(1024.0_f32).write(&mut expected);
+        Oracle::new(1024.0_f32).write(&mut expected);
         assert_eq!(initial(1024.0), expected);
+    }
+
+    #[test]
+    fn the_host_reads_what_the_oracle_writes() {
+        let mut buffer = [0.0; LENGTH];
+        let oracle = Oracle {
+            loss_scale: 512.0,
+            good_steps: 3.0,
+            skipped_steps: 2.0,
+            applied_steps: 7.0,
+            skip: 1.0,
+            gradient_scale: 0.25,
+            grad_norm: 1.5,
+            beta1_power: 0.5,
+            beta2_power: 0.75,
+        };
+        oracle.write(&mut buffer);
+        let expected =
+            TrainState { skipped_steps: 2.0, applied_steps: 7.0, is_skipped: true, grad_norm: 1.5 };
+        assert_eq!(TrainState::read(&buffer), expected);
+        assert!(!TrainState::read(&initial(1.0)).is_skipped);
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 use crate::error::Result;
+use crate::train::TableUpdateRule;
 use crate::train::schedule::{Schedule, ScheduleKind};
 
 /// The optimiser. Weight decay applies to every parameter, norms and embeddings included.
@@ -36,6 +37,9 @@ pub struct OptimConfig {
     pub decay_fraction: f64,
     /// Exponent of `inv_sqrt`; 0.5.
     pub exp_factor: f64,
+    /// `dense`, `lazy` or `auto`: whether hash tables are stepped as a whole, or rows that are
+    /// not touched replay their steps later, with the same result; auto.
+    pub table_updates: TableUpdateRule,
 }
 
 impl Default for OptimConfig {
@@ -54,6 +58,7 @@ impl Default for OptimConfig {
             cosine_theta: 1.0,
             decay_fraction: 0.1,
             exp_factor: 0.5,
+            table_updates: TableUpdateRule::Auto,
         }
     }
 }
@@ -91,6 +96,9 @@ impl OptimConfig {
             cosine_theta: section.number("cosine_theta", default.cosine_theta, 0.0..)?,
             decay_fraction: section.number("decay_fraction", default.decay_fraction, 0.0..=1.0)?,
             exp_factor: section.number("exp_factor", default.exp_factor, 0.0..)?,
+            table_updates: section
+                .choice("table_updates", &TableUpdateRule::NAMES)?
+                .unwrap_or(default.table_updates),
         })
     }
 }

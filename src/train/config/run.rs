@@ -12,7 +12,7 @@ use super::optim::OptimConfig;
 use super::overrides::apply_override;
 use super::section::{Reading, Section};
 use crate::error::{Error, Result};
-use crate::graph::Precision;
+use crate::graph::{Precision, Recompute};
 use crate::train::schedule::Schedule;
 
 /// The keys that the parser of `[model]` and that of `[entropy_model]` know.
@@ -45,6 +45,10 @@ pub struct RunConfig {
     pub device: String,
     /// `f32` or `mixed`; f32.
     pub precision: Precision,
+    /// What the backward pass computes again to save memory: `none`, `cheap` (norms, SwiGLU,
+    /// casts), `blocks` (whole blocks); none.
+    #[serde(default)]
+    pub recompute: Recompute,
     pub data: DataConfig,
     pub optim: OptimConfig,
     pub checkpoint: CheckpointConfig,
@@ -150,6 +154,7 @@ impl RunConfig {
 
     fn read(section: &mut Section<'_>, keys: ModelKeys<'_>) -> Result<Self> {
         let precisions = [("f32", Precision::F32), ("mixed", Precision::Mixed)];
+        let recomputes = Recompute::NAMES;
         let seed = section.count("seed", 42, ..)?;
         let train_entropy_model = section.flag("train_entropy_model", false)?;
         let config = Self {
@@ -162,6 +167,7 @@ impl RunConfig {
             train_entropy_model,
             device: section.string("device", "auto")?,
             precision: section.choice("precision", &precisions)?.unwrap_or_default(),
+            recompute: section.choice("recompute", &recomputes)?.unwrap_or_default(),
             data: section
                 .within("data", |data| DataConfig::read(data, seed, train_entropy_model))?,
             optim: section.within("optim", OptimConfig::read)?,

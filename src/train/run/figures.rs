@@ -3,7 +3,7 @@
 use super::job::Run;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::oracle::optim::TrainState;
+use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::train::metrics::{Metrics, iso_utc};
 
@@ -12,12 +12,7 @@ pub const MAX_SKIPPED_IN_A_ROW: u64 = 20;
 
 impl<E: Engine, P: Platform> Run<'_, E, P> {
     /// Takes the figures of the interval and begins the next.
-    pub(super) fn line(
-        &mut self,
-        state: &TrainState<f32>,
-        learning_rate: f64,
-        loss: f64,
-    ) -> Metrics {
+    pub(super) fn line(&mut self, state: &TrainState, learning_rate: f64, loss: f64) -> Metrics {
         let interval = std::mem::take(&mut self.interval);
         // Without a clock there is no speed.
         let per_second = |count: u64| {
@@ -34,7 +29,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
             update_seconds: interval.seconds / step_count,
             data_seconds: Some(interval.data_seconds / step_count),
             // A gradient that is not finite has no length; its update was skipped.
-            grad_norm: if state.skip > 0.0 { f32::NAN } else { state.grad_norm },
+            grad_norm: if state.is_skipped { f32::NAN } else { state.grad_norm },
             learning_rate,
             patch_count: self.patch_count,
             loss,
@@ -62,13 +57,13 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
 
     /// How many updates up to now were skipped in a row, as far as the counts tell: between two
     /// looks at them the order is not known, and the fewest are assumed.
-    pub(super) fn count_skipped(&mut self, state: &TrainState<f32>) {
+    pub(super) fn count_skipped(&mut self, state: &TrainState) {
         let newly_skipped = (state.skipped_steps - self.skipped_count).max(0.0) as u64;
         let was_applied = state.applied_steps > self.applied_count;
         if was_applied && let Some(saved) = &self.saved {
             self.good = Some(saved.path.clone());
         }
-        self.skipped_in_a_row = match (state.skip > 0.0, was_applied) {
+        self.skipped_in_a_row = match (state.is_skipped, was_applied) {
             (false, _) => 0,
             (true, true) => 1,
             (true, false) => self.skipped_in_a_row + newly_skipped,

@@ -11,7 +11,7 @@ use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::eval::bits_per_byte::BitsPerByte;
-use crate::oracle::optim::TrainState;
+use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::train::config::RunConfig;
 use crate::train::data::{BatchStream, DataState, EntropyScorer};
@@ -185,6 +185,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let started = self.platform.monotonic_seconds();
         self.prepare_ahead().await;
         let batches = self.prepared.take().expect("it was prepared in the line above")?;
+        self.metrics_file.begin()?;
         let step = self.step + 1;
         let has_line = self.line_is_due(step);
         let target_count: f64 = batches.iter().map(|batch| batch.target_count).sum();
@@ -229,6 +230,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
     async fn evaluate(&mut self) -> Result<Event> {
         let started = self.platform.monotonic_seconds();
+        self.trainer.settle()?;
         let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
         let score = held_out.bits_per_byte(self.engine, &self.trainer.model).await?;
         let seconds = self.platform.monotonic_seconds() - started;

@@ -12,15 +12,29 @@ use crate::train::metrics::{Metrics, lines_up_to, parse_lines};
 #[derive(Clone, Debug)]
 pub struct MetricsFile {
     path: PathBuf,
+    is_begun: bool,
 }
 
 impl MetricsFile {
-    /// The file of a run that begins: empty.
+    /// The file of a run that is to begin; nothing is touched yet.
+    pub fn new(directory: &Path) -> Self {
+        Self { path: directory.join("metrics.jsonl"), is_begun: false }
+    }
+
+    /// Begins an empty file, in a directory that is made if it is missing; one that is begun stays
+    /// as it is. To be called when it is clear that there is something to train on.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn create(directory: &Path) -> Result<Self> {
-        Self::with_text(directory, "")
+    pub fn begin(&mut self) -> Result<()> {
+        if !self.is_begun {
+            let directory = self.path.parent().expect("it was joined to a directory");
+            let fail = |problem| Error::io("create", directory, problem);
+            std::fs::create_dir_all(directory).map_err(fail)?;
+            atomic_write(&self.path, |_| Ok(()))?;
+            self.is_begun = true;
+        }
+        Ok(())
     }
 
     /// The file of a run that goes on behind update `step`: without the lines after that. With
@@ -38,13 +52,8 @@ impl MetricsFile {
         let last = parse_lines(&text)?.into_iter().find(|line| line.global_step == step);
         let last = last.filter(|_| take_last);
         let kept = lines_up_to(&text, if last.is_some() { step - 1 } else { step })?;
-        Ok((Self::with_text(directory, &kept)?, last))
-    }
-
-    fn with_text(directory: &Path, text: &str) -> Result<Self> {
-        let path = directory.join("metrics.jsonl");
-        atomic_write(&path, |file| file.write_all(text.as_bytes()))?;
-        Ok(Self { path })
+        atomic_write(&path, |file| file.write_all(kept.as_bytes()))?;
+        Ok((Self { path, is_begun: true }, last))
     }
 
     /// Appends a line.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blt::{LoadedModel, training_graph};
+use crate::blt::LoadedModel;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::{Dispatch, Recording};
@@ -17,6 +17,9 @@ use crate::train::{AdamW, update_recording};
 pub struct SavedPlan {
     /// Device they were compiled for.
     pub engine: String,
+    /// Variants that were taken because they had been measured, by class of shapes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tuned: BTreeMap<String, String>,
     pub programs: BTreeMap<String, SavedProgram>,
 }
 
@@ -41,10 +44,10 @@ pub async fn saved_plan<E: Engine>(
     capacity: Counts,
     adamw: &AdamW,
 ) -> Result<SavedPlan> {
-    let micro = model.compile(engine, training_graph, "micro", capacity).await?;
+    let micro = model.compile(engine, model.training_graph(), "micro", capacity).await?;
     let update = update_recording(&model.layout, adamw);
     let programs = [micro, update].map(|recording| (recording.name.clone(), saved(&recording)));
-    Ok(SavedPlan { engine: engine.name(), programs: programs.into() })
+    Ok(SavedPlan { engine: engine.name(), tuned: model.tuned.choices(), programs: programs.into() })
 }
 
 fn saved(recording: &Recording) -> SavedProgram {
@@ -112,7 +115,8 @@ mod tests {
     fn plan(kernels: &[&str]) -> SavedPlan {
         let kernels = kernels.iter().map(|&name| name.to_owned()).collect();
         let program = SavedProgram { capacity: [1; AXIS_COUNT], dispatch_count: 3, kernels };
-        SavedPlan { engine: "cpu".into(), programs: [("micro".to_owned(), program)].into() }
+        let programs = [("micro".to_owned(), program)].into();
+        SavedPlan { engine: "cpu".into(), tuned: BTreeMap::new(), programs }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::blt::{LoadedModel, MOMENT1, MOMENT2, TRAIN_STATE, TRAIN_STATE_LENGTH}
 use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::kernels::Tuned;
 use crate::train::AdamW;
 use crate::train::config::{ModelKeys, RunConfig};
 
@@ -20,8 +21,8 @@ pub struct Resumed {
 
 /// That the configuration asks for the run that the checkpoint is of.
 ///
-/// How long it goes on, what is said, saved and evaluated on the way, and the optimiser may change;
-/// model, data and seeds may not.
+/// How long it goes on, what is said, saved and evaluated on the way, what is computed again and
+/// the optimiser may change; model, data and seeds may not.
 ///
 /// # Errors
 /// `Config` with the first key that differs; `Model` or `Io` where the checkpoint cannot be read.
@@ -59,6 +60,8 @@ fn fixed_keys(config: &RunConfig) -> Result<Table> {
         "steps",
         "max_steps",
         "device",
+        // No bit depends on it.
+        "recompute",
         "optim",
         "checkpoint",
         "logging",
@@ -105,7 +108,7 @@ fn difference(prefix: &str, saved: &Table, now: &Table) -> Option<(String, Strin
 /// not finite, or kernels other than the run's.
 pub async fn restore<E: Engine>(
     engine: &E,
-    model: &LoadedModel<E>,
+    model: &mut LoadedModel<E>,
     adamw: &AdamW,
     checkpoint: &Checkpoint,
     most_bytes: usize,
@@ -128,6 +131,10 @@ pub async fn restore<E: Engine>(
         ModelConfig::Entropy(_) => 0,
     };
     plan.check_capacity(most_bytes, table_count)?;
+    // The variants of the run, whatever has been measured since: they are part of its bits.
+    if plan.engine == engine.name() {
+        model.tuned = Tuned::new(plan.tuned.clone());
+    }
     let here = saved_plan(engine, model, plan.capacity(), adamw).await?;
     if plan.engine == here.engine {
         plan.check(&here)?;

@@ -20,6 +20,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
     pub(super) async fn write_checkpoint(&mut self) -> Result<Checkpoint> {
         // What the device has added up is read now: its sum is not part of the checkpoint.
         self.interval.nats += self.trainer.take_nats().await?;
+        self.trainer.settle()?;
         let draft = self.checkpoints.begin(self.step)?;
         self.write_weights(&draft).await?;
         self.write_moments(&draft).await?;

@@ -8,12 +8,12 @@ use super::job::{Parts, Run};
 use super::metrics_file::MetricsFile;
 use super::models::{RunModel, load_entropy_model, run_model};
 use super::resume::{Resumed, check_config, restore};
-use crate::blt::LoadedModel;
 use crate::blt::config::ModelConfig;
+use crate::blt::{LoadedModel, TableUpdates};
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::oracle::optim::TrainState;
+use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::text::Files;
 use crate::train::config::RunConfig;
@@ -56,7 +56,10 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
         let entropy_scorer = entropy_scorer(engine, &config, &mut model, &checkpoint).await?;
         let (model_config, precision) = (model.config.clone(), config.precision);
-        let loaded = LoadedModel::create_in(engine, model_config, true, precision).await?;
+        let updates = table_updates(engine, &config, &model_config);
+        let mut loaded =
+            LoadedModel::create_to_train(engine, model_config, precision, updates).await?;
+        loaded.recompute = config.recompute;
         let adamw = adamw(&config);
         let resumed = match &checkpoint {
             None => {
@@ -66,9 +69,10 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             Some(checkpoint) => {
                 let data = &config.data;
                 let most_bytes = data.batch_size.saturating_mul(data.max_encoder_seq_length);
-                Some(restore(engine, &loaded, &adamw, checkpoint, most_bytes).await?)
+                Some(restore(engine, &mut loaded, &adamw, checkpoint, most_bytes).await?)
             }
         };
+        let tuned_otherwise = !engine.tuned().is_empty() && loaded.tuned != engine.tuned();
         let trainer = Trainer::new(engine, loaded, &adamw).await?;
 
         let mut rows = RowStream::new(reader, row_options(&config), entropy_scorer)?;
@@ -81,19 +85,22 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let batches =
             BatchStream::new(rows, model.config, config.data.batch_size, reference_row_bytes);
 
-        let fail = |problem| Error::io("create", &config.dump_dir, problem);
-        std::fs::create_dir_all(&config.dump_dir).map_err(fail)?;
         let step = resumed.as_ref().map_or(0, |resumed| resumed.state.step);
         // A run that was stopped before the evaluation of its last update does it now; the line of
         // that update then gets its figures.
         let was_evaluated = |resumed: &Resumed| resumed.state.evaluated_step == Some(step);
         let waits = held_out.is_some() && resumed.as_ref().is_some_and(|it| !was_evaluated(it));
         let (metrics_file, waiting_line) = match start {
-            Start::Fresh => (MetricsFile::create(&config.dump_dir)?, None),
+            Start::Fresh => (MetricsFile::new(&config.dump_dir), None),
             Start::Resume => MetricsFile::resume(&config.dump_dir, step, waits)?,
         };
         let mut warnings = model.warnings;
         warnings.extend(config.schedule_warning());
+        warnings.extend(tuned_otherwise.then(|| {
+            "the run goes on with the variants of kernels that it began with, not with those that \
+             were measured since"
+                .to_owned()
+        }));
         let mut run = Self::assemble(Parts {
             engine,
             platform,
@@ -190,6 +197,16 @@ async fn entropy_scorer<'e, E: Engine>(
     };
     blt.attach_patcher(patcher.clone());
     Ok(Some(EntropyScorer::new(engine, entropy)))
+}
+
+/// How hash tables are updated; a touched row has room whatever the texts are.
+fn table_updates<E: Engine>(engine: &E, config: &RunConfig, model: &ModelConfig) -> TableUpdates {
+    let ModelConfig::Blt(model) = model else { return TableUpdates::Dense };
+    let data = &config.data;
+    let micro_count = usize::try_from(config.grad_acc_steps).unwrap_or(usize::MAX);
+    let row_bytes = data.batch_size.saturating_mul(data.max_encoder_seq_length);
+    let byte_count = row_bytes.saturating_mul(micro_count);
+    config.optim.table_updates.choose(&model.hash, engine.abilities().hardware, byte_count)
 }
 
 fn adamw(config: &RunConfig) -> AdamW {

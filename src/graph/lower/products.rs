@@ -1,0 +1,117 @@
+//! Lowering of matrix products, and into how many pieces the long sums of weight gradients are cut.
+
+use super::Lower;
+use crate::error::Result;
+use crate::graph::graph::Node;
+use crate::graph::op::Op;
+use crate::kernels::{Extent, Halves, dense, reduce};
+
+impl Lower<'_> {
+    pub(super) fn matmul(&mut self, node: &Node) -> Result<()> {
+        let Op::Matmul { transpose_a, transpose_b, residual_scale } = node.op else {
+            unreachable!("the node is a matmul")
+        };
+        let (inputs, out) = (&node.inputs, node.outputs[0]);
+        let (m, n) = (self.rows(out), Extent::fixed(self.cols(out) as usize));
+        let k = match transpose_a {
+            true => self.rows(inputs[0]),
+            false => Extent::fixed(self.cols(inputs[0]) as usize),
+        };
+        let mut params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
+        params.fixed_order = self.graph.fixed_order.into();
+        if residual_scale == 0.0 {
+            params.split_count = self.piece_count([m, n, k], self.halves(inputs)) as u32;
+        }
+        if params.split_count == 1 {
+            params.residual_scale = residual_scale;
+            params.accumulate = self.accumulates(out).into();
+            let residual = inputs.get(2).copied().unwrap_or(inputs[0]);
+            let tensors = [inputs[0], inputs[1], residual, out];
+            return self.dispatch(&dense::matmul::KERNEL, &params, &tensors);
+        }
+        let out_length = self.graph.tensor(out).cols * m.constant().expect("m is constant");
+        let piece_count = params.split_count as usize;
+        let is_gradient = self.accumulates(out);
+        let pieces = match is_gradient {
+            true => self.room_for_pieces(out, piece_count)?,
+            false => self.scratch(piece_count * out_length),
+        };
+        let operands = [inputs[0], inputs[1], inputs[0]];
+        let mut regions = operands.iter().map(|&id| self.region(id)).collect::<Result<Vec<_>>>()?;
+        regions.push(pieces);
+        self.push(&dense::matmul::KERNEL, &params, self.halves(&operands), regions);
+        if !is_gradient {
+            let part = reduce::sum_rows::Part::new(piece_count, out_length, 0, 0);
+            let sum = reduce::sum_rows::Params::new(&[part], false);
+            let regions = vec![pieces, self.region(out)?];
+            self.dispatch_regions(&reduce::sum_rows::KERNEL, &sum, regions);
+        }
+        Ok(())
+    }
+
+    /// Pieces for the inner products of a weight gradient, whose few tiles would leave much of a
+    /// GPU idle. Counts do not enter, so that a larger plan cuts alike.
+    fn piece_count(&self, [m, n, k]: [Extent; 3], halves: Halves) -> usize {
+        let (Some(m), Some(n), None) = (m.constant(), n.constant(), k.constant()) else { return 1 };
+        let abilities = &self.options.abilities;
+        if !abilities.hardware {
+            return 1;
+        }
+        let on_matrix_units =
+            abilities.cooperative_matrix && halves.contains(0) && halves.contains(1);
+        let tiling = if on_matrix_units { &MATRIX_TILING } else { &VECTOR_TILING };
+        tiling.piece_count(m, n)
+    }
+}
+
+/// Most pieces of an inner product.
+const MOST_PIECES: usize = 16;
+
+/// How a product is spread over a GPU.
+struct Tiling {
+    /// Side of the tile of outputs that a workgroup makes.
+    side: usize,
+    /// Workgroups that run at the same time on a large GPU.
+    slots: usize,
+    /// What it costs to write and add a piece of one tile, in times of a workgroup for a whole
+    /// inner product of 4096.
+    cost_of_sum: f64,
+}
+
+/// Two workgroups on each of 132 multiprocessors.
+const MATRIX_TILING: Tiling = Tiling { side: 128, slots: 264, cost_of_sum: 1.0 / 4096.0 };
+
+/// Six on each.
+const VECTOR_TILING: Tiling = Tiling { side: 64, slots: 792, cost_of_sum: 1.0 / 16384.0 };
+
+impl Tiling {
+    /// The number that takes least time: workgroups run in waves, the last of which may be almost
+    /// empty.
+    fn piece_count(&self, m: usize, n: usize) -> usize {
+        let tiles = m.div_ceil(self.side) * n.div_ceil(self.side);
+        let time = |pieces: usize| {
+            let waves = (tiles * pieces).div_ceil(self.slots) as f64;
+            let sums = if pieces == 1 { 0.0 } else { self.cost_of_sum * (pieces * tiles) as f64 };
+            waves / pieces as f64 + sums
+        };
+        // A few percent are not worth the memory of the pieces.
+        let worth = |pieces: usize| if pieces == 1 { 0.95 * time(1) } else { time(pieces) };
+        (1..=MOST_PIECES).min_by(|&a, &b| worth(a).total_cmp(&worth(b))).expect("not empty")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_fill_the_waves() {
+        let pieces = |m, n| MATRIX_TILING.piece_count(m, n);
+        assert_eq!(pieces(512, 512), 16, "16 tiles");
+        assert_eq!(pieces(1536, 1536), 3, "144 tiles: 432 fill most of two waves");
+        assert_eq!(pieces(5632, 1024), 3, "352 tiles: four whole waves instead of two for 1.3");
+        assert_eq!(pieces(8192, 1536), 1, "768 tiles fill three waves as they are");
+        assert_eq!(VECTOR_TILING.piece_count(5632, 1024), 1, "1408 tiles in two waves");
+        assert_eq!(VECTOR_TILING.piece_count(1024, 1024), 3, "256 tiles");
+    }
+}

@@ -1,0 +1,72 @@
+//! The hash table of a trainer that updates it lazily: what runs beside micro-batches and updates.
+
+use super::lazy_update::{TOUCHED_ROWS, TOUCHED_SLOTS, catch_up_recording, settle_recording};
+use super::slots::Slots;
+use super::update::AdamW;
+use crate::blt::{Batch, HASH_ROWS, HASH_SLOTS, LAST_STEP, LazyTable, LoadedModel, TRAIN_STATE};
+use crate::engine::{Engine, InputValues, Inputs};
+use crate::error::Result;
+use crate::kernels::optim::train_state::APPLIED_STEPS;
+use crate::kernels::{Axis, Counts, Step};
+
+/// Plans and slots of a lazily updated table.
+pub(super) struct LazyRows<E: Engine> {
+    catch_up: E::Plan,
+    settle: E::Plan,
+    slots: Slots,
+}
+
+impl<E: Engine> LazyRows<E> {
+    /// For a model whose weights are up to the applied steps of its state; nothing if its table is
+    /// not updated lazily.
+    ///
+    /// # Errors
+    /// If the device refuses a shader or is lost.
+    pub async fn new(engine: &E, model: &LoadedModel<E>, adamw: &AdamW) -> Result<Option<Self>> {
+        let layout = &model.layout;
+        let Some(table) = LazyTable::of(layout) else { return Ok(None) };
+        let applied = model.read(engine, TRAIN_STATE).await?[APPLIED_STEPS] as u32;
+        model.write(engine, LAST_STEP, &vec![f32::from_bits(applied); table.weight.rows])?;
+        let recordings = [catch_up_recording, settle_recording];
+        let [catch_up, settle] = recordings.map(|recording| recording(layout, &table, adamw));
+        Ok(Some(Self {
+            catch_up: engine.compile(&model.store, catch_up).await?,
+            settle: engine.compile(&model.store, settle).await?,
+            slots: Slots::new(table.weight.rows, table.slot_count()),
+        }))
+    }
+
+    /// Lets the rows that a micro-batch reads catch up, and gives its inputs with their slots.
+    ///
+    /// # Errors
+    /// If the update touches more rows than it has slots, or the device is lost.
+    pub fn before_micro(&mut self, engine: &E, batch: &Batch) -> Result<Inputs> {
+        let row_count = batch.counts.get(Axis::HashRows);
+        let InputValues::U(rows) = batch.inputs.require(HASH_ROWS, row_count)? else {
+            unreachable!("rows are integers")
+        };
+        let mut inputs = batch.inputs.clone();
+        inputs.set_u(HASH_SLOTS, self.slots.deal(rows)?);
+        let counts = Counts::default().with(Axis::HashRows, row_count);
+        engine.run(&self.catch_up, &Step::of(counts), &batch.inputs)?;
+        Ok(inputs)
+    }
+
+    /// Counts and inputs of the update of the micro-batches so far.
+    pub fn before_update(&mut self) -> (Counts, Inputs) {
+        let (rows, slots) = self.slots.take();
+        let counts = Counts::default().with(Axis::HashRows, rows.len());
+        let mut inputs = Inputs::default();
+        inputs.set_u(TOUCHED_ROWS, rows);
+        inputs.set_u(TOUCHED_SLOTS, slots);
+        (counts, inputs)
+    }
+
+    /// Lets every row catch up.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub fn settle(&self, engine: &E) -> Result<()> {
+        engine.run(&self.settle, &Step::of(Counts::default()), &Inputs::default())
+    }
+}
