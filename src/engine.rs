@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, Placement, Recording, StoreLayout};
 use crate::kernels::{Abilities, Step, Tuned};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,6 +20,9 @@ pub trait Engine {
 
     /// `cpu`, or `backend/adapter name`.
     fn name(&self) -> String;
+
+    /// What else its bits depend on, besides the plan.
+    fn fingerprint(&self) -> EngineFingerprint;
 
     /// Most elements that one binding holds, and so an arena.
     fn max_binding_elements(&self) -> usize;
@@ -146,6 +150,31 @@ pub trait Engine {
             values.extend(self.read(store, shard.arena, shard.offset, length).await?);
         }
         Ok(values)
+    }
+}
+
+/// What the bits of a plan depend on besides the plan itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineFingerprint {
+    /// [`Engine::name`].
+    pub name: String,
+    /// Driver and its version, or the instructions that the processor has.
+    pub driver: String,
+    /// A hash of all shaders, or the number of what the CPU engine computes.
+    pub kernels: String,
+}
+
+impl EngineFingerprint {
+    /// What differs between this one and another, if anything does: "this, not that".
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let parts = [
+            ("the device", &self.name, &other.name),
+            ("the driver", &self.driver, &other.driver),
+            ("the set of kernels", &self.kernels, &other.kernels),
+        ];
+        let (what, this, that) = parts.into_iter().find(|(_, this, that)| this != that)?;
+        Some(format!("{what} was {this} and is {that}"))
     }
 }
 

@@ -7,14 +7,14 @@ use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::blt::{
     Batch, TRAIN_NATS, TableUpdates, forward_graph, halves_recording, store_layout, training_graph,
 };
-use blt_wgpu::cpu::HostEngine;
+use blt_wgpu::cpu::{HostEngine, NUMERICS};
 use blt_wgpu::engine::{Engine, Inputs};
 use blt_wgpu::graph::{
     CompileOptions, Graph, Op, Precision, Recompute, Recording, Source, compile, compile_for,
     fuse_residuals, remove_dead_code,
 };
 use blt_wgpu::kernels::dense::matmul;
-use blt_wgpu::kernels::{Abilities, Axis, Counts, Element, Extent, Step};
+use blt_wgpu::kernels::{Abilities, Axis, Counts, Element, Extent, Hash, Step};
 use blt_wgpu::train::{AdamW, update_recording};
 use pollster::block_on;
 use support::{Session, relative_distance, small_batch, small_blt};
@@ -313,6 +313,22 @@ fn threads_change_no_bit() {
     for count in [2, 3, 7] {
         assert!(with(count) == one, "{count} threads make other bits");
     }
+}
+
+/// A run that goes on compares [`NUMERICS`], so that nobody changes its numbers unseen.
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+fn what_the_cpu_engine_computes_has_a_number() {
+    let engine = HostEngine::<f32>::default();
+    if engine.fingerprint().driver != "fused multiply-add" {
+        return;
+    }
+    let mut hash = Hash::default();
+    for values in train(&session(&engine), &small_batch()) {
+        values.iter().for_each(|value| hash.add(&value.to_le_bytes()));
+    }
+    let known = (1, "29c27ba87651cc61".to_owned());
+    assert_eq!((NUMERICS, hash.to_hex()), known, "if it is meant: raise NUMERICS, take the hash");
 }
 
 #[test]

@@ -8,10 +8,10 @@ use super::plan::GpuPlan;
 use super::readback::{self, Readback};
 use super::store::{GpuStore, max_binding_elements};
 use super::trust::Trust;
-use crate::engine::{Engine, Inputs};
+use crate::engine::{Engine, EngineFingerprint, Inputs};
 use crate::error::Result;
 use crate::graph::{ArenaId, Recording, StoreLayout};
-use crate::kernels::{Abilities, Step, Tuned};
+use crate::kernels::{Abilities, Step, Tuned, fingerprint};
 
 /// Runs Recordings on the device of a [`Context`].
 pub struct GpuEngine {
@@ -82,6 +82,11 @@ impl Engine for GpuEngine {
 
     fn name(&self) -> String {
         self.context.caps().id()
+    }
+
+    fn fingerprint(&self) -> EngineFingerprint {
+        let driver = self.context.caps().driver.clone();
+        EngineFingerprint { name: self.name(), driver, kernels: fingerprint() }
     }
 
     fn max_binding_elements(&self) -> usize {
