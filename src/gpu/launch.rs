@@ -97,7 +97,7 @@ fn submission_starts(
         if cut && (is_full || is_early) && index > 0 {
             starts.push(index);
             encoded_flops = 0;
-            early = index.max(early) * EARLY_GROWTH;
+            early = index.max(early).saturating_mul(EARLY_GROWTH);
         }
         encoded_flops += flops;
     }
