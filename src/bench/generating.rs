@@ -95,7 +95,7 @@ impl<'d> Generating<'d> {
 
     async fn once(&self, clock: &Clock) -> Result<[f64; 2]> {
         let options = SamplingOptions { banned_ids: vec![EOS_ID], ..SamplingOptions::default() };
-        let sampler = Sampler::new(options, Random::new(0, 0))?;
+        let sampler = Sampler::new(options, 0)?;
         let begin = clock.monotonic_seconds();
         let mut generator = Generator::new(self.device, &self.directory, &self.prompt, sampler)?;
         generator.prefill().await?;

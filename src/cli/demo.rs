@@ -15,7 +15,6 @@ use blt_wgpu::engine::Engine;
 use blt_wgpu::eval::Patcher;
 use blt_wgpu::generate::Generator;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
-use blt_wgpu::random::Random;
 use blt_wgpu::report::data::{CurvePoint, Replay, Sample};
 use blt_wgpu::report::{RunReport, byte_count, html, paint};
 use blt_wgpu::text::{Utf8Stream, encode};
@@ -58,7 +57,6 @@ const SAMPLE_LEAST: usize = 40;
 const SAMPLE_PROMPT: &str = "ROMEO:\n";
 const SAMPLE_TEMPERATURE: f32 = 0.8;
 const SAMPLE_TOP_P: f32 = 0.95;
-const SAMPLE_STREAM: u64 = 3;
 
 #[derive(Serialize)]
 struct Output {
@@ -255,7 +253,7 @@ fn sample(
 ) -> anyhow::Result<Sample> {
     let (temperature, top_p) = (SAMPLE_TEMPERATURE, SAMPLE_TOP_P);
     let options = SamplingOptions { temperature, top_p, ..SamplingOptions::default() };
-    let sampler = Sampler::new(options, Random::new(seed, SAMPLE_STREAM))?;
+    let sampler = Sampler::new(options, seed)?;
     let prompt = encode(SAMPLE_PROMPT.as_bytes(), true, false);
     let mut generator = Generator::new(device, loaded, &prompt, sampler)?;
     let begin = Instant::now();

@@ -8,7 +8,6 @@ use super::{interrupt, model};
 use blt_wgpu::Error;
 use blt_wgpu::generate::Generator;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
-use blt_wgpu::random::Random;
 use blt_wgpu::text::{Utf8Stream, decode, encode};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -58,9 +57,6 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What the draws of generation are for, in the streams of a seed.
-const SAMPLING_STREAM: u64 = 0x67656e;
-
 #[derive(Serialize)]
 struct Output {
     text: String,
@@ -89,7 +85,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         allow_special: arguments.allow_special,
         ..SamplingOptions::default()
     };
-    let sampler = Sampler::new(options, Random::new(arguments.seed, SAMPLING_STREAM))?;
+    let sampler = Sampler::new(options, arguments.seed)?;
     let prompt = match (&arguments.prompt, &arguments.prompt_ids) {
         (Some(text), _) => encode(text.as_bytes(), true, false),
         (None, Some(ids)) => ids.0.clone(),

@@ -100,7 +100,7 @@ impl<'m, E: Engine> Generator<'m, E> {
         }
         self.prefill().await?;
         let logits = self.logits.take().expect("they were computed in the line above");
-        let id = self.sampler.next_id(&logits, &self.ids)?;
+        let id = self.sampler.choose(&logits, &self.ids, self.ids.len() as u64)?;
         self.ids.push(id);
         Ok(Some(id))
     }

@@ -2,5 +2,7 @@
 
 mod generator;
 pub mod sampling;
+#[cfg(test)]
+mod sampling_test;
 
 pub use generator::Generator;
