@@ -8,6 +8,7 @@ mod bench;
 mod demo;
 mod device;
 mod devices;
+mod escaped;
 mod eval;
 mod failure;
 mod generate;
