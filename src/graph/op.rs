@@ -6,6 +6,12 @@ pub enum Op {
     /// `op(a) op(b) (+ residual_scale * residual)`; inputs a, b and, if the scale is not zero,
     /// residual. A linear layer y = x Wᵀ (weights stored [out, in]) is `transpose_b`.
     Matmul { transpose_a: bool, transpose_b: bool, residual_scale: f32 },
+    /// [`Matmul`](Op::Matmul) of a linear layer and [`Rope`](Op::Rope) of what it makes; inputs a, b,
+    /// position, table. Fusion makes it.
+    MatmulRope { rotated_cols: usize, head_dim: usize },
+    /// [`Matmul`](Op::Matmul) of a linear layer and [`Swiglu`](Op::Swiglu) of what it makes; inputs
+    /// a, b; outputs out and, if something reads it, [gate | up]. Fusion makes it.
+    MatmulSwiglu,
     /// `alpha a + beta b`, same shapes.
     Add { alpha: f32, beta: f32 },
     /// The same elements under another shape; nothing runs.
@@ -65,6 +71,8 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Matmul { .. } => "matmul",
+            Self::MatmulRope { .. } => "matmul_rope",
+            Self::MatmulSwiglu => "matmul_swiglu",
             Self::Add { .. } => "add",
             Self::Reshape => "reshape",
             Self::Cast => "cast",

@@ -101,7 +101,7 @@ fn cast_of(graph: &Graph, index: usize) -> Option<usize> {
 }
 
 /// How many nodes and outputs use a tensor.
-fn used(graph: &Graph, tensor: TensorId) -> usize {
+pub(super) fn used(graph: &Graph, tensor: TensorId) -> usize {
     let by_nodes = graph.nodes.iter().flat_map(|node| &node.inputs).filter(|&&id| id == tensor);
     let by_host = graph.outputs.iter().filter(|(_, id)| *id == tensor);
     by_nodes.count() + by_host.count()

@@ -7,6 +7,8 @@ use super::{
 /// Every kernel there is, in the order of the families.
 pub static REGISTRY: &[&Kernel] = &[
     &dense::matmul::KERNEL,
+    &dense::matmul_rope::KERNEL,
+    &dense::matmul_swiglu::KERNEL,
     &dense::add::KERNEL,
     &dense::fill::KERNEL,
     &dense::copy::KERNEL,
