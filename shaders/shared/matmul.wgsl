@@ -12,9 +12,9 @@ struct Params {
     batch_count: u32,
     fixed_order: u32,
     split_count: u32,
-    reserved_0: u32,
-    reserved_1: u32,
-    reserved_2: u32,
+    rotated_cols: u32,  // of matmul_rope
+    head_dim: u32,      // of matmul_rope
+    keeps_sums: u32,    // of matmul_swiglu
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

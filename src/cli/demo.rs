@@ -13,7 +13,7 @@ use blt_wgpu::demo::{Demo, DemoEvent, DemoOptions, DemoOutcome, Record, SHAKESPE
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
-use blt_wgpu::generate::{OnLimit, Recompute, Stops, TextStream, patch_lengths};
+use blt_wgpu::generate::{ModelSource, OnLimit, Stops, TextStream, patch_lengths};
 use blt_wgpu::report::data::{CurvePoint, Replay, Sample};
 use blt_wgpu::report::{RunReport, byte_count, html, paint};
 use serde::Serialize;
@@ -252,8 +252,8 @@ fn sample(
     let (temperature, top_p) = (SAMPLE_TEMPERATURE, SAMPLE_TOP_P);
     let options = SamplingOptions { temperature, top_p, ..SamplingOptions::default() };
     let sampler = Sampler::new(options, seed)?;
-    let predictor = Recompute::new(device, loaded)?;
-    let mut stream = TextStream::new(predictor, sampler, &Stops::default(), OnLimit::Slide)?;
+    let source = pollster::block_on(ModelSource::new(device, loaded, sampler))?;
+    let mut stream = TextStream::new(source, &Stops::default(), OnLimit::Slide)?;
     stream.push(SAMPLE_PROMPT.as_bytes());
     let prompt = stream.ids().to_vec();
     let begin = Instant::now();

@@ -13,7 +13,9 @@ use super::tuned::TunedArgument;
 use super::{interrupt, model};
 use blt_wgpu::Error;
 use blt_wgpu::blt::config::ModelConfig;
-use blt_wgpu::generate::{ByteEvent, End, OnLimit, Recompute, Stops, TextStream, patch_lengths};
+use blt_wgpu::generate::{
+    ByteEvent, End, ModelSource, OnLimit, Piece, Stops, TextStream, patch_lengths,
+};
 use choice::ChoiceArguments;
 use prompt::PromptArguments;
 use serde::Serialize;
@@ -130,9 +132,10 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let loaded = model::upload(&arguments.model, &directory, &device, false)?;
     drop(directory);
     let uploaded = start.elapsed();
-    let predictor = Recompute::new(&device, &loaded)?;
+    let begin = Instant::now();
+    let source = pollster::block_on(ModelSource::new(&device, &loaded, sampler))?;
     let stops = arguments.stops();
-    let mut stream = TextStream::new(predictor, sampler, &stops, arguments.on_limit())?;
+    let mut stream = TextStream::new(source, &stops, arguments.on_limit())?;
     if let Some(prompt) = &prompt {
         prompt.push_to(&mut stream)?;
     }
@@ -143,7 +146,6 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         return Ok(());
     }
     stream.check_room(stops.count.unwrap_or(0))?;
-    let begin = Instant::now();
     if stops.count != Some(0) {
         pollster::block_on(stream.prefill())?;
     }
@@ -152,7 +154,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let begin = Instant::now();
     let mut text = String::new();
     let mut show = (!arguments.json).then(|| Show::new(&arguments.show, terminal));
-    let mut take = |piece: blt_wgpu::generate::Piece| match &mut show {
+    let mut take = |piece: Piece| match &mut show {
         Some(show) => show.piece(&piece),
         None => {
             text.push_str(&piece.text);

@@ -76,6 +76,7 @@ impl Default for SamplingOptions {
 pub struct Sampler {
     options: SamplingOptions,
     seed: u64,
+    origin: u64,
 }
 
 impl Sampler {
@@ -85,7 +86,13 @@ impl Sampler {
     /// `Input` when an option is out of range.
     pub fn new(options: SamplingOptions, seed: u64) -> Result<Self> {
         options.check()?;
-        Ok(Self { options, seed })
+        Ok(Self { options, seed, origin: 0 })
+    }
+
+    /// The same for a text that is the end of a longer one: its first id has position `origin`.
+    #[must_use]
+    pub fn at(&self, origin: u64) -> Self {
+        Self { origin, ..self.clone() }
     }
 
     /// The id at `position` of a text, the first id of which has position 0.
@@ -97,7 +104,8 @@ impl Sampler {
     /// `Input` when a logit is not finite, a banned or history id is outside the row, or every id
     /// is banned.
     pub fn choose(&self, logits: &[f32], history: &[u32], position: u64) -> Result<u32> {
-        self.options.choose(logits, history, f32_at(self.seed, SAMPLING_STREAM, position))
+        let uniform = f32_at(self.seed, SAMPLING_STREAM, self.origin.wrapping_add(position));
+        self.options.choose(logits, history, uniform)
     }
 
     /// The options the sampler was made with.

@@ -169,6 +169,7 @@ fn a_draw_is_a_function_of_seed_and_position() {
     for position in [39, 0, 17] {
         let alone = sampler.choose(&logits, &[], position as u64).unwrap();
         assert_eq!(alone, first[position]);
+        assert_eq!(sampler.at(position as u64).choose(&logits, &[], 0).unwrap(), alone);
     }
     let saved = serde_json::to_string(&sampler).unwrap();
     assert_eq!(serde_json::from_str::<Sampler>(&saved).unwrap(), sampler);

@@ -1,9 +1,6 @@
 //! Streams over a predictor that knows what it is going to say.
 
-use super::sampling::{Sampler, SamplingOptions};
-use super::{
-    ByteEvent, End, OnLimit, Piece, Prediction, Predictor, Stops, TextStream, patch_lengths,
-};
+use super::{Added, ByteEvent, End, OnLimit, Piece, Source, Stops, TextStream, patch_lengths};
 use crate::error::{Error, Result};
 use crate::platform::Platform;
 use crate::text::{BOS_ID, EOS_ID, check_ids, decode, encode};
@@ -19,7 +16,9 @@ use std::time::Duration;
 struct Scripted {
     script: Vec<u32>,
     said_count: usize,
+    origin: u64,
     read: Vec<u32>,
+    waiting: Vec<u32>,
     /// Every text that it was asked to go on from.
     asked: Vec<Vec<u32>>,
     position_limit: usize,
@@ -33,7 +32,9 @@ impl Scripted {
         Self {
             script: script.to_vec(),
             said_count: 0,
+            origin: 99,
             read: vec![BOS_ID; 3],
+            waiting: Vec::new(),
             asked: Vec::new(),
             position_limit: 1000,
             patch_limit: 1000,
@@ -42,22 +43,29 @@ impl Scripted {
     }
 }
 
-impl Predictor for &mut Scripted {
+impl Source for &mut Scripted {
     fn position_limit(&self) -> usize {
         self.position_limit
     }
 
-    fn clear(&mut self) {
-        self.read.clear();
+    fn begin(&mut self, ids: &[u32], origin: u64) -> Result<()> {
+        check_ids(ids)?;
+        assert!((1..=self.position_limit).contains(&ids.len()), "{} ids to begin with", ids.len());
+        (self.read, self.waiting, self.origin) = (ids.to_vec(), Vec::new(), origin);
+        Ok(())
     }
 
     fn push(&mut self, ids: &[u32]) -> Result<()> {
         check_ids(ids)?;
-        self.read.extend_from_slice(ids);
+        self.waiting.extend_from_slice(ids);
         Ok(())
     }
 
-    async fn predict(&mut self) -> Result<Prediction> {
+    async fn prefill(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn step(&mut self) -> Result<Added> {
         for _ in 0..self.delay {
             let mut is_first = true;
             std::future::poll_fn(|context| {
@@ -69,7 +77,6 @@ impl Predictor for &mut Scripted {
             })
             .await;
         }
-        assert!(self.read.len() <= self.position_limit, "more was pushed than there is room for");
         if self.read.len() > self.patch_limit {
             return Err(Error::Limit {
                 limit: "patches".into(),
@@ -78,21 +85,23 @@ impl Predictor for &mut Scripted {
                 hint: String::new(),
             });
         }
-        let Some(&id) = self.script.get(self.said_count) else {
-            return Err(Error::device("script", "has ended"));
+        let was_pushed = !self.waiting.is_empty();
+        let id = match (was_pushed, self.script.get(self.said_count)) {
+            (true, _) => self.waiting.remove(0),
+            (false, None) => return Err(Error::device("script", "has ended")),
+            (false, Some(&id)) => {
+                self.said_count += 1;
+                self.asked.push(self.read.clone());
+                id
+            }
         };
-        self.said_count += 1;
-        self.asked.push(self.read.clone());
+        assert!(self.read.len() <= self.position_limit, "more was pushed than there is room for");
+        self.read.push(id);
         let mut logits = vec![0.0; 260];
         logits[id as usize] = 9.0;
-        let is_even = self.said_count.is_multiple_of(2);
-        Ok(Prediction { logits, patch_entropy: Some(0.5), starts_patch: is_even })
+        let starts_patch = !was_pushed && self.said_count.is_multiple_of(2);
+        Ok(Added { id, was_pushed, starts_patch, entropy: Some(0.5), logits })
     }
-}
-
-fn greedy() -> Sampler {
-    let options = SamplingOptions { allow_special: true, ..SamplingOptions::default() };
-    Sampler::new(options, 0).unwrap()
 }
 
 fn stream<'a>(
@@ -100,7 +109,7 @@ fn stream<'a>(
     stops: &Stops,
     on_limit: OnLimit,
 ) -> TextStream<&'a mut Scripted> {
-    TextStream::new(script, greedy(), stops, on_limit).unwrap()
+    TextStream::new(script, stops, on_limit).unwrap()
 }
 
 fn stop_at(strings: &[&str]) -> Stops {
@@ -228,6 +237,7 @@ fn a_step_that_is_dropped_is_done_again() {
     assert_eq!(stream.ids(), [encode(b"x", true, false), say("né!")].concat());
     let read: Vec<usize> = script.asked.iter().map(Vec::len).collect();
     assert_eq!(read, [2, 3, 4, 5, 6], "every id was handed over once");
+    assert_eq!(script.origin, 0);
 }
 
 /// A clock that goes on by a tenth of a second whenever somebody looks at it.

@@ -1,5 +1,6 @@
 //! Compiling: the passes over a graph in their order, then its lowering to a Recording.
 
+use super::epilogues::fuse_epilogues;
 use super::graph::Graph;
 use super::lower::lower;
 use super::mixed::{Precision, use_halves};
@@ -45,8 +46,8 @@ pub fn compile(
     compile_for(graph, name, layout, capacity, &CompileOptions::BASE)
 }
 
-/// Compiles a graph: dead code, precision, fusion, recompute, lifetimes, dispatches with their
-/// variants.
+/// Compiles a graph: dead code, precision, fusion, recompute, epilogues, lifetimes, dispatches with
+/// their variants.
 ///
 /// # Errors
 /// If the layout lacks a tensor that the graph reads.
@@ -65,6 +66,7 @@ pub fn compile_for(
     fuse_residuals(&mut graph);
     fuse_casts(&mut graph);
     recompute(&mut graph, options.recompute);
+    fuse_epilogues(&mut graph, &options.abilities);
     let mut recording = lower(&graph, name, layout, capacity, options)?;
     mark_cuts(&mut recording);
     recording.check();

@@ -3,6 +3,7 @@
 
 mod autodiff;
 mod compile;
+mod epilogues;
 #[allow(clippy::module_inception, reason = "the file is named after its one type")]
 mod graph;
 mod lifetimes;
@@ -16,6 +17,7 @@ mod store;
 
 pub use autodiff::{Seed, differentiate, gradient_name};
 pub use compile::{CompileOptions, compile, compile_for};
+pub use epilogues::fuse_epilogues;
 pub use graph::{Graph, Node, Phase, Source, Tensor, TensorId};
 pub use mixed::{Precision, half_name};
 pub use op::{AttentionShape, Op, PoolKind, Reach};

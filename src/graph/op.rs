@@ -6,6 +6,12 @@ pub enum Op {
     /// `op(a) op(b) (+ residual_scale * residual)`; inputs a, b and, if the scale is not zero,
     /// residual. A linear layer y = x Wᵀ (weights stored [out, in]) is `transpose_b`.
     Matmul { transpose_a: bool, transpose_b: bool, residual_scale: f32 },
+    /// [`Matmul`](Op::Matmul) of a linear layer and [`Rope`](Op::Rope) of what it makes; inputs a, b,
+    /// position, table. Fusion makes it.
+    MatmulRope { rotated_cols: usize, head_dim: usize },
+    /// [`Matmul`](Op::Matmul) of a linear layer and [`Swiglu`](Op::Swiglu) of what it makes; inputs
+    /// a, b; outputs out and, if something reads it, [gate | up]. Fusion makes it.
+    MatmulSwiglu,
     /// `alpha a + beta b`, same shapes.
     Add { alpha: f32, beta: f32 },
     /// The same elements under another shape; nothing runs.
@@ -41,6 +47,10 @@ pub enum Op {
     ScatterAdd,
     /// Rows of x by index; inputs x, index, then the inverse lists rows, ranges, entries.
     GatherRows,
+    /// `cols` columns of x from `x_offset` on into rows of a tensor of the Store, `factor` rows for
+    /// each entry of `index` and once more `mirror` entries behind (spec §14.3); inputs x, index,
+    /// cache; output the cache as it is then.
+    CacheRows { cols: usize, x_offset: usize, factor: usize, mirror: usize },
     /// Pooling of the bytes of every patch, each kind `cols` columns wide (spec §7); inputs x,
     /// byte range of every patch.
     PatchPool { kinds: Vec<PoolKind> },
@@ -61,6 +71,8 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Matmul { .. } => "matmul",
+            Self::MatmulRope { .. } => "matmul_rope",
+            Self::MatmulSwiglu => "matmul_swiglu",
             Self::Add { .. } => "add",
             Self::Reshape => "reshape",
             Self::Cast => "cast",
@@ -76,6 +88,7 @@ impl Op {
             Self::HashEmbedding { .. } => "hash_embedding",
             Self::ScatterAdd => "scatter_add",
             Self::GatherRows => "gather_rows",
+            Self::CacheRows { .. } => "cache_rows",
             Self::PatchPool { .. } => "patch_pool",
             Self::PatchPoolGrad { .. } => "patch_pool_grad",
             Self::CrossEntropy => "cross_entropy",

@@ -52,7 +52,9 @@ pub fn shape_class(kernel: &Kernel, params: &[u8], halves: Halves) -> Option<Str
     }
     let mut class = format!("{} ", kernel.name);
     class += &match kernel.name {
-        "matmul" => matmul_class(&bytemuck::pod_read_unaligned(params)),
+        "matmul" | "matmul_rope" | "matmul_swiglu" => {
+            matmul_class(&bytemuck::pod_read_unaligned(params))
+        }
         "attention" | "attention_query_grad" | "attention_key_grad" => {
             attention_class(&bytemuck::pod_read_unaligned(params))
         }

@@ -4,7 +4,7 @@ use super::super::interrupt;
 use super::super::terminal::Terminal;
 use super::show::{Show, summary};
 use blt_wgpu::Error;
-use blt_wgpu::generate::{Predictor, TextStream};
+use blt_wgpu::generate::{Source, TextStream};
 use std::io::{BufRead, IsTerminal};
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ const HELP: &str = "The model goes on from what you type; lines and answers are 
 /// # Errors
 /// Stdin or stdout that fails; a device that fails; a text that is too long for the model.
 pub fn run(
-    stream: &mut TextStream<impl Predictor>,
+    stream: &mut TextStream<impl Source>,
     show: &mut Show<'_>,
     has_patches: bool,
     terminal: &Terminal,
@@ -57,7 +57,7 @@ fn typed(line: &[u8]) -> &[u8] {
 
 /// One answer, to its end or until somebody stops it.
 fn answer(
-    stream: &mut TextStream<impl Predictor>,
+    stream: &mut TextStream<impl Source>,
     show: &mut Show<'_>,
     has_patches: bool,
     terminal: &Terminal,

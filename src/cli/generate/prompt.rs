@@ -3,7 +3,7 @@
 use super::super::failure::Usage;
 use super::super::numbers::Numbers;
 use blt_wgpu::Error;
-use blt_wgpu::generate::{Predictor, TextStream};
+use blt_wgpu::generate::{Source, TextStream};
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ impl Prompt {
     ///
     /// # Errors
     /// An id outside the vocabulary.
-    pub fn push_to(&self, stream: &mut TextStream<impl Predictor>) -> blt_wgpu::Result<()> {
+    pub fn push_to(&self, stream: &mut TextStream<impl Source>) -> blt_wgpu::Result<()> {
         match self {
             Self::Bytes(bytes) => stream.push(bytes),
             Self::Ids(ids) => stream.push_ids(ids)?,

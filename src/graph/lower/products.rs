@@ -4,7 +4,7 @@ use super::Lower;
 use crate::error::Result;
 use crate::graph::graph::Node;
 use crate::graph::op::Op;
-use crate::kernels::{Extent, Halves, dense, reduce};
+use crate::kernels::{Element, Extent, Halves, dense, reduce};
 
 impl Lower<'_> {
     pub(super) fn matmul(&mut self, node: &Node) -> Result<()> {
@@ -46,6 +46,40 @@ impl Lower<'_> {
             let regions = vec![pieces, self.region(out)?];
             self.dispatch_regions(&reduce::sum_rows::KERNEL, &sum, regions);
         }
+        Ok(())
+    }
+
+    pub(super) fn matmul_rope(
+        &mut self,
+        node: &Node,
+        rotated_cols: usize,
+        head_dim: usize,
+    ) -> Result<()> {
+        let [a, b, position, table] = node.inputs[..] else {
+            unreachable!("a product with rope has four inputs")
+        };
+        let (out, depth) = (node.outputs[0], self.cols(a) as usize);
+        let (cols, rotated, head) = (self.cols(out) as usize, rotated_cols as u32, head_dim as u32);
+        let params = dense::matmul::Params::rope(self.rows(out), cols, depth, rotated, head);
+        self.dispatch(&dense::matmul_rope::KERNEL, &params, &[a, b, position, table, out])
+    }
+
+    pub(super) fn matmul_swiglu(&mut self, node: &Node) -> Result<()> {
+        let (a, b, out) = (node.inputs[0], node.inputs[1], node.outputs[0]);
+        let (features, depth) = (self.cols(out) as usize, self.cols(a) as usize);
+        let sums = node.outputs.get(1).copied();
+        let keeps = sums.is_some();
+        let params = dense::matmul::Params::swiglu(self.rows(out), features, depth, keeps);
+        let gate_up = sums.map(|sums| self.region(sums)).transpose()?;
+        let gate_up = gate_up.unwrap_or_else(|| self.nothing(0));
+        let regions = vec![self.region(a)?, self.region(b)?, gate_up, self.region(out)?];
+        // Where no sums are kept, what is bound in their place is f32.
+        let tensors = [Some(a), Some(b), sums, Some(out)];
+        let is_half = |&index: &usize| {
+            tensors[index].is_some_and(|id| self.graph.tensor(id).element == Element::F16)
+        };
+        let halves = Halves::of(&(0..tensors.len()).filter(is_half).collect::<Vec<_>>());
+        self.push(&dense::matmul_swiglu::KERNEL, &params, halves, regions);
         Ok(())
     }
 

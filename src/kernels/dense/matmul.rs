@@ -18,7 +18,7 @@ use crate::oracle;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-/// The `Params` uniform of `dense/matmul.wgsl`.
+/// The `Params` uniform of `shared/matmul.wgsl`, of every product.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Params {
@@ -37,7 +37,12 @@ pub struct Params {
     pub fixed_order: u32,
     /// Pieces that the inner products are cut in; 1: whole.
     pub split_count: u32,
-    pub reserved: [u32; 3],
+    /// Columns that are turned, a multiple of `head_dim`: of [`matmul_rope`](super::matmul_rope).
+    pub rotated_cols: u32,
+    /// Of [`matmul_rope`](super::matmul_rope).
+    pub head_dim: u32,
+    /// One: the sums are wanted too: of [`matmul_swiglu`](super::matmul_swiglu).
+    pub keeps_sums: u32,
 }
 
 const _: () = assert!(size_of::<Params>() == 64);
@@ -59,7 +64,9 @@ impl Params {
             batch_count: 1,
             fixed_order: 0,
             split_count: 1,
-            reserved: [0; 3],
+            rotated_cols: 0,
+            head_dim: 0,
+            keeps_sums: 0,
         }
     }
 
@@ -108,13 +115,7 @@ pub static KERNEL: Kernel = Kernel {
             name: "matrix",
             source: include_str!("../../../shaders/dense/matmul.matrix.wgsl"),
             defines: &[(WIDE, 1)],
-            needs: Needs {
-                subgroups: true,
-                f16: true,
-                cooperative_matrix: true,
-                workgroup_bytes: 24_576,
-                ..Needs::NOTHING
-            },
+            needs: MATRIX_NEEDS,
             takes: matrix_takes,
             suits: |_| true,
             groups: matrix_groups,
@@ -128,9 +129,18 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 /// Outputs along either side of the tile of one workgroup.
-const TILE: usize = 64;
+pub(super) const TILE: usize = 64;
 
 fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let mut constants = tile_constants(params);
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let begins = params.residual_scale != 0.0 && params.accumulate == 0;
+    constants.push(("BEGINS_WITH_RESIDUAL", begins.into()));
+    constants
+}
+
+/// The constants of tiles of products.
+pub(super) fn tile_constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let whole = |extent: Extent| extent.constant().is_some_and(|count| count.is_multiple_of(4));
     let [a_row, b_row] = params.stored_rows();
@@ -143,7 +153,7 @@ fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     ]
 }
 
-fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+pub(super) fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let tiles = |extent: Extent| extent.length(counts).div_ceil(TILE).max(1) as u32;
     [tiles(params.n), tiles(params.m), params.batch_count * params.split_count]
@@ -160,16 +170,33 @@ fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
 }
 
 /// Side of the tile of `matrix`.
-const MATRIX_TILE: usize = 128;
+pub(super) const MATRIX_TILE: usize = 128;
 
-fn matrix_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+pub(super) fn matrix_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let tiles = |extent: Extent| extent.length(counts).div_ceil(MATRIX_TILE).max(1) as u32;
     [tiles(params.n), tiles(params.m), params.batch_count * params.split_count]
 }
 
-/// Operands in f16 whose stored rows are whole vectors of eight.
+/// What the variant on matrix units needs.
+pub(super) const MATRIX_NEEDS: Needs = Needs {
+    subgroups: true,
+    f16: true,
+    cooperative_matrix: true,
+    workgroup_bytes: 24_576,
+    ..Needs::NOTHING
+};
+
+/// Operands in f16 whose stored rows are whole vectors of eight; what is added to the products, and
+/// then their sum, in f32.
 fn matrix_takes(params: &[u8], halves: Halves) -> bool {
+    let Params { residual_scale, .. } = bytemuck::pod_read_unaligned(params);
+    let sum_is_f32 = !halves.contains(2) && !halves.contains(3);
+    operands_are_halves(params, halves) && (residual_scale == 0.0 || sum_is_f32)
+}
+
+/// Operands in f16 whose stored rows are whole vectors of eight.
+pub(super) fn operands_are_halves(params: &[u8], halves: Halves) -> bool {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let [a_row, b_row] = params.stored_rows();
     let whole = |extent: Extent, lanes: usize| {

@@ -6,6 +6,8 @@ pub mod elementwise;
 pub mod fill;
 pub mod gemm;
 pub mod matmul;
+pub mod matmul_rope;
+pub mod matmul_swiglu;
 pub(in crate::kernels) mod ordered;
 mod product;
 pub mod swiglu;
