@@ -41,6 +41,10 @@ pub trait Engine {
     /// If the device has not the memory.
     async fn create_store(&self, layout: &StoreLayout) -> Result<Self::Store>;
 
+    /// A Store of the arenas of several, one after the other, which it shares with them: what a
+    /// layout made by [`StoreLayout::append`] describes.
+    fn join(&self, stores: &[&Self::Store]) -> Self::Store;
+
     /// Overwrites elements of an arena.
     ///
     /// # Errors

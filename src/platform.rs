@@ -43,6 +43,11 @@ impl StopFlag {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Takes that back: it has stopped.
+    pub fn withdraw(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
     /// Whether it was asked to.
     pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -102,6 +107,8 @@ mod tests {
         flag.request();
         let is_requested = |platform: &dyn Platform| platform.is_stop_requested();
         assert!(is_requested(&platform) && is_requested(&&platform));
+        flag.withdraw();
+        assert!(!is_requested(&platform));
     }
 
     #[test]

@@ -60,6 +60,10 @@ impl Engine for Metered {
         self.host.create_store(layout).await
     }
 
+    fn join(&self, stores: &[&Self::Store]) -> Self::Store {
+        self.host.join(stores)
+    }
+
     fn write(&self, store: &Self::Store, arena: ArenaId, at: usize, values: &[f32]) -> Result<()> {
         self.host.write(store, arena, at, values)
     }

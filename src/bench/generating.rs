@@ -13,8 +13,8 @@ use crate::blt::config::{
 use crate::blt::{LoadedDirectory, LoadedModel};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::generate::Generator;
 use crate::generate::sampling::{Sampler, SamplingOptions};
+use crate::generate::{ModelSource, OnLimit, Stops, TextStream};
 use crate::graph::Precision;
 use crate::random::Random;
 use crate::text::{BYTE_OFFSET, EOS_ID};
@@ -95,23 +95,17 @@ impl<'d> Generating<'d> {
 
     async fn once(&self, clock: &Clock) -> Result<[f64; 2]> {
         let options = SamplingOptions { banned_ids: vec![EOS_ID], ..SamplingOptions::default() };
-        let sampler = Sampler::new(options, Random::new(0, 0))?;
+        let sampler = Sampler::new(options, 0)?;
         let begin = clock.monotonic_seconds();
-        let mut generator = Generator::new(self.device, &self.directory, &self.prompt, sampler)?;
-        generator.prefill().await?;
+        let source = ModelSource::new(self.device, &self.directory, sampler).await?;
+        let stops = Stops { count: Some(NEW_BYTES), ..Stops::default() };
+        let mut stream = TextStream::new(source, &stops, OnLimit::Error)?;
+        stream.push_ids(&self.prompt)?;
+        stream.prefill().await?;
         let prefilled = clock.monotonic_seconds();
-        while generator.generated().len() < NEW_BYTES {
-            if generator.step().await?.is_none() {
-                return Err(Error::device(self.name(), "the text ended, though it must not"));
-            }
-        }
+        while stream.step().await?.is_some() {}
         let end = clock.monotonic_seconds();
         Ok([(prefilled - begin) * 1e3, (end - prefilled) * 1e3])
-    }
-
-    fn name(&self) -> String {
-        use crate::engine::Engine;
-        self.device.name()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::graph::{Graph, TensorId};
 use crate::kernels::{Axis, Counts, Element, Extent};
 
 /// An input of integers, [axis, cols].
-fn integers(graph: &mut Graph, name: &str, axis: Axis, cols: usize) -> TensorId {
+pub(super) fn integers(graph: &mut Graph, name: &str, axis: Axis, cols: usize) -> TensorId {
     graph.input(name, Extent::of(axis), cols, Element::U32)
 }
 
@@ -34,6 +34,11 @@ pub(super) fn patch_position(graph: &mut Graph) -> TensorId {
 /// Bytes of every patch [patches, 2].
 pub(super) fn patch_byte_range(graph: &mut Graph) -> TensorId {
     integers(graph, "patch_byte_range", Axis::Patches, 2)
+}
+
+/// Key ranges alone of an attention called `name`, for a pass that nobody differentiates.
+pub(super) fn key_range(graph: &mut Graph, name: &str, queries: Axis) -> TensorId {
+    integers(graph, &format!("{name}_key_range"), queries, 2)
 }
 
 /// Key ranges and query ranges of an attention called `name`.

@@ -2,6 +2,7 @@
 //! tables, and the functions that build their graphs.
 
 mod batch;
+mod caches;
 pub mod config;
 mod entropy_model;
 mod gradients;
@@ -17,9 +18,11 @@ mod model_patching;
 pub mod parameters;
 pub mod patching;
 mod programs;
+mod stream_graphs;
 pub mod tables;
 
 pub use batch::{Batch, hash_config, table_options};
+pub use caches::{CacheShape, Pass, Ring, cache_layout};
 pub use entropy_model::entropy_logits;
 pub use gradients::loss_and_gradients;
 pub use halves::{halve, halves_recording};
@@ -35,3 +38,4 @@ pub use programs::{
     ENTROPY_PREFIX, TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, entropies_graph, evaluation_graph,
     forward_graph, lazy_training_graph, logits, training_graph,
 };
+pub use stream_graphs::{next_entropies_graph, seed_entropies_graph, seed_graph, step_graph};

@@ -1,11 +1,15 @@
 //! The Byte Latent Transformer as a graph: local encoder, latent transformer, local decoder.
 
+use super::caches::{Caches, Pass, Ring, is_pooled, latent_name, states_name};
 use super::config::{BltConfig, Pooling, TransformerConfig};
 use super::inputs;
 use crate::error::Result;
 use crate::graph::{Graph, PoolKind, Reach, TensorId};
 use crate::kernels::{Axis, Element, Extent};
-use crate::nn::{CrossAttention, SelfAttentionInputs, block, cross_attention, rope_table_name};
+use crate::nn::{
+    CrossAttention, KvCache, SelfAttentionInputs, attend_across, block, cache_name,
+    cross_attention, cross_keys_values, rope_table_name,
+};
 
 /// Rows of the byte embedding and columns of the logits.
 const VOCABULARY_SIZE: usize = 260;
@@ -19,24 +23,48 @@ pub(super) const HASH_POWER_WORDS: usize = 18;
 /// # Errors
 /// If the shapes of the configuration contradict each other.
 pub fn blt_logits(graph: &mut Graph, config: &BltConfig) -> Result<TensorId> {
-    let embedded = embed(graph, config)?;
-    let (bytes, patches) = local_encoder(graph, config, embedded)?;
-    let latent = latent_transformer(graph, config, patches)?;
-    local_decoder(graph, config, bytes, latent)
+    blt_pass(graph, config, None)
+}
+
+/// The same where caches stand for the texts so far: a byte of every stream, and the patches that
+/// close with them (spec §14.3); or where whole texts fill the caches.
+pub(super) fn blt_pass(
+    graph: &mut Graph,
+    config: &BltConfig,
+    caches: Option<Caches>,
+) -> Result<TensorId> {
+    let embedded = embed(graph, config, caches)?;
+    let (bytes, patches) = local_encoder(graph, config, embedded, caches)?;
+    let latent = match patches {
+        Some(patches) => Some(latent_transformer(graph, config, patches, caches)?),
+        None => None,
+    };
+    local_decoder(graph, config, bytes, latent, caches)
 }
 
 /// Byte embedding plus hashed n-grams [bytes, hidden] (spec §2).
-fn embed(graph: &mut Graph, config: &BltConfig) -> Result<TensorId> {
+fn embed(graph: &mut Graph, config: &BltConfig, caches: Option<Caches>) -> Result<TensorId> {
     graph.scoped("embedding", |graph| {
         let hidden = config.encoder.hidden_size;
         let ids = inputs::ids(graph);
         let name = "model.local_encoder.embed_tokens.weight";
         let table = graph.parameter(name, VOCABULARY_SIZE, hidden);
-        let lists = inputs::lists(graph, "byte_rows", Axis::ByteRows, Extent::of(Axis::Bytes));
+        let steps = is_step(caches);
+        let lists = match steps {
+            true => [ids; 3],
+            false => inputs::lists(graph, "byte_rows", Axis::ByteRows, Extent::of(Axis::Bytes)),
+        };
         let embedded = graph.byte_embedding(ids, table, lists);
         let table_count = config.hash.table_count();
         if table_count == 0 {
             return Ok(embedded);
+        }
+        if steps {
+            let hash_ids =
+                graph.input("hash_ids", Extent::of(Axis::Bytes), table_count, Element::U32);
+            let name = "model.encoder_hash_tok_embedding.weight";
+            let table = graph.parameter(name, config.hash.row_count(), hidden);
+            return graph.hash_embedding(embedded, hash_ids, table, [hash_ids; 3]);
         }
         let powers = graph.constant("hash.powers", table_count, HASH_POWER_WORDS, Element::U32);
         let row_start = inputs::row_start(graph);
@@ -52,29 +80,37 @@ fn embed(graph: &mut Graph, config: &BltConfig) -> Result<TensorId> {
     })
 }
 
-/// Byte states [bytes, hidden] and patch vectors [patches, patch_vector_size] (spec §7).
+/// Byte states [bytes, hidden] and, where patches close, patch vectors
+/// [patches, patch_vector_size] (spec §7).
 fn local_encoder(
     graph: &mut Graph,
     config: &BltConfig,
     embedded: TensorId,
-) -> Result<(TensorId, TensorId)> {
+    caches: Option<Caches>,
+) -> Result<(TensorId, Option<TensorId>)> {
     let prefix = "model.local_encoder";
-    let attention = byte_attention(graph, &config.encoder, "byte");
+    let attention = byte_attention(graph, &config.encoder, "byte", "byte", caches);
     let mut bytes = embedded;
     let mut patches = None;
     for layer in 0..config.encoder.layer_count {
         let name = format!("{prefix}.layers.{layer}");
         bytes = block(graph, bytes, &name, &config.encoder, attention)?;
-        let Some(cross) = &config.encoder_cross_attention else { continue };
-        let last = layer + 1 == config.encoder.layer_count;
-        if !last && (!cross.all_layers || config.encoder_pools_at_every_layer()) {
+        if !is_pooled(config, layer) {
             continue;
         }
+        let Some(states) = patch_states(graph, layer, bytes, caches)? else { continue };
+        let Some(cross) = &config.encoder_cross_attention else {
+            patches = Some(pooled(graph, config, states, caches)?);
+            continue;
+        };
         let queries = match patches {
             Some(queries) => queries,
-            None => patch_queries(graph, config, bytes)?,
+            None => patch_queries(graph, config, states, caches)?,
         };
-        let [key_range, query_range] = inputs::ranges(graph, "pool", Axis::Patches, Axis::Bytes);
+        let [key_range, query_range] = match is_step(caches) {
+            true => [inputs::key_range(graph, "pool", Axis::Patches); 2],
+            false => inputs::ranges(graph, "pool", Axis::Patches, Axis::Bytes),
+        };
         let k = config.cross_attention_k;
         let ranges = CrossAttention {
             key_range,
@@ -86,20 +122,50 @@ fn local_encoder(
         let index = if cross.all_layers { layer } else { 0 };
         let name = format!("{prefix}.cross_attn_layers.{index}");
         let eps = config.encoder.rms_norm_eps as f32;
-        patches = Some(cross_attention(graph, queries, bytes, &name, cross, eps, ranges)?);
+        patches = Some(cross_attention(graph, queries, states, &name, cross, eps, ranges)?);
     }
     let vectors = match patches {
-        Some(patches) => graph.reshape(patches, config.patch_vector_size())?,
-        None => pooled(graph, config, bytes)?,
+        Some(patches) if config.encoder_cross_attention.is_some() => {
+            Some(graph.reshape(patches, config.patch_vector_size())?)
+        }
+        patches => patches,
     };
     Ok((bytes, vectors))
 }
 
+/// The byte states that patches are made of: all of a batch, or those of the patches that close,
+/// none if none does.
+fn patch_states(
+    graph: &mut Graph,
+    layer: usize,
+    bytes: TensorId,
+    caches: Option<Caches>,
+) -> Result<Option<TensorId>> {
+    let Some(Caches { shape, pass }) = caches else { return Ok(Some(bytes)) };
+    let (rows, cols) = (shape.streams * shape.states, graph.tensor(bytes).cols);
+    let cache = graph.cache(&states_name(layer), rows, cols);
+    let row = inputs::integers(graph, "state_row", Axis::Bytes, 1);
+    let cache = graph.cache_rows(bytes, 0, row, 1, cache, 0)?;
+    Ok(match pass {
+        Pass::Seed => Some(bytes),
+        Pass::Open => None,
+        Pass::Close => {
+            let index = inputs::integers(graph, "closing_states", Axis::SeenBytes, 1);
+            Some(graph.gather_rows(cache, index, [index; 3]))
+        }
+    })
+}
+
 /// The k queries of every patch [k patches, hidden]: pooled bytes, projected.
-fn patch_queries(graph: &mut Graph, config: &BltConfig, bytes: TensorId) -> Result<TensorId> {
+fn patch_queries(
+    graph: &mut Graph,
+    config: &BltConfig,
+    bytes: TensorId,
+    caches: Option<Caches>,
+) -> Result<TensorId> {
     let hidden = config.encoder.hidden_size;
     graph.scoped("model.local_encoder.patch_queries", |graph| {
-        let pooled = pooled(graph, config, bytes)?;
+        let pooled = pooled(graph, config, bytes, caches)?;
         let name = "model.local_encoder.patch_embedding_projection.weight";
         let rows = config.cross_attention_k * hidden;
         let weight = graph.parameter(name, rows, graph.tensor(pooled).cols);
@@ -109,11 +175,19 @@ fn patch_queries(graph: &mut Graph, config: &BltConfig, bytes: TensorId) -> Resu
 }
 
 /// Byte states of every patch pooled, or its last `patch_size` states side by side.
-fn pooled(graph: &mut Graph, config: &BltConfig, bytes: TensorId) -> Result<TensorId> {
+fn pooled(
+    graph: &mut Graph,
+    config: &BltConfig,
+    bytes: TensorId,
+    caches: Option<Caches>,
+) -> Result<TensorId> {
     if config.pooling.is_empty() {
         let slots = Extent::of(Axis::Patches).times(config.patching.patch_size);
         let index = graph.input("patch_last_bytes", slots, 1, Element::U32);
-        let lists = inputs::lists(graph, "seen_bytes", Axis::SeenBytes, slots);
+        let lists = match is_step(caches) {
+            true => [index; 3],
+            false => inputs::lists(graph, "seen_bytes", Axis::SeenBytes, slots),
+        };
         let states = graph.gather_rows(bytes, index, lists);
         let width = config.patching.patch_size * config.encoder.hidden_size;
         return graph.reshape(states, width);
@@ -133,6 +207,7 @@ fn latent_transformer(
     graph: &mut Graph,
     config: &BltConfig,
     vectors: TensorId,
+    caches: Option<Caches>,
 ) -> Result<TensorId> {
     let prefix = "model.global_transformer";
     let global = &config.global;
@@ -142,12 +217,22 @@ fn latent_transformer(
         let weight = graph.parameter(&name, global.hidden_size, config.patch_vector_size());
         x = graph.scoped(prefix, |graph| graph.linear(x, weight))?;
     }
-    let [key_range, query_range] = inputs::ranges(graph, "patch", Axis::Patches, Axis::Patches);
+    let [key_range, query_range] = match is_step(caches) {
+        true => [inputs::key_range(graph, "patch", Axis::Patches); 2],
+        false => inputs::ranges(graph, "patch", Axis::Patches, Axis::Patches),
+    };
+    let cache = caches.map(|caches| KvCache {
+        rows: caches.shape.streams * caches.shape.patches,
+        row: inputs::integers(graph, "patch_cache_row", Axis::Patches, 1),
+        mirror: 0,
+        is_read: is_step(Some(caches)),
+    });
     let attention = SelfAttentionInputs {
         position: inputs::patch_position(graph),
         key_range,
         query_range,
         rope_table: rope_constant(graph, global),
+        cache,
     };
     for layer in 0..global.layer_count {
         x = block(graph, x, &format!("{prefix}.layers.{layer}"), global, attention)?;
@@ -160,27 +245,39 @@ fn local_decoder(
     graph: &mut Graph,
     config: &BltConfig,
     bytes: TensorId,
-    latent: TensorId,
+    latent: Option<TensorId>,
+    caches: Option<Caches>,
 ) -> Result<TensorId> {
     let prefix = "model.local_decoder";
     let decoder = &config.decoder;
     let hidden = decoder.hidden_size;
     let vector_count = config.decoder_vectors_per_patch();
-    let mut patches = latent;
-    if config.decoder_has_projection() {
-        let name = format!("{prefix}.patch_embedding_projection.weight");
-        let weight = graph.parameter(&name, vector_count * hidden, config.global.hidden_size);
-        patches = graph.scoped(prefix, |graph| graph.linear(latent, weight))?;
-    }
-    let patches = graph.reshape(patches, hidden)?;
-    let own_window = config.decoder.window != config.encoder.window;
-    let ranges = if own_window { "decoder_byte" } else { "byte" };
-    let attention = byte_attention(graph, decoder, ranges);
+    let patches = match latent {
+        None => None,
+        Some(latent) if config.decoder_has_projection() => {
+            let name = format!("{prefix}.patch_embedding_projection.weight");
+            let weight = graph.parameter(&name, vector_count * hidden, config.global.hidden_size);
+            let projected = graph.scoped(prefix, |graph| graph.linear(latent, weight))?;
+            Some(graph.reshape(projected, hidden)?)
+        }
+        Some(latent) => Some(graph.reshape(latent, hidden)?),
+    };
+    let name = |is_own: bool| if is_own { "decoder_byte" } else { "byte" };
+    let ranges = match is_step(caches) {
+        true => name(Ring::of(decoder) != Ring::of(&config.encoder)),
+        false => name(decoder.window != config.encoder.window),
+    };
+    let rows = name(Ring::of(decoder) != Ring::of(&config.encoder));
+    let attention = byte_attention(graph, decoder, ranges, rows, caches);
     let mut x = bytes;
     if config.decoder_cross_attention.is_none() {
+        let patches = cached_patches(graph, config, &latent_name(), patches, 1, hidden, caches)?;
         let index = graph.input("byte_decoder_patch", Extent::of(Axis::Bytes), 1, Element::U32);
         let entries = Extent::of(Axis::Bytes);
-        let lists = inputs::lists(graph, "seen_patches", Axis::SeenPatches, entries);
+        let lists = match is_step(caches) {
+            true => [index; 3],
+            false => inputs::lists(graph, "seen_patches", Axis::SeenPatches, entries),
+        };
         let own = graph.gather_rows(patches, index, lists);
         x = graph.add(x, 1.0, own, 1.0)?;
     }
@@ -188,8 +285,10 @@ fn local_decoder(
         if let Some(cross) = &config.decoder_cross_attention
             && (cross.all_layers || layer == 0)
         {
-            let [key_range, query_range] =
-                inputs::ranges(graph, "unpool", Axis::Bytes, Axis::Patches);
+            let [key_range, query_range] = match is_step(caches) {
+                true => [inputs::key_range(graph, "unpool", Axis::Bytes); 2],
+                false => inputs::ranges(graph, "unpool", Axis::Bytes, Axis::Patches),
+            };
             let ranges = CrossAttention {
                 key_range,
                 query_range,
@@ -199,7 +298,16 @@ fn local_decoder(
             };
             let name = format!("{prefix}.cross_attn_layers.{layer}");
             let eps = decoder.rms_norm_eps as f32;
-            x = cross_attention(graph, x, patches, &name, cross, eps, ranges)?;
+            x = graph.block(|graph| {
+                let keys_values = match patches {
+                    Some(patches) => Some(cross_keys_values(graph, patches, &name, cross, eps)?),
+                    None => None,
+                };
+                let (cache, cols) = (cache_name(&name), 2 * cross.kv_size());
+                let keys_values =
+                    cached_patches(graph, config, &cache, keys_values, vector_count, cols, caches)?;
+                attend_across(graph, x, keys_values, &name, cross, eps, ranges)
+            })?;
         }
         x = block(graph, x, &format!("{prefix}.layers.{layer}"), decoder, attention)?;
     }
@@ -211,18 +319,70 @@ fn local_decoder(
     })
 }
 
-/// Inputs of a windowed self-attention over bytes whose ranges are named `ranges`.
+/// What the bytes of the decoder read of patches, `factor` rows each: that of a batch, or of the
+/// cache, into which that of the patches that close goes first.
+fn cached_patches(
+    graph: &mut Graph,
+    config: &BltConfig,
+    name: &str,
+    own: Option<TensorId>,
+    factor: usize,
+    cols: usize,
+    caches: Option<Caches>,
+) -> Result<TensorId> {
+    let Some(Caches { shape, .. }) = caches else {
+        return Ok(own.expect("without caches there are patches"));
+    };
+    let ring = Ring::of_decoder_patches(config);
+    let rows = shape.streams * ring.rows * factor;
+    let mut cache = graph.cache(name, rows, cols);
+    if let Some(own) = own {
+        let row = inputs::integers(graph, "decoder_patch_row", Axis::Patches, 1);
+        cache = graph.cache_rows(own, 0, row, factor, cache, ring.mirror)?;
+    }
+    Ok(if is_step(caches) { cache } else { own.expect("whole texts have patches") })
+}
+
+/// Whether a pass reads a byte of every stream.
+fn is_step(caches: Option<Caches>) -> bool {
+    caches.is_some_and(|caches| caches.pass != Pass::Seed)
+}
+
+/// Inputs of a windowed self-attention over bytes whose ranges are named `ranges`, and the rows of
+/// whose caches `rows`.
 fn byte_attention(
     graph: &mut Graph,
     config: &TransformerConfig,
     ranges: &str,
+    rows: &str,
+    caches: Option<Caches>,
 ) -> SelfAttentionInputs {
-    let [key_range, query_range] = inputs::ranges(graph, ranges, Axis::Bytes, Axis::Bytes);
+    let [key_range, query_range] = match is_step(caches) {
+        true => [inputs::key_range(graph, ranges, Axis::Bytes); 2],
+        false => inputs::ranges(graph, ranges, Axis::Bytes, Axis::Bytes),
+    };
+    let position = inputs::byte_position(graph);
+    let cache = caches.map(|caches| {
+        let row = inputs::integers(graph, &format!("{rows}_cache_row"), Axis::Bytes, 1);
+        byte_cache(config, row, caches)
+    });
     SelfAttentionInputs {
-        position: inputs::byte_position(graph),
+        position,
         key_range,
         query_range,
         rope_table: rope_constant(graph, config),
+        cache,
+    }
+}
+
+/// The caches of a stack over bytes.
+pub(super) fn byte_cache(config: &TransformerConfig, row: TensorId, caches: Caches) -> KvCache {
+    let ring = Ring::of(config);
+    KvCache {
+        rows: caches.shape.streams * ring.rows,
+        row,
+        mirror: ring.mirror,
+        is_read: is_step(Some(caches)),
     }
 }
 

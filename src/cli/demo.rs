@@ -12,13 +12,10 @@ use blt_wgpu::checkpoint::{atomic_write, save_directory};
 use blt_wgpu::demo::{Demo, DemoEvent, DemoOptions, DemoOutcome, Record, SHAKESPEARE, Which};
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
-use blt_wgpu::eval::Patcher;
-use blt_wgpu::generate::Generator;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
-use blt_wgpu::random::Random;
+use blt_wgpu::generate::{ModelSource, OnLimit, Stops, TextStream, patch_lengths};
 use blt_wgpu::report::data::{CurvePoint, Replay, Sample};
 use blt_wgpu::report::{RunReport, byte_count, html, paint};
-use blt_wgpu::text::{Utf8Stream, encode};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -58,7 +55,6 @@ const SAMPLE_LEAST: usize = 40;
 const SAMPLE_PROMPT: &str = "ROMEO:\n";
 const SAMPLE_TEMPERATURE: f32 = 0.8;
 const SAMPLE_TOP_P: f32 = 0.95;
-const SAMPLE_STREAM: u64 = 3;
 
 #[derive(Serialize)]
 struct Output {
@@ -255,47 +251,29 @@ fn sample(
 ) -> anyhow::Result<Sample> {
     let (temperature, top_p) = (SAMPLE_TEMPERATURE, SAMPLE_TOP_P);
     let options = SamplingOptions { temperature, top_p, ..SamplingOptions::default() };
-    let sampler = Sampler::new(options, Random::new(seed, SAMPLE_STREAM))?;
-    let prompt = encode(SAMPLE_PROMPT.as_bytes(), true, false);
-    let mut generator = Generator::new(device, loaded, &prompt, sampler)?;
+    let sampler = Sampler::new(options, seed)?;
+    let source = pollster::block_on(ModelSource::new(device, loaded, sampler))?;
+    let mut stream = TextStream::new(source, &Stops::default(), OnLimit::Slide)?;
+    stream.push(SAMPLE_PROMPT.as_bytes());
+    let prompt = stream.ids().to_vec();
     let begin = Instant::now();
-    let mut characters = Utf8Stream::new();
     let mut text = SAMPLE_PROMPT.to_owned();
-    while may_go_on(generator.generated().len()) && generator.check_room(1).is_ok() {
+    while may_go_on(stream.generated().len()) {
         interrupt::check()?;
-        let Some(id) = pollster::block_on(generator.step())? else { break };
-        text.push_str(&characters.push_id(id));
+        let Some(piece) = pollster::block_on(stream.step())? else { break };
+        text.push_str(&piece.text);
     }
-    text.push_str(&characters.finish());
+    text.push_str(&stream.cancel().text);
     let seconds = begin.elapsed().as_secs_f64();
     terminal.note(&format!("\n{}\n", visible(&text)));
-    let ids = generator.generated().to_vec();
-    let mut patch_lengths = Vec::new();
-    if let Some(mut patcher) = Patcher::of(device, loaded)? {
-        let all: Vec<u32> = prompt.iter().chain(&ids).copied().collect();
-        patch_lengths = behind(&pollster::block_on(patcher.cut(&all))?.patch_lengths, prompt.len());
-    }
+    let ids: Vec<u32> = stream.generated().iter().map(|event| event.id).collect();
     Ok(Sample {
         prompt_ids: prompt[1..].to_vec(),
         bytes_per_second: Some(ids.len() as f64 / seconds.max(1e-9)),
         ids,
-        patch_lengths,
+        patch_lengths: patch_lengths(stream.generated()),
         settings: format!("temperature {temperature}, top-p {top_p}, seed {seed}"),
     })
-}
-
-/// The lengths of what lies behind the first `count` ids; a patch that crosses is shortened.
-fn behind(patch_lengths: &[u32], count: usize) -> Vec<u32> {
-    let mut before = count as u32;
-    let mut rest = Vec::new();
-    for &length in patch_lengths {
-        let cut = length.min(before);
-        before -= cut;
-        if length > cut {
-            rest.push(length - cut);
-        }
-    }
-    rest
 }
 
 fn save(
@@ -384,13 +362,6 @@ fn command_line() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_behind_a_prompt() {
-        assert_eq!(behind(&[1, 4, 2, 3], 3), [2, 2, 3]);
-        assert_eq!(behind(&[1, 4, 2, 3], 5), [2, 3]);
-        assert_eq!(behind(&[1, 4], 9), [0_u32; 0]);
-    }
 
     #[test]
     fn only_what_a_demo_made_is_replaced() {

@@ -1,71 +1,87 @@
 //! `blt generate`: text from a model, as it comes.
 
+mod choice;
+mod conversation;
+mod prompt;
+mod show;
+
 use super::device::{DeviceArgument, warn_of_distrusted};
-use super::numbers::Numbers;
+use super::escaped::Escaped;
+use super::failure::Usage;
 use super::terminal::Terminal;
 use super::tuned::TunedArgument;
 use super::{interrupt, model};
 use blt_wgpu::Error;
-use blt_wgpu::generate::Generator;
-use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
-use blt_wgpu::random::Random;
-use blt_wgpu::text::{Utf8Stream, decode, encode};
+use blt_wgpu::blt::config::ModelConfig;
+use blt_wgpu::generate::{
+    ByteEvent, End, ModelSource, OnLimit, Piece, Stops, TextStream, patch_lengths,
+};
+use choice::ChoiceArguments;
+use prompt::PromptArguments;
 use serde::Serialize;
+use show::{Show, ShowArguments, summary};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Generate text from a prompt
 ///
-/// Text streams to stdout in whole characters until the model ends it or N bytes have come. Without
-/// --temperature the likeliest byte is taken.
+/// Text streams to stdout in whole characters until the model ends it, N bytes have come, or a stop
+/// string would come. Without --temperature the likeliest byte is taken.
 #[derive(clap::Args)]
-#[command(after_help = "Example: blt generate --model DIR --prompt \"To be, \" -n 200")]
-#[command(group = clap::ArgGroup::new("start").required(true))]
+#[command(after_help = "Example: blt generate --model DIR --prompt \"To be, \" -n 200\n\
+    Talk:    blt generate --model DIR -i --stop '\\n\\n' --temperature 0.8 --min-p 0.05")]
 pub struct Arguments {
     /// Model directory
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Text to go on from; it is read behind the begin of a document
-    #[arg(long, group = "start", allow_hyphen_values = true)]
-    prompt: Option<String>,
-    /// Ids to go on from, taken as they are
-    #[arg(long, group = "start", value_name = "1,2,..", allow_hyphen_values = true)]
-    prompt_ids: Option<Numbers>,
-    /// Most ids to generate
-    #[arg(short, value_name = "N")]
-    n: usize,
-    /// Divides the logits before an id is drawn; 0 takes the likeliest
-    #[arg(long, default_value_t = 0.0, value_name = "T", allow_hyphen_values = true)]
-    temperature: f32,
-    /// Draw from the K likeliest ids only; 0 is off
-    #[arg(long, default_value_t = 0, value_name = "K")]
-    top_k: usize,
-    /// Draw from the likeliest ids that together have this probability; 0 is off
-    #[arg(long, default_value_t = 0.0, value_name = "P", allow_hyphen_values = true)]
-    top_p: f32,
-    /// Seed of the draws
-    #[arg(long, default_value_t = 0, value_name = "S")]
-    seed: u64,
-    /// Let ids 0, 1 and 3 be generated, which are no bytes
-    #[arg(long)]
-    allow_special: bool,
+    #[command(flatten)]
+    prompt: PromptArguments,
+    /// Most ids to generate; with -i, in an answer
+    #[arg(short, value_name = "N", required_unless_present = "interactive")]
+    n: Option<usize>,
+    /// A prompt line by line: each is answered, and all of it is one text
+    #[arg(short, long, conflicts_with = "json")]
+    interactive: bool,
+    /// End before this string; may be given several times, knows \n \t \r \\ \xNN
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<Escaped>,
+    /// What to do when the text has more bytes, or patches, than the model has positions: fail, or
+    /// let the model read only the end of it; with -i it slides unless told otherwise
+    #[arg(long, value_name = "HOW")]
+    on_limit: Option<Limit>,
     #[command(flatten)]
     tuned: TunedArgument,
     #[command(flatten)]
     device: DeviceArgument,
     /// Print one line of JSON: {"text": .., "ids": .., "bytes_per_s": .., "first_byte_ms": .., ..}
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["show_patches", "show_entropy"])]
     json: bool,
+    /// With --json: the probability, the entropies and the patch of every id too
+    #[arg(long, requires = "json")]
+    details: bool,
+    #[command(flatten)]
+    choice: ChoiceArguments,
+    #[command(flatten)]
+    show: ShowArguments,
 }
 
-/// What the draws of generation are for, in the streams of a seed.
-const SAMPLING_STREAM: u64 = 0x67656e;
+/// Ids of an answer where no bound is given.
+const ANSWER_IDS: usize = 400;
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Limit {
+    Error,
+    Slide,
+}
 
 #[derive(Serialize)]
 struct Output {
+    /// Without the stop string that ended it.
     text: String,
-    /// Generated ids only, the end of the text included when it came.
+    /// Generated ids only, the end of the text or the stop string included when it came.
     ids: Vec<u32>,
+    /// Why there are no more: `eos`, `count`, `stop` or `cancelled`.
+    end: &'static str,
     /// Ids after the first, per second.
     bytes_per_s: f64,
     /// Time to the logits of the first id, once the weights are there: compiling, checking faster
@@ -77,77 +93,141 @@ struct Output {
     weights_ms: f64,
     /// Time from the begin of the command to the logits of the first id.
     first_byte_ms: f64,
+    #[serde(flatten)]
+    details: Option<Details>,
+}
+
+/// One number for each of the ids.
+#[derive(Serialize)]
+struct Details {
+    /// Of the id, by the model alone.
+    probabilities: Vec<f32>,
+    /// Of the model's prediction, in nats.
+    entropies: Vec<f32>,
+    /// Of the entropy model's prediction, in nats; null where it decides about no patches.
+    patch_entropies: Vec<Option<f32>>,
+    /// How the ids fall into patches; the first may have begun in the prompt.
+    patch_lengths: Vec<u32>,
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let start = Instant::now();
-    let options = SamplingOptions {
-        temperature: arguments.temperature,
-        top_k: arguments.top_k,
-        top_p: arguments.top_p,
-        allow_special: arguments.allow_special,
-        ..SamplingOptions::default()
-    };
-    let sampler = Sampler::new(options, Random::new(arguments.seed, SAMPLING_STREAM))?;
-    let prompt = match (&arguments.prompt, &arguments.prompt_ids) {
-        (Some(text), _) => encode(text.as_bytes(), true, false),
-        (None, Some(ids)) => ids.0.clone(),
-        (None, None) => unreachable!("clap requires one of the two"),
-    };
+    let sampler = arguments.choice.sampler()?;
+    let prompt = arguments.prompt.read(arguments.interactive)?;
+    if prompt.is_none() && !arguments.interactive {
+        let hint = "add --prompt TEXT, --prompt-file FILE or --prompt-ids 1,2,.., or talk with -i";
+        return Err(Usage::new("there is no prompt", hint).into());
+    }
     // A disk reads while the driver wakes up.
     let directory = model::open(&arguments.model, terminal)?;
     directory.read_ahead();
+    let has_patches = matches!(directory.config(), ModelConfig::Blt(_));
+    if arguments.show.show_patches && !has_patches {
+        let problem = "the model is a lone entropy model, it reads no patches";
+        return Err(Error::input("--show-patches", problem).with_hint("use --show-entropy").into());
+    }
     let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
     let opened = start.elapsed();
     let loaded = model::upload(&arguments.model, &directory, &device, false)?;
     drop(directory);
     let uploaded = start.elapsed();
-    let mut generator = Generator::new(&device, &loaded, &prompt, sampler)?;
-    generator.check_room(arguments.n)?;
     let begin = Instant::now();
-    if arguments.n > 0 {
-        pollster::block_on(generator.prefill())?;
+    let source = pollster::block_on(ModelSource::new(&device, &loaded, sampler))?;
+    let stops = arguments.stops();
+    let mut stream = TextStream::new(source, &stops, arguments.on_limit())?;
+    if let Some(prompt) = &prompt {
+        prompt.push_to(&mut stream)?;
+    }
+    if arguments.interactive {
+        let mut show = Show::new(&arguments.show, terminal);
+        conversation::run(&mut stream, &mut show, has_patches, terminal)?;
+        warn_of_distrusted(&device, &mut 0, terminal);
+        return Ok(());
+    }
+    stream.check_room(stops.count.unwrap_or(0))?;
+    if stops.count != Some(0) {
+        pollster::block_on(stream.prefill())?;
     }
     let prefill = begin.elapsed();
     let first_byte = start.elapsed();
     let begin = Instant::now();
-    let mut characters = Utf8Stream::new();
-    while generator.generated().len() < arguments.n && !interrupt::is_requested() {
-        let Some(id) = pollster::block_on(generator.step())? else { break };
-        if !arguments.json {
-            terminal.print_text(&characters.push_id(id))?;
+    let mut text = String::new();
+    let mut show = (!arguments.json).then(|| Show::new(&arguments.show, terminal));
+    let mut take = |piece: Piece| match &mut show {
+        Some(show) => show.piece(&piece),
+        None => {
+            text.push_str(&piece.text);
+            Ok(())
         }
+    };
+    while !interrupt::is_requested() {
+        let Some(piece) = pollster::block_on(stream.step())? else { break };
+        take(piece)?;
     }
+    take(stream.cancel())?;
     let decode_seconds = begin.elapsed().as_secs_f64();
-    let ids = generator.generated().to_vec();
-    let read_again = ids.len().saturating_sub(1) as f64;
+    let events = stream.generated();
+    let read_again = events.len().saturating_sub(1) as f64;
     let bytes_per_s = if decode_seconds > 0.0 { read_again / decode_seconds } else { 0.0 };
-    if arguments.json {
-        let text = String::from_utf8_lossy(&decode(&ids)).into_owned();
-        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-        terminal.print_json(&Output {
-            text,
-            ids,
-            bytes_per_s,
-            prefill_ms: ms(prefill),
-            device_ms: ms(opened),
-            weights_ms: ms(uploaded.saturating_sub(opened)),
-            first_byte_ms: ms(first_byte),
-        })?;
-    } else {
-        terminal.print_text(&format!("{}\n", characters.finish()))?;
-        let end = if generator.has_ended() { ", the end of the text" } else { "" };
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    if let Some(show) = &mut show {
+        show.end()?;
         terminal.note(&format!(
-            "{} ids{end}, {bytes_per_s:.1} bytes/s; the first after {:.2} s: device {:.2}, \
-             weights {:.2}, plans and prompt {:.2}",
-            ids.len(),
+            "{}, {bytes_per_s:.1} bytes/s; the first after {:.2} s: device {:.2}, weights {:.2}, \
+             plans and prompt {:.2}",
+            summary(events, stream.end(), has_patches),
             first_byte.as_secs_f64(),
             opened.as_secs_f64(),
             uploaded.saturating_sub(opened).as_secs_f64(),
             prefill.as_secs_f64(),
         ));
+    } else {
+        terminal.print_json(&Output {
+            text,
+            ids: events.iter().map(|event| event.id).collect(),
+            end: match stream.end() {
+                Some(End::EndOfText) => "eos",
+                Some(End::String(_)) => "stop",
+                Some(End::Count) => "count",
+                Some(End::Cancelled) | None => "cancelled",
+            },
+            bytes_per_s,
+            prefill_ms: ms(prefill),
+            device_ms: ms(opened),
+            weights_ms: ms(uploaded.saturating_sub(opened)),
+            first_byte_ms: ms(first_byte),
+            details: arguments.details.then(|| Details::of(events)),
+        })?;
     }
     warn_of_distrusted(&device, &mut 0, terminal);
     if interrupt::is_requested() { Err(Error::Cancelled.into()) } else { Ok(()) }
+}
+
+impl Arguments {
+    fn stops(&self) -> Stops {
+        Stops {
+            count: self.n.or(self.interactive.then_some(ANSWER_IDS)),
+            strings: self.stop.iter().map(|string| string.0.clone()).collect(),
+        }
+    }
+
+    fn on_limit(&self) -> OnLimit {
+        match self.on_limit {
+            Some(Limit::Slide) => OnLimit::Slide,
+            None if self.interactive => OnLimit::Slide,
+            Some(Limit::Error) | None => OnLimit::Error,
+        }
+    }
+}
+
+impl Details {
+    fn of(events: &[ByteEvent]) -> Self {
+        Self {
+            probabilities: events.iter().map(|event| event.probability).collect(),
+            entropies: events.iter().map(|event| event.entropy).collect(),
+            patch_entropies: events.iter().map(|event| event.patch_entropy).collect(),
+            patch_lengths: patch_lengths(events),
+        }
+    }
 }

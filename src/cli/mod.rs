@@ -9,6 +9,7 @@ mod convert;
 mod demo;
 mod device;
 mod devices;
+mod escaped;
 mod eval;
 mod failure;
 mod generate;

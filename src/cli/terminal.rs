@@ -74,6 +74,14 @@ impl Terminal {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
+    /// A message beside the text that matters.
+    pub fn dim_note(&self, text: &str) {
+        match self.message_color {
+            true => self.note(&format!("\x1b[2m{text}\x1b[0m")),
+            false => self.note(text),
+        }
+    }
+
     /// A message that should not be overlooked.
     pub fn warn(&self, text: &str) {
         self.labelled("warning", "\x1b[1;33m", text);

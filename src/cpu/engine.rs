@@ -65,15 +65,19 @@ pub struct HostEngine<R> {
     number: PhantomData<R>,
 }
 
-/// Arenas on the host.
+/// An arena on the host. Joined Stores share it.
+type HostArena<R> = Arc<Mutex<HostBuffer<R>>>;
+
+/// Arenas on the host; a clone shares them.
+#[derive(Clone)]
 pub struct HostStore<R> {
-    arenas: Arc<Mutex<Vec<HostBuffer<R>>>>,
+    arenas: Vec<HostArena<R>>,
 }
 
 /// A Recording with its transient buffers.
 pub struct HostPlan<R> {
     recording: Recording,
-    arenas: Arc<Mutex<Vec<HostBuffer<R>>>>,
+    arenas: Vec<HostArena<R>>,
     buffers: Mutex<PlanBuffers<R>>,
 }
 
@@ -150,8 +154,12 @@ impl<R: HostNumber> Engine for HostEngine<R> {
 
     async fn create_store(&self, layout: &StoreLayout) -> Result<HostStore<R>> {
         let arenas = layout.arenas().iter();
-        let arenas = arenas.map(|arena| HostBuffer::zeros(arena.element, arena.length)).collect();
-        Ok(HostStore { arenas: Arc::new(Mutex::new(arenas)) })
+        let arenas = arenas.map(|arena| HostBuffer::zeros(arena.element, arena.length));
+        Ok(HostStore { arenas: arenas.map(|arena| Arc::new(Mutex::new(arena))).collect() })
+    }
+
+    fn join(&self, stores: &[&HostStore<R>]) -> HostStore<R> {
+        HostStore { arenas: stores.iter().flat_map(|store| store.arenas.clone()).collect() }
     }
 
     fn write(
@@ -161,7 +169,7 @@ impl<R: HostNumber> Engine for HostEngine<R> {
         offset: usize,
         values: &[f32],
     ) -> Result<()> {
-        match &mut lock(&store.arenas)[arena.0] {
+        match &mut *lock(&store.arenas[arena.0]) {
             HostBuffer::F(numbers) => {
                 let numbers = &mut numbers[offset..offset + values.len()];
                 for (number, value) in numbers.iter_mut().zip(values) {
@@ -185,7 +193,7 @@ impl<R: HostNumber> Engine for HostEngine<R> {
         offset: usize,
         length: usize,
     ) -> Result<Vec<f32>> {
-        Ok(to_f32(&lock(&store.arenas)[arena.0], offset, length))
+        Ok(to_f32(&lock(&store.arenas[arena.0]), offset, length))
     }
 
     async fn compile(&self, store: &HostStore<R>, recording: Recording) -> Result<HostPlan<R>> {
@@ -201,7 +209,7 @@ impl<R: HostNumber> Engine for HostEngine<R> {
         });
         let kept = inputs.collect();
         let buffers = Mutex::new(PlanBuffers { rooms, kept, transients });
-        Ok(HostPlan { recording, arenas: Arc::clone(&store.arenas), buffers })
+        Ok(HostPlan { recording, arenas: store.arenas.clone(), buffers })
     }
 
     fn run(&self, plan: &HostPlan<R>, step: &Step, inputs: &Inputs) -> Result<()> {
@@ -218,7 +226,7 @@ impl<R: HostNumber> Engine for HostEngine<R> {
             BufferId::Input(index) => {
                 lock(&plan.buffers).kept[&index][offset..offset + length].to_vec()
             }
-            BufferId::Arena(arena) => to_f32(&lock(&plan.arenas)[arena.0], offset, length),
+            BufferId::Arena(arena) => to_f32(&lock(&plan.arenas[arena.0]), offset, length),
             BufferId::Transient(slot) => {
                 to_f32(&lock(&plan.buffers).transients[slot], offset, length)
             }
@@ -270,7 +278,7 @@ impl<R: HostNumber> HostEngine<R> {
                 InputValues::U(values) => Reads::U(values),
             });
         }
-        let mut arenas = lock(&plan.arenas);
+        let mut arenas: Vec<_> = plan.arenas.iter().map(|arena| lock(arena)).collect();
         let mut all = AllBuffers { inputs: &read, transients, arenas: &mut arenas };
         for index in range.clone() {
             before(index);
@@ -308,13 +316,13 @@ pub(crate) fn check_counts(recording: &Recording, counts: &Counts) -> Result<()>
     Err(Error::input(recording.name.as_str(), problem))
 }
 
-struct AllBuffers<'a, R> {
+struct AllBuffers<'a, 'g, R> {
     inputs: &'a [Reads<'a, R>],
     transients: &'a mut [HostBuffer<R>],
-    arenas: &'a mut [HostBuffer<R>],
+    arenas: &'a mut [MutexGuard<'g, HostBuffer<R>>],
 }
 
-impl<R: HostNumber> AllBuffers<'_, R> {
+impl<R: HostNumber> AllBuffers<'_, '_, R> {
     /// Calls a kernel with the written buffers taken out of their places, so that they can be
     /// borrowed mutably beside the read ones.
     fn call(&mut self, dispatch: &Dispatch, step: &Step) {

@@ -130,6 +130,29 @@ impl Engine for Device {
         })
     }
 
+    fn join(&self, stores: &[&DeviceStore]) -> DeviceStore {
+        match self {
+            Self::Cpu(engine) => {
+                let own = |store: &&'_ DeviceStore| match store {
+                    DeviceStore::Cpu(store) => store.clone(),
+                    #[cfg(feature = "gpu")]
+                    DeviceStore::Gpu(_) => unreachable!("a store is used with its device"),
+                };
+                let stores: Vec<_> = stores.iter().map(own).collect();
+                DeviceStore::Cpu(engine.join(&stores.iter().collect::<Vec<_>>()))
+            }
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => {
+                let own = |store: &&DeviceStore| match store {
+                    DeviceStore::Gpu(store) => store.clone(),
+                    DeviceStore::Cpu(_) => unreachable!("a store is used with its device"),
+                };
+                let stores: Vec<_> = stores.iter().map(own).collect();
+                DeviceStore::Gpu(engine.join(&stores.iter().collect::<Vec<_>>()))
+            }
+        }
+    }
+
     fn write(
         &self,
         store: &DeviceStore,

@@ -1,6 +1,38 @@
 //! Generation of text, byte by byte.
+//!
+//! A [`TextStream`] is what a person sees: prompts and answers, with [`Stops`], whole characters and
+//! limits. Its ids come from a [`Source`], where a model reads and a [`sampling::Sampler`] chooses:
+//! [`Cached`] keeps caches, [`Recompute`] reads everything again for every id and so says what is
+//! true, [`ModelSource`] is the one that suits a model. [`Streams`] are many texts in one batch; an
+//! [`Answer`] for each makes pieces of text of what they add.
 
-mod generator;
+mod added;
+mod answer;
+mod cached;
+mod caches;
+mod model_source;
+mod place;
+mod recompute;
 pub mod sampling;
+#[cfg(test)]
+mod sampling_test;
+mod seed_tables;
+mod slot;
+mod source;
+mod step_tables;
+mod stops;
+mod stream_plans;
+mod streams;
+mod text_stream;
+#[cfg(test)]
+mod text_stream_test;
 
-pub use generator::Generator;
+pub use added::{Added, ByteEvent, patch_lengths};
+pub use answer::{Answer, Piece};
+pub use cached::Cached;
+pub use model_source::ModelSource;
+pub use recompute::Recompute;
+pub use source::Source;
+pub use stops::{End, Stops};
+pub use streams::{StreamId, Streams, can_stream};
+pub use text_stream::{OnLimit, TextStream};

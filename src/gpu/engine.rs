@@ -109,6 +109,10 @@ impl Engine for GpuEngine {
         GpuStore::new(&self.context, layout).await
     }
 
+    fn join(&self, stores: &[&GpuStore]) -> GpuStore {
+        GpuStore { arenas: stores.iter().flat_map(|store| store.arenas.clone()).collect() }
+    }
+
     fn write(&self, store: &GpuStore, arena: ArenaId, offset: usize, values: &[f32]) -> Result<()> {
         let buffer = store.range(arena, offset, values.len());
         buffers::write(&self.context, buffer, offset, bytemuck::cast_slice(values))

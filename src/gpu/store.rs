@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::graph::{ArenaId, StoreLayout};
 use crate::kernels::Element;
 
-/// Persistent buffers on a device.
+/// Persistent buffers on a device; a clone shares them.
+#[derive(Clone)]
 pub struct GpuStore {
     pub(super) arenas: Vec<GpuArena>,
 }

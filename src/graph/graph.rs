@@ -158,6 +158,11 @@ impl Graph {
         self.stored(name, rows, cols, element, false)
     }
 
+    /// A tensor of the Store in which [`Self::cache_rows`] keeps rows for later passes.
+    pub fn cache(&mut self, name: &str, rows: usize, cols: usize) -> TensorId {
+        self.stored(name, rows, cols, Element::F32, false)
+    }
+
     fn stored(
         &mut self,
         name: &str,
@@ -368,6 +373,36 @@ impl Graph {
         let (rows, cols) = (self.tensor(index).rows, self.tensor(x).cols);
         let inputs = [x, index, lists[0], lists[1], lists[2]];
         self.node(Op::GatherRows, &inputs, &[(rows, cols, Element::F32)])[0]
+    }
+
+    /// Writes columns of x from `x_offset` on, as many as `cache` has, into rows of a tensor of the
+    /// Store: unit i, of `factor` rows of x, to the unit `index[i]`, and once more `mirror` units
+    /// behind; `u32::MAX` is nowhere. Returns the cache with them, for who reads it after that.
+    ///
+    /// # Errors
+    /// If x has not the columns, or the index not the rows.
+    pub fn cache_rows(
+        &mut self,
+        x: TensorId,
+        x_offset: usize,
+        index: TensorId,
+        factor: usize,
+        cache: TensorId,
+        mirror: usize,
+    ) -> Result<TensorId> {
+        let into = self.tensor(cache).clone();
+        if x_offset + into.cols > self.tensor(x).cols
+            || self.tensor(index).rows.times(factor) != self.tensor(x).rows
+        {
+            let (x, index) = (self.tensor(x), self.tensor(index));
+            let problem = format!("{factor} x {index} rows of {x} from {x_offset} on into {into}");
+            return Err(Error::input("cache_rows", problem));
+        }
+        let op = Op::CacheRows { cols: into.cols, x_offset, factor, mirror };
+        let outputs = [(into.rows, into.cols, into.element)];
+        let after = self.node(op, &[x, index, cache], &outputs)[0];
+        self.tensors[after.0].source = into.source;
+        Ok(after)
     }
 
     /// Pools the bytes of every patch: x [bytes, cols], range [patches, 2] -> [patches,

@@ -13,8 +13,8 @@ use super::recording::{BufferId, Dispatch, Input, Output, Recording, Region, Tra
 use super::store::{Placement, StoreLayout};
 use crate::error::Result;
 use crate::kernels::{
-    Counts, Element, Extent, Halves, Kernel, Situation, attention, dense, embedding, loss, norm,
-    patch, reduce,
+    Counts, Element, Extent, Halves, Kernel, Situation, attention, decode, dense, embedding, loss,
+    norm, patch, reduce,
 };
 use bytemuck::NoUninit;
 use sums::Waiting;
@@ -264,6 +264,18 @@ impl Lower<'_> {
                 let params = embedding::gather_rows::Params::new(self.rows(out), self.cols(out));
                 let tensors = [inputs[0], inputs[1], out];
                 self.dispatch(&embedding::gather_rows::KERNEL, &params, &tensors)
+            }
+            Op::CacheRows { cols, x_offset, factor, mirror } => {
+                let params = decode::cache_rows::Params {
+                    rows: self.rows(inputs[0]),
+                    factor: *factor as u32,
+                    cols: *cols as u32,
+                    x_stride: self.cols(inputs[0]),
+                    x_offset: *x_offset as u32,
+                    mirror: *mirror as u32,
+                    reserved: 0,
+                };
+                self.dispatch(&decode::cache_rows::KERNEL, &params, &[inputs[0], inputs[1], out])
             }
             Op::PatchPool { kinds } => {
                 for (index, kind) in kinds.iter().enumerate() {

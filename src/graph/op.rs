@@ -47,6 +47,10 @@ pub enum Op {
     ScatterAdd,
     /// Rows of x by index; inputs x, index, then the inverse lists rows, ranges, entries.
     GatherRows,
+    /// `cols` columns of x from `x_offset` on into rows of a tensor of the Store, `factor` rows for
+    /// each entry of `index` and once more `mirror` entries behind (spec §14.3); inputs x, index,
+    /// cache; output the cache as it is then.
+    CacheRows { cols: usize, x_offset: usize, factor: usize, mirror: usize },
     /// Pooling of the bytes of every patch, each kind `cols` columns wide (spec §7); inputs x,
     /// byte range of every patch.
     PatchPool { kinds: Vec<PoolKind> },
@@ -84,6 +88,7 @@ impl Op {
             Self::HashEmbedding { .. } => "hash_embedding",
             Self::ScatterAdd => "scatter_add",
             Self::GatherRows => "gather_rows",
+            Self::CacheRows { .. } => "cache_rows",
             Self::PatchPool { .. } => "patch_pool",
             Self::PatchPoolGrad { .. } => "patch_pool_grad",
             Self::CrossEntropy => "cross_entropy",

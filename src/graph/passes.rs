@@ -3,7 +3,7 @@
 use super::graph::{Graph, Node, Source, TensorId};
 use super::op::Op;
 
-/// Drops every node that neither an output nor a gradient of the Store depends on.
+/// Drops every node that neither an output nor a gradient or cache of the Store depends on.
 pub fn remove_dead_code(graph: &mut Graph) {
     let mut live = vec![false; graph.tensors.len()];
     for &(_, tensor) in &graph.outputs {
@@ -11,7 +11,10 @@ pub fn remove_dead_code(graph: &mut Graph) {
     }
     let mut kept = Vec::new();
     for node in std::mem::take(&mut graph.nodes).into_iter().rev() {
-        let stored = |id: &TensorId| matches!(graph.tensors[id.0].source, Source::Accumulated(_));
+        let stored = |id: &TensorId| {
+            let source = &graph.tensors[id.0].source;
+            matches!(source, Source::Accumulated(_) | Source::Stored { .. })
+        };
         if node.outputs.iter().any(|output| live[output.0] || stored(output)) {
             for input in &node.inputs {
                 live[input.0] = true;

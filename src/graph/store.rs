@@ -149,6 +149,21 @@ impl StoreLayout {
         }
     }
 
+    /// Puts the arenas of another layout behind those of this one, its tensors and arenas under
+    /// names that begin with `prefix`: the layout of a Store joined of both.
+    pub fn append(&mut self, prefix: &str, other: &Self) {
+        let first = self.arenas.len();
+        let arenas = other.arenas.iter();
+        self.arenas.extend(
+            arenas.map(|arena| Arena { name: format!("{prefix}{}", arena.name), ..arena.clone() }),
+        );
+        for (name, placement) in &other.tensors {
+            let mut placement = placement.clone();
+            placement.shards.iter_mut().for_each(|shard| shard.arena.0 += first);
+            self.insert(&format!("{prefix}{name}"), placement);
+        }
+    }
+
     /// All arenas, by id.
     pub fn arenas(&self) -> &[Arena] {
         &self.arenas

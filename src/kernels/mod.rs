@@ -8,6 +8,7 @@ pub mod attention;
 pub mod bench;
 mod call;
 mod case;
+pub mod decode;
 pub mod dense;
 pub mod embedding;
 mod extent;

@@ -1,6 +1,8 @@
 //! The list of all kernels.
 
-use super::{Kernel, attention, bench, dense, embedding, lazy, loss, norm, optim, patch, reduce};
+use super::{
+    Kernel, attention, bench, decode, dense, embedding, lazy, loss, norm, optim, patch, reduce,
+};
 
 /// Every kernel there is, in the order of the families.
 pub static REGISTRY: &[&Kernel] = &[
@@ -31,6 +33,7 @@ pub static REGISTRY: &[&Kernel] = &[
     &embedding::hash_embedding::KERNEL,
     &embedding::scatter_add::KERNEL,
     &embedding::gather_rows::KERNEL,
+    &decode::cache_rows::KERNEL,
     &loss::cross_entropy::KERNEL,
     &loss::cross_entropy_grad::KERNEL,
     &loss::entropy::KERNEL,

@@ -15,6 +15,28 @@ pub struct SelfAttentionInputs {
     pub query_range: TensorId,
     /// Cosines and sines [max_positions, head_dim], see [`rope_table`].
     pub rope_table: TensorId,
+    /// Where keys and values are kept for later passes, if they are.
+    pub cache: Option<KvCache>,
+}
+
+/// Caches of keys and values, one a layer, [`cache_name`] in the Store: [rows, 2 kv_size], keys
+/// rotated already.
+#[derive(Clone, Copy, Debug)]
+pub struct KvCache {
+    /// Rows of each.
+    pub rows: usize,
+    /// The row that each position goes to [positions, 1], see [`Graph::cache_rows`].
+    pub row: TensorId,
+    /// Rows behind its own at which a position is written a second time; 0: nowhere.
+    pub mirror: usize,
+    /// Whether the pass attends to the cache, `key_range` counting its rows, and not to its own
+    /// positions alone.
+    pub is_read: bool,
+}
+
+/// The name in the Store of what an attention called `prefix` keeps.
+pub fn cache_name(prefix: &str) -> String {
+    format!("cache.{prefix}")
 }
 
 /// One block over x [positions, hidden]; parameters are named `{prefix}.self_attn.q_proj.weight`
@@ -55,6 +77,14 @@ fn self_attention(
     let normed = graph.rms_norm(x, gain, config.rms_norm_eps as f32)?;
     let qkv = graph.linear(normed, qkv_weight)?;
     let qkv = graph.rope(qkv, inputs.position, inputs.rope_table, query + kv)?;
+    let (mut keys_values, mut key_offset) = (qkv, query);
+    if let Some(KvCache { rows, row, mirror, is_read }) = inputs.cache {
+        let cache = graph.cache(&cache_name(prefix), rows, 2 * kv);
+        let cache = graph.cache_rows(qkv, query, row, 1, cache, mirror)?;
+        if is_read {
+            (keys_values, key_offset) = (cache, 0);
+        }
+    }
     let shape = AttentionShape {
         head_count: config.head_count,
         kv_head_count: config.kv_head_count,
@@ -62,11 +92,12 @@ fn self_attention(
         query_factor: 1,
         key_factor: 1,
         query_offset: 0,
-        key_offset: query,
-        value_offset: query + kv,
+        key_offset,
+        value_offset: key_offset + kv,
         reach: Reach::Keys(config.window),
     };
-    let attended = graph.attention(qkv, qkv, inputs.key_range, inputs.query_range, shape)?;
+    let attended =
+        graph.attention(qkv, keys_values, inputs.key_range, inputs.query_range, shape)?;
     graph.linear(attended, out_weight)
 }
 

@@ -35,18 +35,53 @@ pub fn cross_attention(
     eps: f32,
     inputs: CrossAttention,
 ) -> Result<TensorId> {
+    graph.block(|graph| {
+        let keys_values = cross_keys_values(graph, kv, prefix, config, eps)?;
+        attend_across(graph, x, keys_values, prefix, config, eps, inputs)
+    })
+}
+
+/// Keys and values [keys, 2 kv_size] of kv [keys, hidden].
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn cross_keys_values(
+    graph: &mut Graph,
+    kv: TensorId,
+    prefix: &str,
+    config: &CrossAttentionConfig,
+    eps: f32,
+) -> Result<TensorId> {
+    graph.scoped(prefix, |graph| {
+        let hidden = graph.tensor(kv).cols;
+        let gain = graph.parameter(&format!("{prefix}.k_norm.weight"), 1, hidden);
+        let weight = graph.parameter(&format!("{prefix}.kv_proj"), 2 * config.kv_size(), hidden);
+        let normed = graph.rms_norm(kv, gain, eps)?;
+        graph.linear(normed, weight)
+    })
+}
+
+/// The same as [`cross_attention`] from keys and values that are there.
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn attend_across(
+    graph: &mut Graph,
+    x: TensorId,
+    keys_values: TensorId,
+    prefix: &str,
+    config: &CrossAttentionConfig,
+    eps: f32,
+    inputs: CrossAttention,
+) -> Result<TensorId> {
     let build = |graph: &mut Graph| {
         let hidden = graph.tensor(x).cols;
-        let (query_size, kv_size) = (config.query_size(), config.kv_size());
-        let q_gain = graph.parameter(&format!("{prefix}.q_norm.weight"), 1, hidden);
-        let kv_gain = graph.parameter(&format!("{prefix}.k_norm.weight"), 1, hidden);
-        let q_weight = graph.parameter(&format!("{prefix}.q_proj.weight"), query_size, hidden);
-        let kv_weight = graph.parameter(&format!("{prefix}.kv_proj"), 2 * kv_size, hidden);
+        let query_size = config.query_size();
+        let gain = graph.parameter(&format!("{prefix}.q_norm.weight"), 1, hidden);
+        let weight = graph.parameter(&format!("{prefix}.q_proj.weight"), query_size, hidden);
         let out_weight = graph.parameter(&format!("{prefix}.o_proj.weight"), hidden, query_size);
-        let normed_x = graph.rms_norm(x, q_gain, eps)?;
-        let normed_kv = graph.rms_norm(kv, kv_gain, eps)?;
-        let queries = graph.linear(normed_x, q_weight)?;
-        let keys_values = graph.linear(normed_kv, kv_weight)?;
+        let normed = graph.rms_norm(x, gain, eps)?;
+        let queries = graph.linear(normed, weight)?;
         let shape = AttentionShape {
             head_count: config.head_count,
             kv_head_count: config.kv_head_count,
@@ -55,7 +90,7 @@ pub fn cross_attention(
             key_factor: inputs.key_factor,
             query_offset: 0,
             key_offset: 0,
-            value_offset: kv_size,
+            value_offset: config.kv_size(),
             reach: inputs.reach,
         };
         let (key_range, query_range) = (inputs.key_range, inputs.query_range);
@@ -63,5 +98,5 @@ pub fn cross_attention(
         let projected = graph.linear(attended, out_weight)?;
         graph.add(x, 2.0, projected, 1.0)
     };
-    graph.block(|graph| graph.scoped(prefix, build))
+    graph.scoped(prefix, build)
 }

@@ -4,6 +4,6 @@ mod block;
 mod config;
 mod cross_attention;
 
-pub use block::{SelfAttentionInputs, block, rope_table, rope_table_name};
+pub use block::{KvCache, SelfAttentionInputs, block, cache_name, rope_table, rope_table_name};
 pub use config::{CrossAttentionConfig, TransformerConfig};
-pub use cross_attention::{CrossAttention, cross_attention};
+pub use cross_attention::{CrossAttention, attend_across, cross_attention, cross_keys_values};

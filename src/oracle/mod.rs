@@ -16,6 +16,7 @@
 
 pub mod attention;
 pub mod bench;
+pub mod decode;
 pub mod dense;
 pub mod embedding;
 #[cfg(test)]

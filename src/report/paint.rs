@@ -10,7 +10,9 @@ use super::glyph::{self, Glyph, Kind};
 /// Backgrounds of patches, of the 256-colour table: blue, peach, green, lilac.
 const PATCH_BACKGROUNDS: [u8; 4] = [153, 223, 151, 183];
 /// Backgrounds from easy to hard to predict: pale yellow to red, and a black foreground throughout.
-const HEAT_BACKGROUNDS: [u8; 8] = [255, 230, 229, 222, 216, 209, 203, 197];
+pub(super) const HEAT_BACKGROUNDS: [u8; 8] = [255, 230, 229, 222, 216, 209, 203, 197];
+/// What a step of the scale is wide.
+pub(super) const HEAT_STEP_NATS: f32 = 0.5;
 const RESET: &str = "\x1b[0m";
 const SPARKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Eighths of a cell, of which the first is nothing.
@@ -26,8 +28,7 @@ pub fn patches(ids: &[u32], patch_lengths: &[u32], color: bool) -> String {
     let mut text = String::new();
     for (index, patch) in patches.iter().enumerate() {
         if color {
-            let background = PATCH_BACKGROUNDS[index % PATCH_BACKGROUNDS.len()];
-            push_colored(&mut text, patch, background);
+            push_colored(&mut text, patch, patch_background(index));
         } else {
             if index > 0 {
                 text.push('|');
@@ -117,9 +118,14 @@ pub fn length_rows(length_counts: &[u64], last: usize) -> Vec<(String, u64)> {
     rows
 }
 
+/// The background of a patch, by its index in the row.
+pub(super) fn patch_background(index: usize) -> u8 {
+    PATCH_BACKGROUNDS[index % PATCH_BACKGROUNDS.len()]
+}
+
 /// The step of the heat scale, 0 to 7, of an entropy in nats.
-fn heat_level(entropy_nats: f32) -> usize {
-    ((entropy_nats * 2.0) as usize).min(HEAT_BACKGROUNDS.len() - 1)
+pub(super) fn heat_level(entropy_nats: f32) -> usize {
+    ((entropy_nats / HEAT_STEP_NATS) as usize).min(HEAT_BACKGROUNDS.len() - 1)
 }
 
 /// Means of `width` equal stretches of the values, or the values where they fit.
@@ -136,7 +142,7 @@ fn averaged(values: &[f64], width: usize) -> Vec<f64> {
 }
 
 /// Glyphs on a background; a newline leaves the background before it breaks the line.
-fn push_colored(text: &mut String, glyphs: &[Glyph], background: u8) {
+pub(super) fn push_colored(text: &mut String, glyphs: &[Glyph], background: u8) {
     let set = format!("\x1b[38;5;16;48;5;{background}m");
     let mut is_set = false;
     for &glyph in glyphs {

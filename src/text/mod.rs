@@ -16,7 +16,7 @@ pub use documents::{Document, DocumentCounts, DocumentOptions, Documents, OnErro
 pub use part::Part;
 pub use source::{ByteReader, Files, InMemory, TextFormat, TextSource};
 pub use tokenizer::{
-    BOE_ID, BOS_ID, BPE_ID, BYTE_OFFSET, EOS_ID, VOCABULARY_SIZE, check_ids, decode,
+    BOE_ID, BOS_ID, BPE_ID, BYTE_OFFSET, EOS_ID, VOCABULARY_SIZE, byte_of, check_ids, decode,
     decode_until_eos, encode,
 };
 pub use utf8::Utf8Stream;

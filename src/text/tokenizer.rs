@@ -58,7 +58,7 @@ pub fn check_ids(ids: &[u32]) -> Result<()> {
 }
 
 /// The byte that an id stands for, if it stands for one.
-pub(super) fn byte_of(id: u32) -> Option<u8> {
+pub fn byte_of(id: u32) -> Option<u8> {
     id.checked_sub(BYTE_OFFSET).and_then(|byte| u8::try_from(byte).ok())
 }
 

@@ -51,6 +51,11 @@ impl Utf8Stream {
         }
     }
 
+    /// How many of the last bytes are held back, 0 to 3.
+    pub fn held_count(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Ends the stream: a character that stayed incomplete comes out as one U+FFFD.
     ///
     /// The stream can be used again afterwards.

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use crate::init::tiny;
-use crate::program::{Tensors, blt_cpu, fixture, joined, numbers, text_of};
+use crate::program::{
+    Tensors, blt_cpu, command, fixture, joined, numbers, run, run_with_stdin, text_of,
+};
 
 #[test]
 fn generate_streams_the_text_that_json_gives() {
@@ -85,7 +87,138 @@ fn generate_runs_into_the_limits_of_the_model_with_an_error() {
     generate(&long, "2").ok();
     generate(&long, "3").fails(1, &["positions", "129 needed, 128 available", "hint: "]);
     generate(&long.repeat(2), "1").fails(1, &["positions", "hint: "]);
-    // 64 patches, and 63 of two bytes between the first and the open one.
-    generate(&"a ".repeat(63), "1").fails(1, &["patches", "65 needed, 64 available"]);
-    generate(&"a ".repeat(62), "1").ok();
+    let slide = |n: &str| {
+        let flags = ["--prompt", &long.repeat(9), "-n", n, "--ban-ids", "2", "--json"];
+        let start = ["generate", "--model", text_of(&model), "--on-limit", "slide"];
+        numbers(&blt_cpu(&[&start[..], &flags].concat()).json()["ids"])
+    };
+    let ids = slide("200");
+    assert!(ids.len() == 200 && ids[..40] == slide("40"));
+
+    // With 32 patches: BOS and 31 of two bytes, behind which one may be open.
+    let config = model.join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let mut settings: Value = serde_json::from_str(&text).unwrap();
+    settings["global_config"]["max_position_embeddings"] = 32.into();
+    std::fs::write(&config, settings.to_string()).unwrap();
+    generate(&"a ".repeat(31), "1").ok();
+    generate(&"a ".repeat(32), "1").fails(1, &["patches", "33 needed, 32 available", "hint: "]);
+    assert_eq!(slide("9").len(), 9);
+}
+
+#[test]
+fn a_prompt_is_bytes_from_wherever_it_comes() {
+    let model = fixture("k2_entropy");
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("prompt");
+    let generate = |flags: &[&str], stdin: Option<&[u8]>| {
+        let start = ["generate", "--model", text_of(&model), "-n", "8", "--device", "cpu"];
+        let command = command(&[&start, flags].concat());
+        match stdin {
+            Some(bytes) => run_with_stdin(command, bytes),
+            None => run(command),
+        }
+    };
+    let ids = |flags: &[&str], stdin| numbers(&generate(flags, stdin).json()["ids"]);
+    // Invalid UTF-8: 0x61 0xff 0x62 are ids 101, 259, 102.
+    std::fs::write(&file, b"a\xffb").unwrap();
+    let expected = ids(&["--json", "--prompt-ids", "1,101,259,102"], None);
+    assert_eq!(ids(&["--json", "--prompt-file", text_of(&file)], None), expected);
+    assert_eq!(ids(&["--json", "--prompt-file", "-"], Some(b"a\xffb")), expected);
+    let empty = ids(&["--json", "--prompt", ""], None);
+    assert_eq!(ids(&["--json", "--prompt-file", "-"], Some(b"")), empty);
+    assert_eq!(ids(&["--json", "--prompt-ids", "1"], None), empty);
+    generate(&["--prompt-file", "/no/such/file"], None).fails(1, &["/no/such/file"]);
+    generate(&["--prompt", "a", "--prompt-ids", "1"], None).fails(2, &["--prompt"]);
+    generate(&["-i", "--prompt-file", "-"], Some(b"a")).fails(2, &["stdin", "hint: "]);
+}
+
+/// What a model that knows nothing says at random: enough of everything to look for.
+const DRAWN: [&str; 6] = ["--temperature", "1", "--seed", "3", "--ban-ids", "2"];
+
+#[test]
+fn stops_bans_and_details() {
+    let model = fixture("k2_entropy");
+    let generate = |flags: &[&str]| {
+        let start = ["generate", "--model", text_of(&model), "-n", "60", "--prompt", "ab"];
+        blt_cpu(&[&start, &DRAWN[..], flags].concat())
+    };
+    let all = generate(&["--json", "--details"]).json();
+    let ids = numbers(&all["ids"]);
+    assert_eq!((ids.len(), &all["end"]), (60, &Value::from("count")));
+    let floats = |name: &str| -> Vec<f64> {
+        all[name].as_array().unwrap().iter().map(|it| it.as_f64().unwrap()).collect()
+    };
+    assert!(floats("probabilities").iter().all(|it| (0.0..=1.0).contains(it)));
+    for name in ["probabilities", "entropies", "patch_entropies"] {
+        assert_eq!(floats(name).len(), 60, "{name}");
+        assert!(floats(name).iter().all(|&it| it >= 0.0 && it <= 260_f64.ln()), "{name}");
+    }
+    assert_eq!(numbers(&all["patch_lengths"]).iter().sum::<u64>(), 60);
+    assert!(generate(&["--json"]).json().get("entropies").is_none());
+
+    // The bytes from the 20th id on as a string to stop at.
+    let escape = |id: &u64| format!("\\x{:02x}", id - 4);
+    let string: String = ids[20..23].iter().map(escape).collect();
+    let stopped = generate(&["--json", "--stop", "never seen", "--stop", &string]).json();
+    assert_eq!((numbers(&stopped["ids"]), &stopped["end"]), (ids[..23].into(), &"stop".into()));
+    let bytes: Vec<u8> = ids[..20].iter().map(|id| (id - 4) as u8).collect();
+    assert_eq!(stopped["text"], String::from_utf8_lossy(&bytes).as_ref());
+    let shown = generate(&["--stop", &string]).ok().stdout;
+    assert_eq!(shown, format!("{}\n", String::from_utf8_lossy(&bytes)).into_bytes());
+
+    let banned = generate(&["--json", "--ban", &escape(&ids[0]), "--ban", &string]).json();
+    let banned = numbers(&banned["ids"]);
+    assert!(banned.len() == 60 && !banned.contains(&ids[0]) && !banned.contains(&ids[21]));
+    assert_ne!(numbers(&generate(&["--json", "--repetition-penalty", "3"]).json()["ids"]), ids);
+    let likeliest = generate(&["--json", "--min-p", "1"]).json();
+    assert_eq!(
+        numbers(&likeliest["ids"]),
+        numbers(&generate(&["--json", "--top-k", "1"]).json()["ids"])
+    );
+
+    generate(&["--stop", ""]).fails(1, &["stop string 1"]);
+    generate(&["--stop", "\\q"]).fails(2, &["--stop"]);
+    generate(&["--min-p", "2"]).fails(1, &["min_p"]);
+    generate(&["--ban-ids", "260"]).fails(1, &["260"]);
+    generate(&["--details"]).fails(2, &["--json"]);
+}
+
+#[test]
+fn patches_and_entropies_are_drawn_while_the_text_comes() {
+    let model = fixture("k2_entropy");
+    let generate = |flags: &[&str]| {
+        let start = ["generate", "--model", text_of(&model), "-n", "40", "--prompt", "ab"];
+        blt_cpu(&[&start, &DRAWN[..], flags].concat())
+    };
+    let found = generate(&["--json", "--details"]).json();
+    let (ids, lengths) = (numbers(&found["ids"]), numbers(&found["patch_lengths"]));
+    let (ids, lengths) = (ids.iter().map(|&id| id as u32), lengths.iter().map(|&it| it as u32));
+    let (ids, lengths): (Vec<_>, Vec<_>) = (ids.collect(), lengths.collect());
+    let shown = String::from_utf8(generate(&["--show-patches"]).ok().stdout).unwrap();
+    assert_eq!(shown, format!("{}\n", blt_wgpu::report::paint::patches(&ids, &lengths, false)));
+    let scale = generate(&["--show-entropy"]).ok().stderr;
+    assert!(scale.contains("nats and more"), "{scale}");
+    generate(&["--show-patches", "--json"]).fails(2, &["--show-patches"]);
+}
+
+#[test]
+fn a_conversation_is_one_text() {
+    let model = fixture("k2_entropy");
+    let generate = |flags: &[&str], stdin: &[u8]| {
+        let start = ["generate", "--model", text_of(&model), "-n", "9", "--device", "cpu"];
+        run_with_stdin(command(&[&start, &DRAWN[..], flags].concat()), stdin).ok().stdout
+    };
+    let alone = |prompt: &[u8]| generate(&["--prompt-file", "-"], prompt);
+    // Answers here end with the count, and lines of the screen where they do.
+    assert_eq!(generate(&["-i"], b"To be\n"), alone(b"To be\n"));
+    assert_eq!(generate(&["-i"], b"To be\\\n"), alone(b"To be"));
+    assert_eq!(generate(&["-i", "--prompt", "To be"], b""), alone(b"To be"));
+    // What an empty line lets the model write is what it would have written in one go.
+    let json = generate(&["--prompt", "To be", "-n", "18", "--json"], b"");
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    let bytes: Vec<u8> = numbers(&json["ids"]).iter().map(|id| (id - 4) as u8).collect();
+    let halves = bytes.chunks(9).map(|half| String::from_utf8_lossy(half).into_owned() + "\n");
+    let both = generate(&["-i"], b"To be\\\n\n");
+    assert_eq!(String::from_utf8(both).unwrap(), halves.collect::<String>());
 }

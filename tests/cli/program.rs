@@ -55,6 +55,17 @@ pub fn run(mut command: Command) -> Run {
     Run { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
 }
 
+/// The same with these bytes on stdin.
+pub fn run_with_stdin(mut command: Command, bytes: &[u8]) -> Run {
+    let pipe = || Stdio::piped();
+    let mut child = command.stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
+    // Who refuses its arguments may be gone before it reads.
+    let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), bytes);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    Run { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
+}
+
 pub fn blt(arguments: &[&str]) -> Run {
     run(command(arguments))
 }

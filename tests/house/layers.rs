@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("blt", "engine error graph kernels nn random text"),
     ("checkpoint", "blt engine error"),
     ("eval", "blt engine error kernels text"),
-    ("generate", "blt engine error eval kernels random text"),
+    ("generate", "blt engine error eval graph kernels platform random text"),
     ("train", "blt checkpoint engine error eval graph kernels platform random text"),
     ("bench", "blt device engine error generate graph kernels platform random text train"),
     ("report", "bench blt text"),

@@ -1,0 +1,96 @@
+//! The graphs of generation with caches: whole texts that fill the caches, and steps of one byte a
+//! stream (spec §14.3). Where they are read the layout is that of the models, the entropy model's
+//! tensors under [`PATCHER_PREFIX`](super::parameters::PATCHER_PREFIX), and of the caches.
+
+use super::caches::{CacheShape, Caches, Pass};
+use super::config::{EntropyConfig, ModelConfig};
+use super::entropy_model::entropy_pass;
+use super::inputs;
+use super::model::blt_pass;
+use super::programs::ENTROPY_PREFIX;
+use crate::error::Result;
+use crate::graph::{Graph, TensorId};
+use crate::kernels::Axis;
+
+/// Reads whole texts, the inputs of a [`Batch`](super::Batch), and leaves in the caches what comes
+/// after them needs.
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn seed_graph(config: &ModelConfig, shape: CacheShape) -> Result<Graph> {
+    let mut graph = Graph::default();
+    model_pass(&mut graph, config, Caches { shape, pass: Pass::Seed })?;
+    Ok(graph)
+}
+
+/// One byte of every stream, and the patches that close with them in [`Pass::Close`]: output
+/// `logits` [bytes, 260].
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn step_graph(config: &ModelConfig, shape: CacheShape, pass: Pass) -> Result<Graph> {
+    let mut graph = Graph::default();
+    let logits = model_pass(&mut graph, config, Caches { shape, pass })?;
+    graph.output("logits", logits);
+    Ok(graph)
+}
+
+/// Whole texts through the entropy model: output `entropies` [bytes, 1] in nats, in fixed order.
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn seed_entropies_graph(
+    config: &EntropyConfig,
+    prefix: &str,
+    shape: CacheShape,
+) -> Result<Graph> {
+    let mut graph = Graph::default();
+    let ids = inputs::ids(&mut graph);
+    entropies(&mut graph, config, prefix, ids, Caches { shape, pass: Pass::Seed })?;
+    Ok(graph)
+}
+
+/// One byte of every stream, `next_ids`, through the entropy model: output `entropies` [bytes, 1]
+/// in nats, to the bit those of a whole text.
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn next_entropies_graph(
+    config: &EntropyConfig,
+    prefix: &str,
+    shape: CacheShape,
+) -> Result<Graph> {
+    let mut graph = Graph::default();
+    let ids = inputs::integers(&mut graph, "next_ids", Axis::Bytes, 1);
+    entropies(&mut graph, config, prefix, ids, Caches { shape, pass: Pass::Open })?;
+    Ok(graph)
+}
+
+fn entropies(
+    graph: &mut Graph,
+    config: &EntropyConfig,
+    prefix: &str,
+    ids: TensorId,
+    caches: Caches,
+) -> Result<()> {
+    graph.fix_order();
+    let logits = entropy_pass(graph, config, prefix, ids, caches)?;
+    let entropies = graph.entropy(logits);
+    graph.output("entropies", entropies);
+    Ok(())
+}
+
+fn model_pass(graph: &mut Graph, config: &ModelConfig, caches: Caches) -> Result<TensorId> {
+    match config {
+        ModelConfig::Blt(config) => blt_pass(graph, config, Some(caches)),
+        ModelConfig::Entropy(config) => {
+            // As `forward_graph` computes it.
+            graph.fix_order();
+            let ids = match caches.pass {
+                Pass::Seed => inputs::ids(graph),
+                Pass::Open | Pass::Close => inputs::integers(graph, "next_ids", Axis::Bytes, 1),
+            };
+            entropy_pass(graph, config, ENTROPY_PREFIX, ids, caches)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A text of its own among the streams that keep caches.
+
+use super::added::Added;
+use super::sampling::Sampler;
+use super::source::Source;
+use super::streams::{StreamId, Streams};
+use crate::blt::LoadedDirectory;
+use crate::engine::Engine;
+use crate::error::Result;
+
+/// More ids than this are read at once, with all before them, rather than one a step.
+const MOST_PUSHED: usize = 32;
+
+/// A source whose steps cost the same however long the text is.
+pub struct Cached<'m, E: Engine> {
+    streams: Streams<'m, E>,
+    sampler: Sampler,
+    stream: Option<StreamId>,
+    origin: u64,
+    /// Ids that were pushed and not read.
+    waiting_count: usize,
+}
+
+impl<'m, E: Engine> Cached<'m, E> {
+    /// A source without a text.
+    ///
+    /// # Errors
+    /// As [`Streams::new`].
+    pub async fn new(
+        engine: &'m E,
+        directory: &'m LoadedDirectory<E>,
+        sampler: Sampler,
+    ) -> Result<Self> {
+        let streams = Streams::new(engine, directory, 1).await?;
+        Ok(Self { streams, sampler, stream: None, origin: 0, waiting_count: 0 })
+    }
+}
+
+impl<E: Engine> Source for Cached<'_, E> {
+    fn position_limit(&self) -> usize {
+        self.streams.position_limit()
+    }
+
+    fn begin(&mut self, ids: &[u32], origin: u64) -> Result<()> {
+        if let Some(stream) = self.stream.take() {
+            self.streams.close(stream);
+        }
+        self.origin = origin;
+        self.waiting_count = 0;
+        self.stream = Some(self.streams.open(ids, self.sampler.at(origin))?);
+        Ok(())
+    }
+
+    fn push(&mut self, ids: &[u32]) -> Result<()> {
+        let Some(stream) = self.stream else { return self.begin(ids, self.origin) };
+        if ids.len() > MOST_PUSHED && self.waiting_count == 0 {
+            let all = [self.streams.ids(stream), ids].concat();
+            if all.len() <= self.position_limit() {
+                return self.begin(&all, self.origin);
+            }
+        }
+        self.streams.push(stream, ids)?;
+        self.waiting_count += ids.len();
+        Ok(())
+    }
+
+    async fn prefill(&mut self) -> Result<()> {
+        self.streams.prefill().await
+    }
+
+    async fn step(&mut self) -> Result<Added> {
+        loop {
+            if let Some((_, added)) = self.streams.step().await?.pop() {
+                let added = added?;
+                self.waiting_count -= usize::from(added.was_pushed);
+                return Ok(added);
+            }
+            // It stands behind the end of a text. As a prompt that end has something behind it.
+            let ids = self.stream.map(|stream| self.streams.ids(stream).to_vec());
+            self.begin(&ids.unwrap_or_default(), self.origin)?;
+        }
+    }
+}

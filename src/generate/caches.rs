@@ -1,0 +1,112 @@
+//! The caches of running streams on an engine, beside the weights that their plans read.
+
+use super::place::Place;
+use crate::blt::config::{EntropyConfig, ModelConfig};
+use crate::blt::parameters::PATCHER_PREFIX;
+use crate::blt::{CacheShape, LoadedDirectory, LoadedModel, cache_layout, model_patching};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::graph::{Graph, StoreLayout, compile_for};
+use crate::kernels::Counts;
+
+/// A Store of both models and of the caches, and plans over it.
+pub(super) struct StreamCaches<'m, E: Engine> {
+    pub engine: &'m E,
+    pub directory: &'m LoadedDirectory<E>,
+    pub shape: CacheShape,
+    caches: E::Store,
+    cache_layout: StoreLayout,
+    store: E::Store,
+    layout: StoreLayout,
+}
+
+impl<'m, E: Engine> StreamCaches<'m, E> {
+    /// Empty caches of this shape.
+    ///
+    /// # Errors
+    /// If the device has not the memory, or one cache exceeds a binding.
+    pub async fn new(
+        engine: &'m E,
+        directory: &'m LoadedDirectory<E>,
+        shape: CacheShape,
+    ) -> Result<Self> {
+        let (model, patcher) = (&directory.model, patcher(directory));
+        let entropy = patcher.map(|it| (entropy_config(it), PATCHER_PREFIX));
+        let limit = engine.max_binding_elements();
+        let cache_layout = cache_layout(&model.config, entropy, &shape, limit)?;
+        let caches = engine.create_store(&cache_layout).await?;
+        let mut layout = model.layout.clone();
+        let mut stores = vec![&model.store];
+        if let Some(patcher) = patcher {
+            layout.append(PATCHER_PREFIX, &patcher.layout);
+            stores.push(&patcher.store);
+        }
+        layout.append("", &cache_layout);
+        stores.push(&caches);
+        let store = engine.join(&stores);
+        Ok(Self { engine, directory, shape, caches, cache_layout, store, layout })
+    }
+
+    /// Larger caches with the same contents, streams at the same numbers.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn grown(&self, shape: CacheShape, places: &[Option<&Place>]) -> Result<Self> {
+        let larger = Self::new(self.engine, self.directory, shape).await?;
+        for (name, old) in self.cache_layout.tensors() {
+            let new = larger.cache_layout.require(name)?;
+            let cols = old.cols;
+            let before = self.engine.read_tensor(&self.caches, old).await?;
+            let mut after = vec![0.0; new.length()];
+            let [old_rows, new_rows] = [old.rows / self.shape.streams, new.rows / shape.streams];
+            let is_ring_of_states = name.starts_with("cache.states.");
+            for (stream, place) in places.iter().enumerate() {
+                let Some(place) = place else { continue };
+                let kept = match is_ring_of_states {
+                    true => place.oldest_state()..place.read,
+                    false => 0..old_rows.min(new_rows),
+                };
+                for index in kept {
+                    let from = (stream * old_rows + index % old_rows) * cols;
+                    let to = (stream * new_rows + index % new_rows) * cols;
+                    after[to..to + cols].copy_from_slice(&before[from..from + cols]);
+                }
+            }
+            self.engine.write_tensor(&larger.caches, new, &after)?;
+        }
+        Ok(larger)
+    }
+
+    /// A plan over models and caches, with variants of kernels that the engine trusts.
+    ///
+    /// # Errors
+    /// If the device has not the memory or refuses a shader.
+    pub async fn compile(
+        &self,
+        name: &str,
+        capacity: Counts,
+        build: impl Fn() -> Result<Graph>,
+    ) -> Result<E::Plan> {
+        loop {
+            let options = self.directory.model.compile_options(self.engine);
+            let recording = compile_for(build()?, name, &self.layout, capacity, &options)?;
+            if self.engine.trusts(&recording).await? {
+                return self.engine.compile(&self.store, recording).await;
+            }
+        }
+    }
+}
+
+/// The entropy model that cuts the texts of a model, if entropies do.
+pub(super) fn patcher<E: Engine>(directory: &LoadedDirectory<E>) -> Option<&LoadedModel<E>> {
+    let ModelConfig::Blt(config) = &directory.model.config else { return None };
+    directory.patcher.as_ref().filter(|_| model_patching(config).mode.needs_entropies())
+}
+
+/// The configuration of an entropy model.
+pub(super) fn entropy_config<E: Engine>(model: &LoadedModel<E>) -> &EntropyConfig {
+    match &model.config {
+        ModelConfig::Entropy(config) => config,
+        ModelConfig::Blt(_) => unreachable!("a patcher is an entropy model"),
+    }
+}

@@ -1,0 +1,72 @@
+//! The source that suits a model.
+
+use super::added::Added;
+use super::cached::Cached;
+use super::recompute::Recompute;
+use super::sampling::Sampler;
+use super::source::Source;
+use super::streams::can_stream;
+use crate::blt::LoadedDirectory;
+use crate::engine::Engine;
+use crate::error::Result;
+
+/// Caches where a model can be read with them, else everything again.
+pub enum ModelSource<'m, E: Engine> {
+    Cached(Box<Cached<'m, E>>),
+    Recompute(Box<Recompute<'m, E>>),
+}
+
+impl<'m, E: Engine> ModelSource<'m, E> {
+    /// A source without a text.
+    ///
+    /// # Errors
+    /// A directory without the entropy model that its patches need; a device without the memory.
+    pub async fn new(
+        engine: &'m E,
+        directory: &'m LoadedDirectory<E>,
+        sampler: Sampler,
+    ) -> Result<Self> {
+        if can_stream(&directory.model.config) {
+            let cached = Cached::new(engine, directory, sampler).await?;
+            return Ok(Self::Cached(Box::new(cached)));
+        }
+        Recompute::new(engine, directory, sampler).map(Box::new).map(Self::Recompute)
+    }
+}
+
+impl<E: Engine> Source for ModelSource<'_, E> {
+    fn position_limit(&self) -> usize {
+        match self {
+            Self::Cached(source) => source.position_limit(),
+            Self::Recompute(source) => source.position_limit(),
+        }
+    }
+
+    fn begin(&mut self, ids: &[u32], origin: u64) -> Result<()> {
+        match self {
+            Self::Cached(source) => source.begin(ids, origin),
+            Self::Recompute(source) => source.begin(ids, origin),
+        }
+    }
+
+    fn push(&mut self, ids: &[u32]) -> Result<()> {
+        match self {
+            Self::Cached(source) => source.push(ids),
+            Self::Recompute(source) => source.push(ids),
+        }
+    }
+
+    async fn prefill(&mut self) -> Result<()> {
+        match self {
+            Self::Cached(source) => source.prefill().await,
+            Self::Recompute(source) => source.prefill().await,
+        }
+    }
+
+    async fn step(&mut self) -> Result<Added> {
+        match self {
+            Self::Cached(source) => source.step().await,
+            Self::Recompute(source) => source.step().await,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! One of the streams that run together: its text, and what has been decided about it.
+
+use super::added::Added;
+use super::place::Place;
+use super::sampling::Sampler;
+use crate::blt::patching::PatchCutter;
+use crate::error::Result;
+use crate::text::EOS_ID;
+use std::collections::VecDeque;
+
+/// A stream in its slot. All its ids but the last are in the caches of the model, all of them in
+/// those of the entropy model.
+pub(super) struct Slot {
+    pub serial: u64,
+    pub place: Place,
+    pub prompt_count: usize,
+    pub sampler: Sampler,
+    pub cutter: Option<PatchCutter>,
+    /// Whether a patch closes with the last id.
+    pub closes: bool,
+    /// The entropy after the last id.
+    pub entropy: Option<f32>,
+    /// Ids to be read next.
+    pub pushed: VecDeque<u32>,
+    /// An id that was chosen by a step that was dropped before its end.
+    pub chosen: Option<u32>,
+    pub is_seeded: bool,
+}
+
+impl Slot {
+    /// A stream whose prompt, the ids of `place`, nobody has read.
+    pub fn new(serial: u64, place: Place, sampler: Sampler, cutter: Option<PatchCutter>) -> Self {
+        Self {
+            serial,
+            prompt_count: place.ids.len(),
+            place,
+            sampler,
+            cutter,
+            closes: false,
+            entropy: None,
+            pushed: VecDeque::new(),
+            chosen: None,
+            is_seeded: false,
+        }
+    }
+
+    /// Whether it stands behind the end of a text and nothing was pushed.
+    pub fn has_ended(&self) -> bool {
+        let generated = &self.place.ids[self.prompt_count..];
+        self.pushed.is_empty() && generated.last() == Some(&EOS_ID)
+    }
+
+    /// The id that comes next: what was pushed, or one by the logits.
+    pub fn choose(&mut self, logits: &[f32]) -> Result<u32> {
+        if let Some(&id) = self.pushed.front() {
+            return Ok(id);
+        }
+        if let Some(id) = self.chosen {
+            return Ok(id);
+        }
+        let id = self.sampler.choose(logits, &self.place.ids, self.place.ids.len() as u64)?;
+        self.chosen = Some(id);
+        Ok(id)
+    }
+
+    /// Goes on behind an id.
+    pub fn add(&mut self, id: u32, entropy: Option<f32>, logits: &[f32]) -> Added {
+        let was_pushed = self.pushed.pop_front().is_some();
+        self.chosen = None;
+        let starts_patch = self.closes;
+        let expected = std::mem::replace(&mut self.entropy, entropy);
+        self.place.advance(self.closes);
+        self.place.ids.push(id);
+        let cutter = self.cutter.as_mut();
+        self.closes = cutter.is_some_and(|it| it.push(id, entropy.unwrap_or(0.0)));
+        Added { id, was_pushed, starts_patch, entropy: expected, logits: logits.to_vec() }
+    }
+}

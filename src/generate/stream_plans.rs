@@ -1,0 +1,116 @@
+//! The plans of running streams: compiled when they are needed, anew when they have to be larger.
+
+use super::caches::{StreamCaches, entropy_config, patcher};
+use crate::blt::parameters::PATCHER_PREFIX;
+use crate::blt::{
+    LoadedDirectory, Pass, next_entropies_graph, seed_entropies_graph, seed_graph, step_graph,
+};
+use crate::engine::{Engine, Inputs};
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::kernels::{Axis, Counts, Step};
+
+/// What the plans do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// The model reads whole texts.
+    Seed,
+    /// The entropy model reads whole texts.
+    SeedEntropies,
+    /// The model reads a byte of every stream.
+    Step(Pass),
+    /// The entropy model reads a byte of every stream.
+    NextEntropies,
+}
+
+/// A plan for each of them.
+pub(super) struct StreamPlans<E: Engine> {
+    plans: Vec<(Work, Counts, E::Plan)>,
+}
+
+impl<E: Engine> StreamPlans<E> {
+    pub fn new() -> Self {
+        Self { plans: Vec::new() }
+    }
+
+    /// Drops all plans: the caches that they read are replaced.
+    pub fn clear(&mut self) {
+        self.plans.clear();
+    }
+
+    /// Runs a plan and reads an output of it, if there is one to be read.
+    ///
+    /// # Errors
+    /// If it does not compile, or the device is lost.
+    pub async fn run(
+        &mut self,
+        caches: &StreamCaches<'_, E>,
+        work: Work,
+        (counts, inputs): (Counts, &Inputs),
+        output: Option<&str>,
+    ) -> Result<Vec<f32>> {
+        let known = self.plans.iter().position(|(other, ..)| *other == work);
+        let fits = known.is_some_and(|known| counts.fit(&self.plans[known].1));
+        if !fits {
+            let mut capacity = capacity(caches, work, counts);
+            if let Some(known) = known {
+                capacity = capacity.max(&self.plans.swap_remove(known).1);
+            }
+            let build = || graph(caches.directory, caches, work);
+            let plan = caches.compile(name(work), capacity, build).await?;
+            self.plans.push((work, capacity, plan));
+        }
+        let find = |(other, ..): &&(Work, Counts, E::Plan)| *other == work;
+        let (.., plan) = self.plans.iter().find(find).expect("it was compiled above");
+        let step = Step::of(counts);
+        caches.engine.run(plan, &step, inputs)?;
+        match output {
+            None => Ok(Vec::new()),
+            Some(output) => caches.engine.output(plan, output, &step).await,
+        }
+    }
+}
+
+fn name(work: Work) -> &'static str {
+    match work {
+        Work::Seed => "seed",
+        Work::SeedEntropies => "seed entropies",
+        Work::Step(Pass::Close) => "close",
+        Work::Step(_) => "open",
+        Work::NextEntropies => "next entropies",
+    }
+}
+
+/// What a plan is compiled for: steps for all streams that there is room for.
+fn capacity<E: Engine>(caches: &StreamCaches<'_, E>, work: Work, counts: Counts) -> Counts {
+    let streams = caches.shape.streams;
+    let bucketed = counts.bucketed();
+    match work {
+        Work::Seed | Work::SeedEntropies => bucketed,
+        Work::Step(Pass::Close) => bucketed.max(
+            &Counts::default()
+                .with(Axis::Bytes, streams)
+                .with(Axis::Patches, streams)
+                .with(Axis::SeenBytes, USUAL_PATCH * streams),
+        ),
+        Work::Step(_) | Work::NextEntropies => Counts::default().with(Axis::Bytes, streams),
+    }
+}
+
+/// Bytes of the patches that close in a step, on average, that there is room for at once.
+const USUAL_PATCH: usize = 16;
+
+fn graph<E: Engine>(
+    directory: &LoadedDirectory<E>,
+    caches: &StreamCaches<'_, E>,
+    work: Work,
+) -> Result<Graph> {
+    let (config, shape) = (&directory.model.config, caches.shape);
+    let entropy = || entropy_config(patcher(directory).expect("somebody cuts by entropies"));
+    match work {
+        Work::Seed => seed_graph(config, shape),
+        Work::SeedEntropies => seed_entropies_graph(entropy(), PATCHER_PREFIX, shape),
+        Work::Step(pass) => step_graph(config, shape, pass),
+        Work::NextEntropies => next_entropies_graph(entropy(), PATCHER_PREFIX, shape),
+    }
+}

@@ -1,0 +1,3 @@
+//! What generation step by step does beside the model itself.
+
+pub mod cache_rows;

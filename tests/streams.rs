@@ -1,0 +1,375 @@
+//! Texts that are generated with caches are those that reading everything again generates: logits
+//! of every position within rounding, entropies to the bit, the same patches, the likeliest ids.
+//!
+//! The oracle is one full pass over the finished text. Where its two best logits lie within
+//! [`TOLERANCE`] of each other either id will do: a tie.
+
+mod support;
+
+use blt_wgpu::blt::config::{
+    BltConfig, EntropyConfig, HashEmbeddingConfig, ModelConfig, PatchingMode, Pooling, Semantics,
+};
+use blt_wgpu::blt::tables::Row;
+use blt_wgpu::blt::{Batch, LoadedDirectory, LoadedModel, PlanSlot, forward_graph};
+use blt_wgpu::cpu::HostEngine;
+use blt_wgpu::engine::Engine;
+use blt_wgpu::eval::{Cut, Patcher};
+use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
+use blt_wgpu::generate::{Added, StreamId, Streams};
+use blt_wgpu::kernels::Step;
+use blt_wgpu::text::VOCABULARY_SIZE;
+use pollster::block_on;
+use support::{Session, golden_blt, golden_entropy, write_golden_weights};
+
+/// Largest difference of logits.
+const TOLERANCE: f32 = 1e-4;
+
+/// A model with the golden weights on an engine.
+fn loaded<E: Engine>(engine: &E, config: ModelConfig) -> LoadedModel<E> {
+    let model = block_on(LoadedModel::create(engine, config, false)).unwrap();
+    let session = Session { engine, model };
+    write_golden_weights(&session);
+    session.model
+}
+
+/// A BLT with its entropy model.
+fn directory<E: Engine>(engine: &E, mut config: BltConfig) -> LoadedDirectory<E> {
+    let entropy = entropy();
+    config.attach_patcher(entropy.clone());
+    let entropy = EntropyConfig { semantics: config.semantics, ..entropy };
+    LoadedDirectory {
+        model: loaded(engine, ModelConfig::Blt(config)),
+        patcher: Some(loaded(engine, ModelConfig::Entropy(entropy))),
+    }
+}
+
+const POSITIONS: usize = 400;
+
+fn entropy() -> EntropyConfig {
+    let mut config = golden_entropy();
+    config.transformer.max_positions = POSITIONS;
+    config
+}
+
+/// The golden model with more positions; its patches are 2 to 3 bytes long.
+fn blt(mode: PatchingMode) -> BltConfig {
+    let mut config = golden_blt();
+    for stack in [&mut config.encoder, &mut config.global, &mut config.decoder] {
+        stack.max_positions = POSITIONS;
+    }
+    config.patching.mode = mode;
+    config.patching.threshold = match mode {
+        PatchingMode::Entropy => 5.1,
+        _ => 0.02,
+    };
+    config.patching.threshold_add = (mode == PatchingMode::Combined).then_some(0.01);
+    config.patching.patch_size = 3;
+    config
+}
+
+fn greedy() -> Sampler {
+    let options = SamplingOptions { allow_special: true, ..SamplingOptions::default() };
+    Sampler::new(options, 0).unwrap()
+}
+
+fn ids(text: &str) -> Vec<u32> {
+    blt_wgpu::text::encode(text.as_bytes(), true, false)
+}
+
+/// What a full pass says about a text.
+struct Oracle {
+    logits: Vec<f32>,
+    cut: Cut,
+}
+
+impl Oracle {
+    fn new<E: Engine>(engine: &E, directory: &LoadedDirectory<E>, ids: &[u32]) -> Self {
+        let cut = match Patcher::of(engine, directory).unwrap() {
+            None => Cut::default(),
+            Some(mut patcher) => block_on(patcher.cut(ids)).unwrap(),
+        };
+        let row = Row {
+            ids: ids.to_vec(),
+            targets: vec![0; ids.len()],
+            weights: vec![0.0; ids.len()],
+            patch_lengths: cut.patch_lengths.clone(),
+        };
+        let model = &directory.model;
+        let batch = Batch::new(&model.config, &[row]).unwrap();
+        let mut slot = PlanSlot::new("forward", forward_graph);
+        let plan = block_on(slot.get(engine, model, &batch.counts)).unwrap();
+        let step = Step::of(batch.counts);
+        engine.run(plan, &step, &batch.inputs).unwrap();
+        Self { logits: block_on(engine.output(plan, "logits", &step)).unwrap(), cut }
+    }
+
+    fn row(&self, position: usize) -> &[f32] {
+        let width = VOCABULARY_SIZE as usize;
+        &self.logits[position * width..][..width]
+    }
+
+    /// Whether a patch starts at a position.
+    fn starts(&self, position: usize) -> bool {
+        let mut start = 0;
+        self.cut.patch_lengths.iter().any(|&length| {
+            start += length;
+            start as usize == position
+        })
+    }
+
+    /// Checks what was added to a text from position `first` on; returns the ties.
+    #[track_caller]
+    fn check(&self, what: &str, first: usize, added: &[Added]) -> usize {
+        let mut ties = 0;
+        for (position, added) in (first..).zip(added) {
+            let expected = self.row(position - 1);
+            for (id, (expected, got)) in expected.iter().zip(&added.logits).enumerate() {
+                let close = (expected - got).abs() <= TOLERANCE;
+                assert!(close, "{what}: position {position}, id {id}: {expected} and {got}");
+            }
+            assert_eq!(added.starts_patch, self.starts(position), "{what}: patch at {position}");
+            if let Some(entropy) = added.entropy {
+                let expected = self.cut.entropies[position - 1];
+                assert_eq!(entropy.to_bits(), expected.to_bits(), "{what}: entropy at {position}");
+            }
+            if !added.was_pushed {
+                let best = expected.iter().copied().fold(f32::MIN, f32::max);
+                let own = expected[added.id as usize];
+                assert!(own >= best - TOLERANCE, "{what}: id {} at {position}", added.id);
+                ties += usize::from(own < best);
+            }
+        }
+        ties
+    }
+}
+
+/// Goes on for so many ids.
+fn generate<E: Engine>(streams: &mut Streams<'_, E>, id: StreamId, count: usize) -> Vec<Added> {
+    let mut added = Vec::new();
+    while added.len() < count && !streams.has_ended(id) {
+        for (stream, step) in block_on(streams.step()).unwrap() {
+            if stream == id {
+                added.push(step.unwrap());
+            }
+        }
+    }
+    added
+}
+
+/// A prompt, `count` ids behind it, and text pushed when half of them are there.
+#[track_caller]
+fn check<E: Engine>(engine: &E, directory: &LoadedDirectory<E>, what: &str, count: usize) {
+    let prompts = [vec![1], ids("a"), ids("Hi, BLT! It is \u{1F600} long \u{6587}\u{5B57}."), {
+        let mut ids = ids("one");
+        ids.push(2);
+        ids.extend(self::ids("two, and it goes on"));
+        ids
+    }];
+    let (mut ties, mut total) = (0, 0);
+    for prompt in prompts {
+        let what = format!("{what}, prompt of {}", prompt.len());
+        let mut streams = block_on(Streams::new(engine, directory, 1)).unwrap();
+        let id = streams.open(&prompt, greedy()).unwrap();
+        let mut added = generate(&mut streams, id, count / 2);
+        streams.push(id, &[104, 2, 1, 105, 36, 107]).unwrap();
+        added.extend(generate(&mut streams, id, count - count / 2));
+        assert!(added.len() > 6, "{what}: ended at once");
+        let text = streams.ids(id).to_vec();
+        let oracle = Oracle::new(engine, directory, &text);
+        ties += oracle.check(&what, prompt.len(), &added);
+        total += added.len();
+    }
+    assert!(ties * 100 <= total, "{what}: {ties} ties of {total}");
+}
+
+/// Models that differ in what they keep, and how they cut.
+fn shapes() -> Vec<(&'static str, BltConfig)> {
+    let of = |change: fn(&mut BltConfig)| {
+        let mut config = blt(PatchingMode::Entropy);
+        change(&mut config);
+        config
+    };
+    vec![
+        ("as transformers computes", of(|it| it.semantics = Semantics::Transformers)),
+        ("no windows", of(|it| (it.encoder.window, it.decoder.window) = (None, None))),
+        (
+            "no windows, other positions",
+            of(|it| {
+                (it.encoder.window, it.decoder.window) = (None, None);
+                it.decoder.max_positions += 50;
+            }),
+        ),
+        (
+            "wide cross-attention",
+            of(|it| {
+                it.encoder_cross_attention.as_mut().unwrap().window = Some(3);
+                it.decoder_cross_attention.as_mut().unwrap().window = Some(2);
+            }),
+        ),
+        (
+            "cross-attention at every layer of the encoder",
+            of(|it| {
+                it.encoder.layer_count = 3;
+                it.encoder_cross_attention.as_mut().unwrap().all_layers = true;
+            }),
+        ),
+        (
+            "the same, pooled at every layer",
+            of(|it| {
+                it.semantics = Semantics::Transformers;
+                it.encoder.layer_count = 2;
+                it.encoder_cross_attention.as_mut().unwrap().all_layers = true;
+            }),
+        ),
+        (
+            "cross-attention at one layer of the decoder",
+            of(|it| it.decoder_cross_attention.as_mut().unwrap().all_layers = false),
+        ),
+        (
+            "no cross-attention",
+            of(|it| {
+                (it.encoder_cross_attention, it.decoder_cross_attention) = (None, None);
+                it.pooling = vec![Pooling::Mean, Pooling::Min];
+            }),
+        ),
+        (
+            "states side by side",
+            of(|it| {
+                (it.encoder_cross_attention, it.decoder_cross_attention) = (None, None);
+                it.pooling = Vec::new();
+            }),
+        ),
+        ("no hashes", of(|it| it.hash = HashEmbeddingConfig::none())),
+        ("short patches", of(|it| it.patching.max_patch_length = Some(2))),
+        (
+            "shared keys",
+            of(|it| {
+                for stack in [&mut it.encoder, &mut it.global, &mut it.decoder] {
+                    stack.kv_head_count = 1;
+                }
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn every_causal_mode_generates_what_a_full_pass_says() {
+    let engine = HostEngine::<f32>::default();
+    for mode in PatchingMode::ALL.into_iter().filter(|&mode| mode != PatchingMode::Bpe) {
+        let directory = directory(&engine, blt(mode));
+        check(&engine, &directory, mode.name(), 120);
+    }
+}
+
+#[test]
+fn every_shape_generates_what_a_full_pass_says() {
+    let engine = HostEngine::<f32>::default();
+    for (name, config) in shapes() {
+        config.validate().expect(name);
+        check(&engine, &directory(&engine, config), name, 60);
+    }
+}
+
+/// The same on a GPU, where other kernels compute the steps.
+#[cfg(feature = "gpu")]
+#[test]
+fn a_gpu_generates_what_a_full_pass_says() {
+    let Some(engine) = support::gpu_engine("streams") else { return };
+    for mode in [PatchingMode::Entropy, PatchingMode::Space] {
+        check(&engine, &directory(&engine, blt(mode)), mode.name(), 24);
+    }
+    for (name, config) in shapes() {
+        check(&engine, &directory(&engine, config), name, 10);
+    }
+}
+
+/// A lone entropy model is a byte language model without patches.
+#[test]
+fn an_entropy_model_generates_what_a_full_pass_says() {
+    let engine = HostEngine::<f32>::default();
+    let model = loaded(&engine, ModelConfig::Entropy(entropy()));
+    check(&engine, &LoadedDirectory { model, patcher: None }, "entropy model", 60);
+}
+
+/// Caches that have to grow: long patches, many patches, more streams than there was room for.
+#[test]
+fn caches_grow_and_keep_what_they_hold() {
+    let engine = HostEngine::<f32>::default();
+    let mut config = blt(PatchingMode::Static);
+    config.patching.patch_size = 50;
+    check(&engine, &directory(&engine, config), "patches of 50", 160);
+    check(&engine, &directory(&engine, blt(PatchingMode::Byte)), "patches of 1", 300);
+}
+
+/// Streams come and go, and each has the text it would have alone.
+#[test]
+fn streams_do_not_see_each_other() {
+    let engine = HostEngine::<f32>::default();
+    let directory = directory(&engine, blt(PatchingMode::Entropy));
+    let prompts = ["", "a", "several words and", "\u{1F600}", "x y z", "the last one to come"];
+    let alone = |prompt: &str, count: usize| {
+        let mut streams = block_on(Streams::new(&engine, &directory, 1)).unwrap();
+        let id = streams.open(&ids(prompt), greedy()).unwrap();
+        generate(&mut streams, id, count)
+    };
+    let mut streams = block_on(Streams::new(&engine, &directory, 2)).unwrap();
+    let mut open: Vec<(StreamId, usize, Vec<Added>)> = Vec::new();
+    let mut done = Vec::new();
+    let mut waiting = (0..2 * prompts.len()).map(|index| (index, 5 + 7 * index % 30));
+    for round in 0.. {
+        if round % 4 == 0
+            && let Some((index, length)) = waiting.next()
+        {
+            let id = streams.open(&ids(prompts[index % prompts.len()]), greedy()).unwrap();
+            open.push((id, index % prompts.len() + 100 * length, Vec::new()));
+        }
+        for (id, added) in block_on(streams.step()).unwrap() {
+            let stream = open.iter_mut().find(|stream| stream.0 == id).unwrap();
+            stream.2.push(added.unwrap());
+        }
+        open.retain(|stream| {
+            let (id, key, added) = stream;
+            let is_done = added.len() == key / 100 || streams.has_ended(*id);
+            if is_done {
+                streams.close(*id);
+                done.push((*key, added.clone()));
+            }
+            !is_done
+        });
+        if open.is_empty() && round > 4 * 2 * prompts.len() {
+            break;
+        }
+    }
+    assert_eq!(done.len(), 2 * prompts.len());
+    for (key, added) in done {
+        let expected = alone(prompts[key % 100], key / 100);
+        let of =
+            |added: &[Added]| added.iter().map(|it| (it.id, it.starts_patch)).collect::<Vec<_>>();
+        assert_eq!(of(&added), of(&expected), "{:?}", prompts[key % 100]);
+        for (a, b) in added.iter().zip(&expected) {
+            assert_eq!(a.entropy.map(f32::to_bits), b.entropy.map(f32::to_bits));
+        }
+    }
+}
+
+/// A stream ends at an EOS, and at the last position with an error of its own.
+#[test]
+fn a_stream_without_room_is_told_so_and_others_go_on() {
+    let engine = HostEngine::<f32>::default();
+    let directory = directory(&engine, blt(PatchingMode::Space));
+    let mut streams = block_on(Streams::new(&engine, &directory, 2)).unwrap();
+    let long = streams.open(&[101; POSITIONS], greedy()).unwrap();
+    let short = streams.open(&[1, 101], greedy()).unwrap();
+    assert_eq!((streams.room(long), streams.room(short)), (1, POSITIONS - 1));
+    let first = block_on(streams.step()).unwrap();
+    assert!(first.iter().all(|(_, added)| added.is_ok()));
+    let second = block_on(streams.step()).unwrap();
+    let of = |id| second.iter().find(|(other, _)| *other == id).map(|(_, added)| added);
+    let error = of(long).unwrap().as_ref().unwrap_err();
+    assert!(matches!(error, blt_wgpu::Error::Limit { .. }), "{error}");
+    assert!(of(short).unwrap().is_ok());
+    assert!(streams.open(&[101; POSITIONS + 1], greedy()).is_err());
+    streams.close(long);
+    assert!(streams.push(long, &[7]).is_err(), "it is closed");
+    assert!(block_on(streams.step()).unwrap().iter().all(|(id, _)| *id == short));
+}
