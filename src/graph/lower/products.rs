@@ -18,7 +18,7 @@ impl Lower<'_> {
             false => Extent::fixed(self.cols(inputs[0]) as usize),
         };
         let mut params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
-        params.fixed_order = self.graph.fixed_order.into();
+        params.fixed_order = self.fixed_order.into();
         if residual_scale == 0.0 {
             params.split_count = self.piece_count([m, n, k], self.halves(inputs)) as u32;
         }
@@ -47,6 +47,59 @@ impl Lower<'_> {
             self.dispatch_regions(&reduce::sum_rows::KERNEL, &sum, regions);
         }
         Ok(())
+    }
+
+    pub(super) fn matvec(
+        &mut self,
+        node: &Node,
+        norm_eps: Option<f32>,
+        is_gated: bool,
+        residual_scale: f32,
+    ) -> Result<()> {
+        let (inputs, out) = (&node.inputs, node.outputs[0]);
+        let (x, weight) = (inputs[0], inputs[1]);
+        let mut rest = inputs[2..].iter().copied();
+        let gain = if norm_eps.is_some() { rest.next() } else { None };
+        let params = dense::matvec::Params {
+            rows: self.rows(out),
+            features: self.cols(out),
+            depth: self.cols(x),
+            eps: norm_eps.unwrap_or(0.0),
+            residual_scale,
+            has_norm: norm_eps.is_some().into(),
+            is_gated: is_gated.into(),
+            fixed_order: self.fixed_order.into(),
+            ..bytemuck::Zeroable::zeroed()
+        };
+        let tensors = [x, weight, gain.unwrap_or(x), rest.next().unwrap_or(x), out];
+        self.dispatch(&dense::matvec::KERNEL, &params, &tensors)
+    }
+
+    pub(super) fn matvec_rope(&mut self, node: &Node) -> Result<()> {
+        let Op::MatvecRope { norm_eps, rotated_cols, head_dim, x_offset, mirror } = node.op else {
+            unreachable!("the node is a matvec_rope")
+        };
+        let (x, out) = (node.inputs[0], node.outputs[0]);
+        let mut tensors = node.inputs.clone();
+        if norm_eps.is_none() {
+            tensors.insert(2, x);
+        }
+        // The cache as it is afterwards lies where it lay before.
+        tensors.insert(tensors.len() - 1, out);
+        let params = dense::matvec::Params {
+            rows: self.rows(out),
+            features: self.cols(out),
+            depth: self.cols(x),
+            eps: norm_eps.unwrap_or(0.0),
+            has_norm: norm_eps.is_some().into(),
+            fixed_order: self.fixed_order.into(),
+            rotated_cols: rotated_cols as u32,
+            head_dim: head_dim as u32,
+            kept_from: x_offset as u32,
+            mirror: mirror as u32,
+            ..bytemuck::Zeroable::zeroed()
+        };
+        self.dispatch(&dense::matvec_rope::KERNEL, &params, &tensors)
     }
 
     pub(super) fn matmul_rope(
