@@ -13,14 +13,8 @@ fn first_sums(place: Place) -> Sums {
 // Four outputs of a row.
 fn store(row: u32, col: u32, place: Place, values: vec4<f32>) {
     if (row < place.m && col < place.n) {
-        out[(row * place.n + col) / 4u] = out_type(turned(row, col, values));
+        out[(row * place.n + col) / 4u] = out_type(values);
     }
-}
-
-fn finish_matrix(row: u32, col: u32, c: coop_mat16x16<f32, C>, place: Place) {
-    let values = spread(c, place);
-    store(row, col, place, values.upper);
-    store(row + 8u, col, place, values.lower);
 }
 
 fn finish(
@@ -33,8 +27,25 @@ fn finish(
 ) {
     let row = place.row + i * 16u + place.lane / 4u;
     let col = place.col + place.lane % 4u * 4u;
-    finish_matrix(row, col, c_0, place);
-    finish_matrix(row, col + 16u, c_1, place);
-    finish_matrix(row, col + 32u, c_2, place);
-    finish_matrix(row, col + 48u, c_3, place);
+    // All angles are on their way before the first matrix is stored.
+    let upper_0 = angles_at(row, col, place);
+    let lower_0 = angles_at(row + 8u, col, place);
+    let upper_1 = angles_at(row, col + 16u, place);
+    let lower_1 = angles_at(row + 8u, col + 16u, place);
+    let upper_2 = angles_at(row, col + 32u, place);
+    let lower_2 = angles_at(row + 8u, col + 32u, place);
+    let upper_3 = angles_at(row, col + 48u, place);
+    let lower_3 = angles_at(row + 8u, col + 48u, place);
+    let v_0 = spread(c_0, place);
+    store(row, col, place, turned(v_0.upper, upper_0));
+    store(row + 8u, col, place, turned(v_0.lower, lower_0));
+    let v_1 = spread(c_1, place);
+    store(row, col + 16u, place, turned(v_1.upper, upper_1));
+    store(row + 8u, col + 16u, place, turned(v_1.lower, lower_1));
+    let v_2 = spread(c_2, place);
+    store(row, col + 32u, place, turned(v_2.upper, upper_2));
+    store(row + 8u, col + 32u, place, turned(v_2.lower, lower_2));
+    let v_3 = spread(c_3, place);
+    store(row, col + 48u, place, turned(v_3.upper, upper_3));
+    store(row + 8u, col + 48u, place, turned(v_3.lower, lower_3));
 }

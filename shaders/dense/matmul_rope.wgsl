@@ -9,7 +9,7 @@
 
 fn store(row: u32, col: u32, place: Place, values: vec4<f32>) {
     if (row < place.m && col < place.n) {
-        out[(row * place.n + col) / 4u] = out_type(turned(row, col, values));
+        out[(row * place.n + col) / 4u] = out_type(turned(values, angles_at(row, col, place)));
     }
 }
 

@@ -1,7 +1,7 @@
 // The products of one 128 x 128 tile on matrix units, f16 operands and f32 sums, by a workgroup of
-// four subgroups of 32; each owns 64 x 64 of it as 4 x 4 matrices of 16 x 16. k advances in steps of
-// 32. The kernel that imports this has `first_sums`, what the sums begin with, and `finish`, which
-// says what becomes of a row of four matrices.
+// four subgroups of 32; each owns 64 x 64 of it as 4 x 4 matrices of 16 x 16. k advances in steps
+// of 32. The kernel that imports this has `first_sums`, what the sums begin with, and `finish`,
+// which says what becomes of a row of four matrices.
 // TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. WHOLE_STEPS: k is a multiple of
 // 32, and there is no code for other steps. The stored rows of a and b are whole vectors of eight,
 // which are loaded as words.

@@ -5,6 +5,7 @@
 //! usage, 3 no usable device, 130 stopped by Ctrl-C.
 
 mod bench;
+mod convert;
 mod demo;
 mod device;
 mod devices;
@@ -12,6 +13,7 @@ mod escaped;
 mod eval;
 mod failure;
 mod generate;
+mod hub;
 mod info;
 mod init;
 mod interrupt;

@@ -2,8 +2,8 @@
 //! keys, the activation of a SwiGLU.
 //!
 //! A tile of sums is turned or activated in registers, so that the sums do not cross memory twice
-//! and a dispatch is saved. It pays where memory is far from the units that compute: on a GPU. Counts
-//! do not enter, so that a larger plan computes alike.
+//! and a dispatch is saved. It pays where memory is far from the units that compute: on a GPU.
+//! Counts do not enter, so that a larger plan computes alike.
 
 use super::graph::{Graph, Node};
 use super::op::Op;

@@ -6,11 +6,11 @@ pub enum Op {
     /// `op(a) op(b) (+ residual_scale * residual)`; inputs a, b and, if the scale is not zero,
     /// residual. A linear layer y = x Wᵀ (weights stored [out, in]) is `transpose_b`.
     Matmul { transpose_a: bool, transpose_b: bool, residual_scale: f32 },
-    /// [`Matmul`](Op::Matmul) of a linear layer and [`Rope`](Op::Rope) of what it makes; inputs a, b,
-    /// position, table. Fusion makes it.
+    /// [`Matmul`](Op::Matmul) of a linear layer and [`Rope`](Op::Rope) of what it makes; inputs a,
+    /// b, position, table. Fusion makes it.
     MatmulRope { rotated_cols: usize, head_dim: usize },
-    /// [`Matmul`](Op::Matmul) of a linear layer and [`Swiglu`](Op::Swiglu) of what it makes; inputs
-    /// a, b; outputs out and, if something reads it, [gate | up]. Fusion makes it.
+    /// [`Matmul`](Op::Matmul) of a linear layer and [`Swiglu`](Op::Swiglu) of what it makes;
+    /// inputs a, b; outputs out and, if something reads it, [gate | up]. Fusion makes it.
     MatmulSwiglu,
     /// `alpha a + beta b`, same shapes.
     Add { alpha: f32, beta: f32 },

@@ -61,6 +61,7 @@ pub const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/adamw_factors", include_str!("../../shaders/shared/adamw_factors.wgsl")),
     ("shared/attention", include_str!("../../shaders/shared/attention.wgsl")),
     ("shared/attention_matrix", include_str!("../../shaders/shared/attention_matrix.wgsl")),
+    ("shared/lane_head", include_str!("../../shaders/shared/lane_head.wgsl")),
     ("shared/matmul", include_str!("../../shaders/shared/matmul.wgsl")),
     ("shared/matmul_matrix", include_str!("../../shaders/shared/matmul_matrix.wgsl")),
     ("shared/matmul_rope", include_str!("../../shaders/shared/matmul_rope.wgsl")),

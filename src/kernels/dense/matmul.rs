@@ -9,6 +9,7 @@
 //! the pieces up in their order.
 
 use super::gemm::{Layout, gemm};
+use super::lanes_pairs::lanes_pairs;
 use super::product::product;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, Step, Variant,
@@ -71,7 +72,7 @@ impl Params {
     }
 
     /// Lengths of the rows of a and b as they are stored.
-    fn stored_rows(&self) -> [Extent; 2] {
+    pub(super) fn stored_rows(&self) -> [Extent; 2] {
         let a_row = if self.transpose_a == 1 { self.m } else { self.k };
         let b_row = if self.transpose_b == 1 { self.k } else { self.n };
         [a_row, b_row]
@@ -111,6 +112,8 @@ pub static KERNEL: Kernel = Kernel {
             suits: |situation| situation.abilities.software,
             groups: lanes_groups,
         },
+        lanes_pairs(true),
+        lanes_pairs(false),
         Variant {
             name: "matrix",
             source: include_str!("../../../shaders/dense/matmul.matrix.wgsl"),
@@ -160,7 +163,7 @@ pub(super) fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
 }
 
 /// Outputs of the workgroup of `lanes`: rows, columns.
-const LANES_TILE: [usize; 2] = [16, 128];
+const LANES_TILE: [usize; 2] = [32, 128];
 
 fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
@@ -363,6 +366,9 @@ fn cases_of_many_tiles() -> Vec<Case> {
         (true, [257, 264, 96], [0, 0]),
         (true, [256, 136, 72], [0, 1]),
         (false, [264, 256, 100], [1, 0]),
+        (true, [131, 130, 66], [0, 1]),
+        (true, [67, 198, 34], [0, 0]),
+        (false, [70, 66, 37], [1, 0]),
         (true, [130, 260, 64], [0, 1]),
     ];
     let mut cases = Vec::new();
@@ -375,7 +381,7 @@ fn cases_of_many_tiles() -> Vec<Case> {
         };
         let mut params = Params::new(rows, Extent::fixed(n), depth, ta == 1, tb == 1);
         params.residual_scale = [1.0, 0.0][index % 2];
-        params.accumulate = [0, 0, 1, 1][index];
+        params.accumulate = [0, 0, 1, 1, 0, 0, 0][index];
         let seed = 3000 + index as u64;
         let case = || {
             Case::new(format!("{m}x{n}x{k} of many tiles, {ta}{tb}"), &params, Step::of(counts))

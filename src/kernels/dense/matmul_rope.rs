@@ -85,17 +85,14 @@ fn cpu(mut call: Call<'_, f32>) {
 fn oracle(mut call: Call<'_, f64>) {
     let params: Params = call.params();
     let [m, n, k] = [params.m, params.n, params.k].map(|extent| call.length(extent));
-    let shape =
-        oracle::dense::MatmulShape { batch: 1, m, n, k, transpose_b: true, ..Default::default() };
-    let mut sums = vec![0.0; m * n];
-    oracle::dense::matmul(call.f(0), call.f(1), None, &mut sums, &shape);
     let shape = oracle::attention::RopeShape {
         rows: m,
         cols: n,
         rotated_cols: params.rotated_cols as usize,
         head_dim: params.head_dim as usize,
     };
-    oracle::attention::rope(&sums, call.u(2), call.f(3), call.f_mut(4), &shape, 1.0);
+    let product = (call.f(0), call.f(1), k);
+    oracle::dense::matmul_rope(product, call.u(2), call.f(3), call.f_mut(4), &shape);
 }
 
 /// Shapes with one tile and several, whole steps and others, columns that are not turned.

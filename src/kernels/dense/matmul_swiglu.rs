@@ -108,13 +108,11 @@ fn cpu(mut call: Call<'_, f32>) {
 fn oracle(mut call: Call<'_, f64>) {
     let params: Params = call.params();
     let [m, n, k] = [params.m, params.n, params.k].map(|extent| call.length(extent));
-    let shape =
-        oracle::dense::MatmulShape { batch: 1, m, n, k, transpose_b: true, ..Default::default() };
-    let mut sums = vec![0.0; m * n];
-    oracle::dense::matmul(call.f(0), call.f(1), None, &mut sums, &shape);
-    oracle::dense::swiglu(&sums, call.f_mut(3), m, n / 2);
-    if params.keeps_sums == 1 {
-        call.f_mut(2)[..m * n].copy_from_slice(&sums);
+    let product = (call.f(0), call.f(1), k);
+    let (gate_up, out) = (call.f_mut(2), call.f_mut(3));
+    match params.keeps_sums {
+        1 => oracle::dense::matmul_swiglu(product, gate_up, out, m, n / 2),
+        _ => oracle::dense::matmul_swiglu(product, &mut vec![0.0; m * n], out, m, n / 2),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod copy;
 pub mod elementwise;
 pub mod fill;
 pub mod gemm;
+mod lanes_pairs;
 pub mod matmul;
 pub mod matmul_rope;
 pub mod matmul_swiglu;
