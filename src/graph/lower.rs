@@ -269,12 +269,14 @@ impl Lower<'_> {
                 }
                 Ok(())
             }
-            Op::PatchPoolGrad { kinds } => {
+            Op::PatchPoolGrad { kinds, residual_scale } => {
+                let residual = inputs.get(4).copied().unwrap_or(inputs[0]);
                 for (index, kind) in kinds.iter().enumerate() {
                     let mut params =
                         self.pool_params(inputs[0], inputs[3], kinds.len(), index, *kind);
                     params.accumulate = (index > 0).into();
-                    let tensors = [inputs[0], inputs[1], inputs[2], inputs[3], out];
+                    params.residual_scale = if index == 0 { *residual_scale } else { 0.0 };
+                    let tensors = [inputs[0], inputs[1], inputs[2], inputs[3], residual, out];
                     self.dispatch(&patch::patch_pool_grad::KERNEL, &params, &tensors)?;
                 }
                 Ok(())
