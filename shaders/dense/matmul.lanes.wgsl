@@ -16,6 +16,13 @@ fn store(row: u32, col: u32, base: u32, m: u32, n: u32, value: f32) {
     if (row >= m || col >= n) {
         return;
     }
+#ifdef SWIGLU_GRAD
+    let gate_at = 2u * row * n + col;
+    let up_at = gate_at + n;
+    let grad = swiglu_grad(value, f32(residual[gate_at]), f32(residual[up_at]));
+    out[gate_at] = out_type(grad.gate);
+    out[up_at] = out_type(grad.up);
+#else
     let at = base + row * n + col;
     var sum = value;
     if (params.residual_scale != 0.0) {
@@ -25,6 +32,7 @@ fn store(row: u32, col: u32, base: u32, m: u32, n: u32, value: f32) {
         sum += f32(out[at]);
     }
     out[at] = out_type(sum);
+#endif
 }
 
 @compute @workgroup_size(WIDTH)

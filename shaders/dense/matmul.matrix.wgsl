@@ -261,20 +261,47 @@ struct Place {
     n: u32,
 }
 
-// What is added to the outputs that a lane stores of a row of four blocks: two vectors a block.
-struct Added {
-    v_00: vec4<f32>, v_01: vec4<f32>,
-    v_10: vec4<f32>, v_11: vec4<f32>,
-    v_20: vec4<f32>, v_21: vec4<f32>,
-    v_30: vec4<f32>, v_31: vec4<f32>,
+// What the outputs that a lane stores of a row of four blocks are finished with: for each of two
+// vectors a block what is added to it, or gate and up.
+struct Beside {
+    v_00: Vector, v_01: Vector,
+    v_10: Vector, v_11: Vector,
+    v_20: Vector, v_21: Vector,
+    v_30: Vector, v_31: Vector,
 }
 
-fn added_at(row: u32, col: u32, place: Place) -> vec4<f32> {
+#ifdef SWIGLU_GRAD
+struct Vector {
+    gate: residual_type,
+    up: residual_type,
+}
+
+fn beside_at(row: u32, col: u32, place: Place) -> Vector {
     if (row >= place.m || col >= place.n) {
-        return vec4<f32>();
+        return Vector();
+    }
+    let at = (2u * row * place.n + col) / 4u;
+    return Vector(residual[at], residual[at + place.n / 4u]);
+}
+
+// Four outputs of a row, and four of its other half.
+fn store(row: u32, col: u32, place: Place, values: vec4<f32>, beside: Vector) {
+    if (row < place.m && col < place.n) {
+        let at = (2u * row * place.n + col) / 4u;
+        let grad = swiglu_grad(values, number(beside.gate), number(beside.up));
+        out[at] = out_type(grad.gate);
+        out[at + place.n / 4u] = out_type(grad.up);
+    }
+}
+#else
+alias Vector = vec4<f32>;
+
+fn beside_at(row: u32, col: u32, place: Place) -> Vector {
+    if (row >= place.m || col >= place.n) {
+        return Vector();
     }
     let at = (place.base + row * place.n + col) / 4u;
-    var sum = vec4<f32>();
+    var sum = Vector();
     if (params.residual_scale != 0.0) {
         sum = params.residual_scale * vec4<f32>(residual[at]);
     }
@@ -284,23 +311,24 @@ fn added_at(row: u32, col: u32, place: Place) -> vec4<f32> {
     return sum;
 }
 
-// All loads of a row of blocks are on their way before the first one is stored.
-fn added_to(row: u32, col: u32, place: Place) -> Added {
-    if (params.residual_scale == 0.0 && params.accumulate == 0u) {
-        return Added();
-    }
-    return Added(
-        added_at(row, col, place), added_at(row + 8u, col, place),
-        added_at(row, col + 16u, place), added_at(row + 8u, col + 16u, place),
-        added_at(row, col + 32u, place), added_at(row + 8u, col + 32u, place),
-        added_at(row, col + 48u, place), added_at(row + 8u, col + 48u, place));
-}
-
 // Four outputs of a row.
-fn store(row: u32, col: u32, place: Place, values: vec4<f32>) {
+fn store(row: u32, col: u32, place: Place, values: vec4<f32>, beside: Vector) {
     if (row < place.m && col < place.n) {
-        out[(place.base + row * place.n + col) / 4u] = out_type(values);
+        out[(place.base + row * place.n + col) / 4u] = out_type(values + beside);
     }
+}
+#endif
+
+// All loads of a row of blocks are on their way before the first one is stored.
+fn beside_of(row: u32, col: u32, place: Place) -> Beside {
+    if (params.residual_scale == 0.0 && params.accumulate == 0u && params.epilogue == 0u) {
+        return Beside();
+    }
+    return Beside(
+        beside_at(row, col, place), beside_at(row + 8u, col, place),
+        beside_at(row, col + 16u, place), beside_at(row + 8u, col + 16u, place),
+        beside_at(row, col + 32u, place), beside_at(row + 8u, col + 32u, place),
+        beside_at(row, col + 48u, place), beside_at(row + 8u, col + 48u, place));
 }
 
 // A 16 x 16 block of outputs, through workgroup memory: matrices store to global memory in words.
@@ -311,15 +339,15 @@ fn store_block(
     place: Place,
     mine: u32,
     lane: u32,
-    added_0: vec4<f32>,
-    added_1: vec4<f32>,
+    beside_0: Vector,
+    beside_1: Vector,
 ) {
     let stride = 4u;
     workgroupBarrier();  // the block before is read
     coopStoreT(c, &block[mine], stride);
     workgroupBarrier();  // this one is written
-    store(row, col, place, block[mine + lane] + added_0);
-    store(row + 8u, col, place, block[mine + lane + 32u] + added_1);
+    store(row, col, place, block[mine + lane], beside_0);
+    store(row + 8u, col, place, block[mine + lane + 32u], beside_1);
 }
 
 fn store_row(
@@ -335,11 +363,11 @@ fn store_row(
     let mine = subgroup * 64u;
     let row = place.row + i * 16u + lane / 4u;
     let col = place.col + lane % 4u * 4u;
-    let added = added_to(row, col, place);
-    store_block(c_0, row, col, place, mine, lane, added.v_00, added.v_01);
-    store_block(c_1, row, col + 16u, place, mine, lane, added.v_10, added.v_11);
-    store_block(c_2, row, col + 32u, place, mine, lane, added.v_20, added.v_21);
-    store_block(c_3, row, col + 48u, place, mine, lane, added.v_30, added.v_31);
+    let beside = beside_of(row, col, place);
+    store_block(c_0, row, col, place, mine, lane, beside.v_00, beside.v_01);
+    store_block(c_1, row, col + 16u, place, mine, lane, beside.v_10, beside.v_11);
+    store_block(c_2, row, col + 32u, place, mine, lane, beside.v_20, beside.v_21);
+    store_block(c_3, row, col + 48u, place, mine, lane, beside.v_30, beside.v_31);
 }
 
 // Row and column of the tile of a workgroup. Workgroups that run at the same time lie in bands of

@@ -7,7 +7,6 @@
 // then pay nothing for them. Every output is one sum in the order of k: what fixed_order asks of
 // the CPU, this variant always does.
 #import shared/matmul
-#import shared/wide
 
 @group(0) @binding(2) var<storage, read> a: array<a_type>;                // [batch, m, k]
 @group(0) @binding(3) var<storage, read> b: array<b_type>;                // [batch, k, n]
@@ -261,6 +260,28 @@ fn stepped(sums: Sums, y: u32, x: u32) -> Sums {
     return advanced(s, 15u, y, x);
 }
 
+#ifdef SWIGLU_GRAD
+fn store(row: u32, col: u32, base: u32, m: u32, n: u32, values: vec4<f32>) {
+    if (row >= m || col >= n) {
+        return;
+    }
+#ifdef WIDE
+    let gate_at = (2u * row * n + col) / 4u;
+    let up_at = gate_at + n / 4u;
+    let grad = swiglu_grad(values, number(residual[gate_at]), number(residual[up_at]));
+    out[gate_at] = out_type(grad.gate);
+    out[up_at] = out_type(grad.up);
+#else
+    for (var i = 0u; i < min(4u, n - col); i++) {
+        let gate_at = 2u * row * n + col + i;
+        let up_at = gate_at + n;
+        let grad = swiglu_grad(values[i], number(residual[gate_at]), number(residual[up_at]));
+        out[gate_at] = out_type(grad.gate);
+        out[up_at] = out_type(grad.up);
+    }
+#endif
+}
+#else
 fn store(row: u32, col: u32, base: u32, m: u32, n: u32, values: vec4<f32>) {
     if (row >= m || col >= n) {
         return;
@@ -288,6 +309,7 @@ fn store(row: u32, col: u32, base: u32, m: u32, n: u32, values: vec4<f32>) {
     }
 #endif
 }
+#endif
 
 @compute @workgroup_size(64)
 fn main(

@@ -1,5 +1,8 @@
 // Parameters of every variant of matmul, and which part of the inner products a workgroup takes.
+// SWIGLU_GRAD: the product is a gradient of silu(gate) up; residual is [m, gate | up] and out its
+// gradient.
 #import shared/step
+#import shared/swiglu_grad
 
 struct Params {
     m: vec2<u32>,
@@ -12,9 +15,9 @@ struct Params {
     batch_count: u32,
     fixed_order: u32,
     split_count: u32,
+    epilogue: u32,
     reserved_0: u32,
     reserved_1: u32,
-    reserved_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -3,7 +3,7 @@
 use super::graph::Graph;
 use super::lower::lower;
 use super::mixed::{Precision, use_halves};
-use super::passes::{fuse_casts, fuse_residuals, remove_dead_code};
+use super::passes::{fuse_casts, fuse_epilogues, fuse_residuals, remove_dead_code};
 use super::recompute::{Recompute, recompute};
 use super::recording::Recording;
 use super::store::StoreLayout;
@@ -63,6 +63,7 @@ pub fn compile_for(
         use_halves(&mut graph);
     }
     fuse_residuals(&mut graph);
+    fuse_epilogues(&mut graph);
     fuse_casts(&mut graph);
     recompute(&mut graph, options.recompute);
     let mut recording = lower(&graph, name, layout, capacity, options)?;

@@ -73,6 +73,9 @@ fn matmul_class(params: &dense::matmul::Params) -> String {
     let letter = |transposed| if transposed == 1 { 't' } else { 'n' };
     let (a, b) = (letter(params.transpose_a), letter(params.transpose_b));
     let mut class = format!("{m} x {n} x {k} {a}{b}");
+    if params.epilogue == dense::matmul::SWIGLU_GRAD {
+        class += " swiglu_grad";
+    }
     if params.residual_scale != 0.0 {
         class += " residual";
     }

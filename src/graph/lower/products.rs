@@ -3,30 +3,33 @@
 use super::Lower;
 use crate::error::Result;
 use crate::graph::graph::Node;
-use crate::graph::op::Op;
+use crate::graph::op::{Epilogue, Op};
 use crate::kernels::{Extent, Halves, dense, reduce};
 
 impl Lower<'_> {
     pub(super) fn matmul(&mut self, node: &Node) -> Result<()> {
-        let Op::Matmul { transpose_a, transpose_b, residual_scale } = node.op else {
+        let Op::Matmul { transpose_a, transpose_b, epilogue } = node.op else {
             unreachable!("the node is a matmul")
         };
         let (inputs, out) = (&node.inputs, node.outputs[0]);
-        let (m, n) = (self.rows(out), Extent::fixed(self.cols(out) as usize));
+        let (m, n) = (self.rows(out), Extent::fixed(product_cols(epilogue, self.cols(out))));
         let k = match transpose_a {
             true => self.rows(inputs[0]),
             false => Extent::fixed(self.cols(inputs[0]) as usize),
         };
         let mut params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
         params.fixed_order = self.graph.fixed_order.into();
-        if residual_scale == 0.0 {
-            params.split_count = self.piece_count([m, n, k], self.halves(inputs)) as u32;
+        match epilogue {
+            Epilogue::Nothing => {
+                params.split_count = self.piece_count([m, n, k], self.halves(inputs)) as u32;
+            }
+            Epilogue::Residual { scale } => params.residual_scale = scale,
+            Epilogue::SwigluGrad => params.epilogue = dense::matmul::SWIGLU_GRAD,
         }
         if params.split_count == 1 {
-            params.residual_scale = residual_scale;
             params.accumulate = self.accumulates(out).into();
-            let residual = inputs.get(2).copied().unwrap_or(inputs[0]);
-            let tensors = [inputs[0], inputs[1], residual, out];
+            let beside = inputs.get(2).copied().unwrap_or(inputs[0]);
+            let tensors = [inputs[0], inputs[1], beside, out];
             return self.dispatch(&dense::matmul::KERNEL, &params, &tensors);
         }
         let out_length = self.graph.tensor(out).cols * m.constant().expect("m is constant");
@@ -61,6 +64,14 @@ impl Lower<'_> {
             abilities.cooperative_matrix && halves.contains(0) && halves.contains(1);
         let tiling = if on_matrix_units { &MATRIX_TILING } else { &VECTOR_TILING };
         tiling.piece_count(m, n)
+    }
+}
+
+/// Columns of a product whose epilogue writes `cols`.
+fn product_cols(epilogue: Epilogue, cols: u32) -> usize {
+    match epilogue {
+        Epilogue::SwigluGrad => cols as usize / 2,
+        _ => cols as usize,
     }
 }
 

@@ -4,10 +4,14 @@
 //! row-major, `batch_count` of them one after the other. A linear layer y = x Wᵀ is `transpose_b`,
 //! its input gradient is plain, its weight gradient dyᵀ x is `transpose_a` with `accumulate`.
 //!
+//! A single product may have another epilogue instead. With [`SWIGLU_GRAD`] it is the gradient of
+//! `silu(gate) up`, the residual is gate_up [m, 2 n], and out is its gradient [m, 2 n].
+//!
 //! A small result of long sums keeps few workgroups busy. With `split_count` the inner products are
 //! cut in as many pieces, `out` is [batch, split, m, n] without any epilogue, and a `sum_rows` adds
 //! the pieces up in their order.
 
+use super::epilogue::Epilogue;
 use super::gemm::{Layout, gemm};
 use super::product::product;
 use crate::kernels::{
@@ -37,8 +41,15 @@ pub struct Params {
     pub fixed_order: u32,
     /// Pieces that the inner products are cut in; 1: whole.
     pub split_count: u32,
-    pub reserved: [u32; 3],
+    /// What happens to one whole product: [`ADD`] or [`SWIGLU_GRAD`].
+    pub epilogue: u32,
+    pub reserved: [u32; 2],
 }
+
+/// A residual, or what out holds, may be added.
+pub const ADD: u32 = 0;
+/// The product goes through the gradient of SwiGLU.
+pub const SWIGLU_GRAD: u32 = 1;
 
 const _: () = assert!(size_of::<Params>() == 64);
 
@@ -59,7 +70,8 @@ impl Params {
             batch_count: 1,
             fixed_order: 0,
             split_count: 1,
-            reserved: [0; 3],
+            epilogue: ADD,
+            reserved: [0; 2],
         }
     }
 
@@ -140,6 +152,7 @@ fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
         ("TRANSPOSE_B", params.transpose_b),
         (WIDE, vectors.into()),
         ("WHOLE_STEPS", (vectors && params.has_whole_steps()).into()),
+        ("SWIGLU_GRAD", (params.epilogue == SWIGLU_GRAD).into()),
     ]
 }
 
@@ -183,11 +196,18 @@ fn cost(params: &[u8], counts: &Counts) -> Cost {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let [m, n, k] = [params.m, params.n, params.k].map(|extent| extent.length(counts) as u64);
     let batch = u64::from(params.batch_count);
-    let outs = m * n * (1 + u64::from(params.residual_scale != 0.0) + u64::from(params.accumulate));
+    // Of every output: operations, elements read beside it and written.
+    let [ops, read, written] = match params.epilogue {
+        SWIGLU_GRAD => [11, 2, 2],
+        _ => {
+            let added = u64::from(params.residual_scale != 0.0) + u64::from(params.accumulate);
+            [0, added, params.split_count.into()]
+        }
+    };
     Cost {
-        flops: 2 * batch * m * n * k,
-        read_bytes: 4 * batch * (m * k + k * n + outs - m * n),
-        written_bytes: 4 * batch * u64::from(params.split_count) * m * n,
+        flops: batch * m * n * (2 * k + ops),
+        read_bytes: 4 * batch * (m * k + k * n + read * m * n),
+        written_bytes: 4 * batch * written * m * n,
     }
 }
 
@@ -215,14 +235,19 @@ fn cpu(mut call: Call<'_, f32>) {
         });
         return;
     }
+    let whole = params.fixed_order == 1;
+    if params.epilogue == SWIGLU_GRAD {
+        let epilogue = Epilogue::SwigluGrad { gate_up: residual };
+        return product(shape, out, whole, epilogue, (a, a_layout), (b, b_layout));
+    }
     for batch in 0..params.batch_count as usize {
         let range = batch * m * n..(batch + 1) * m * n;
         let residual = (params.residual_scale != 0.0)
             .then(|| (&residual[range.clone()], params.residual_scale));
+        let epilogue = Epilogue::Add { accumulate: params.accumulate == 1, residual };
         let a = (a, a_layout.at(batch * m * k));
         let b = (b, b_layout.at(batch * k * n));
-        let whole = params.fixed_order == 1;
-        product(shape, &mut out[range], whole, params.accumulate == 1, residual, a, b);
+        product(shape, &mut out[range], whole, epilogue, a, b);
     }
 }
 
@@ -249,6 +274,11 @@ fn oracle(mut call: Call<'_, f64>) {
             count,
             depth,
         );
+    }
+    if params.epilogue == SWIGLU_GRAD {
+        let mut dout = vec![0.0; m * n];
+        oracle::dense::matmul(call.f(0), call.f(1), None, &mut dout, &shape);
+        return oracle::dense::swiglu_grad(call.f(2), &dout, call.f_mut(3), m, n);
     }
     let scale = f64::from(params.residual_scale);
     let residual = (scale != 0.0).then(|| (call.f(2), scale));
@@ -306,6 +336,7 @@ fn cases() -> Vec<Case> {
     cases.extend(cases_in_fixed_order());
     cases.extend(cases_in_pieces());
     cases.extend(cases_of_many_tiles());
+    cases.extend(cases_with_swiglu_grad());
     cases
 }
 
@@ -362,6 +393,30 @@ fn cases_of_many_tiles() -> Vec<Case> {
         if params.accumulate == 0 {
             cases.push(case().halves(&[0, 1, 3]));
         }
+    }
+    cases
+}
+
+/// Gradients of what SwiGLU made.
+fn cases_with_swiglu_grad() -> Vec<Case> {
+    let shapes = [[1, 1, 1], [5, 7, 3], [67, 130, 33], [66, 132, 36], [150, 200, 64]];
+    let case = |(index, [m, n, k]): (usize, [usize; 3])| {
+        let step = Step::of(Counts::default().with(Axis::Bytes, m));
+        let (rows, cols, depth) = (Extent::of(Axis::Bytes), Extent::fixed(n), Extent::fixed(k));
+        let mut params = Params::new(rows, cols, depth, false, index % 2 == 1);
+        params.epilogue = SWIGLU_GRAD;
+        let seed = 4000 + index as u64;
+        Case::new(format!("{m}x{n}x{k} through the gradient of swiglu"), &params, step)
+            .f(values(seed, m * k))
+            .f(values(seed + 100, k * n))
+            .f(values(seed + 200, 2 * m * n))
+            .out(2 * m * n)
+            .tolerance(1e-4)
+    };
+    let mut cases: Vec<Case> = shapes.into_iter().enumerate().map(case).collect();
+    let halves = [[0, 1, 2, 3].as_slice(), &[0, 1], &[2]];
+    for (index, shape) in shapes.into_iter().enumerate().skip(2) {
+        cases.extend(halves.map(|halves| case((index, shape)).halves(halves)));
     }
     cases
 }

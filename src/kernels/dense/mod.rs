@@ -3,6 +3,7 @@
 pub mod add;
 pub mod copy;
 pub mod elementwise;
+mod epilogue;
 pub mod fill;
 pub mod gemm;
 pub mod matmul;
