@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, Placement, Recording, StoreLayout};
 use crate::kernels::{Abilities, Step, Tuned};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,6 +20,9 @@ pub trait Engine {
 
     /// `cpu`, or `backend/adapter name`.
     fn name(&self) -> String;
+
+    /// What else its bits depend on, besides the plan.
+    fn fingerprint(&self) -> EngineFingerprint;
 
     /// Most elements that one binding holds, and so an arena.
     fn max_binding_elements(&self) -> usize;
@@ -97,10 +101,40 @@ pub trait Engine {
             let problem = format!("expected {} values, got {}", place.length(), values.len());
             return Err(Error::input("tensor", problem));
         }
+        self.write_rows(store, place, 0, values)
+    }
+
+    /// Overwrites rows of a tensor from `first_row` on, in whichever shards they are.
+    ///
+    /// # Errors
+    /// If the values are no whole rows or more than there are, or the device is lost.
+    fn write_rows(
+        &self,
+        store: &Self::Store,
+        place: &Placement,
+        first_row: usize,
+        values: &[f32],
+    ) -> Result<()> {
+        let rows = values.len() / place.cols.max(1);
+        let inside = first_row.checked_add(rows).is_some_and(|end| end <= place.rows);
+        if rows * place.cols != values.len() || !inside {
+            let problem = format!(
+                "{} values from row {first_row} on are no rows of a tensor of {} x {}",
+                values.len(),
+                place.rows,
+                place.cols
+            );
+            return Err(Error::input("tensor", problem));
+        }
         for shard in &place.shards {
-            let first = shard.first_row * place.cols;
-            let values = &values[first..first + shard.rows * place.cols];
-            self.write(store, shard.arena, shard.offset, values)?;
+            let begin = first_row.max(shard.first_row);
+            let end = (first_row + rows).min(shard.first_row + shard.rows);
+            if begin < end {
+                let offset = shard.offset + (begin - shard.first_row) * place.cols;
+                let values =
+                    &values[(begin - first_row) * place.cols..(end - first_row) * place.cols];
+                self.write(store, shard.arena, offset, values)?;
+            }
         }
         Ok(())
     }
@@ -116,6 +150,31 @@ pub trait Engine {
             values.extend(self.read(store, shard.arena, shard.offset, length).await?);
         }
         Ok(values)
+    }
+}
+
+/// What the bits of a plan depend on besides the plan itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineFingerprint {
+    /// [`Engine::name`].
+    pub name: String,
+    /// Driver and its version, or the instructions that the processor has.
+    pub driver: String,
+    /// A hash of all shaders, or the number of what the CPU engine computes.
+    pub kernels: String,
+}
+
+impl EngineFingerprint {
+    /// What differs between this one and another, if anything does: "this, not that".
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let parts = [
+            ("the device", &self.name, &other.name),
+            ("the driver", &self.driver, &other.driver),
+            ("the set of kernels", &self.kernels, &other.kernels),
+        ];
+        let (what, this, that) = parts.into_iter().find(|(_, this, that)| this != that)?;
+        Some(format!("{what} was {this} and is {that}"))
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use blt_wgpu::Result;
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::demo::{Demo, DemoEvent, DemoOptions, Extent, Record, SHAKESPEARE};
-use blt_wgpu::engine::{Engine, Inputs};
+use blt_wgpu::engine::{Engine, EngineFingerprint, Inputs};
 use blt_wgpu::graph::{ArenaId, Recording, StoreLayout};
 use blt_wgpu::kernels::{Abilities, Step};
 use pollster::block_on;
@@ -42,6 +42,10 @@ impl Engine for Metered {
 
     fn name(&self) -> String {
         "metered".into()
+    }
+
+    fn fingerprint(&self) -> EngineFingerprint {
+        self.host.fingerprint()
     }
 
     fn max_binding_elements(&self) -> usize {

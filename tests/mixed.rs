@@ -2,11 +2,12 @@
 
 mod support;
 
-use blt_wgpu::blt::{TRAIN_STATE, forward_graph, training_graph};
+use blt_wgpu::blt::config::ModelConfig;
+use blt_wgpu::blt::{TRAIN_STATE, forward_graph, halves_recording, training_graph};
 use blt_wgpu::cpu::HostEngine;
-use blt_wgpu::engine::Engine;
+use blt_wgpu::engine::{Engine, Inputs};
 use blt_wgpu::graph::{Precision, Recording, compile_for};
-use blt_wgpu::kernels::{Counts, Element};
+use blt_wgpu::kernels::{Counts, Element, Step};
 use blt_wgpu::train::{AdamW, Trainer};
 use pollster::block_on;
 use support::{Session, relative_distance, small_batch, small_blt};
@@ -14,6 +15,9 @@ use support::{Session, relative_distance, small_batch, small_blt};
 /// Largest relative distance of the gradient of a parameter in f16 operands from that in f32.
 /// Rounding to 11 bits is 5e-4 at most; what a gradient comes through adds up to a few of them.
 const GRADIENT_TOLERANCE: f64 = 1e-2;
+
+/// The same through 23 layers.
+const GRADIENT_TOLERANCE_IN_DEPTH: f64 = 1e-2;
 
 /// Steps of the optimiser that both precisions take.
 const STEP_COUNT: usize = 20;
@@ -82,6 +86,81 @@ fn it_trains_like_f32_on_the_cpu() {
 fn it_trains_like_f32_on_the_gpu() {
     let Some(engine) = support::gpu_engine("it_trains_like_f32_on_the_gpu") else { return };
     check(&engine);
+}
+
+/// The small model with the layers of a larger one: latent and decoder.
+fn deep_blt(global_layers: usize, decoder_layers: usize) -> ModelConfig {
+    let ModelConfig::Blt(mut config) = small_blt() else { unreachable!("it is a BLT") };
+    config.global.layer_count = global_layers;
+    config.decoder.layer_count = decoder_layers;
+    ModelConfig::Blt(config)
+}
+
+/// Gradients of all parameters, divided by the loss scale, and the mean nats.
+fn gradients<E: Engine>(session: &Session<'_, E>) -> (f64, Vec<Vec<f32>>) {
+    let scale = session.read(TRAIN_STATE)[0];
+    let nats = session.train_once(&small_batch());
+    let names = session.model.parameters.iter().map(|it| session.gradient(&it.name));
+    let unscaled = names.map(|gradient| gradient.iter().map(|value| value / scale).collect());
+    (nats, unscaled.collect())
+}
+
+/// A session whose weights are those of a seed, the embeddings times a factor, and whose loss scale
+/// is set.
+fn seeded<E: Engine>(
+    engine: &E,
+    config: ModelConfig,
+    precision: Precision,
+    embedding_factor: f32,
+) -> Session<'_, E> {
+    let session = Session::new_in(engine, config, precision);
+    session.model.initialise(engine, 5).unwrap();
+    let names = session.model.parameters.iter().map(|it| it.name.clone());
+    for name in names.filter(|name| name.contains("embed")) {
+        let values: Vec<f32> =
+            session.read(&name).iter().map(|value| value * embedding_factor).collect();
+        session.write(&name, &values);
+    }
+    let halves = halves_recording(&session.model.layout);
+    let halves = block_on(engine.compile(&session.model.store, halves)).unwrap();
+    engine.run(&halves, &Step::of(Counts::default()), &Inputs::default()).unwrap();
+    let mut state = session.read(TRAIN_STATE);
+    state[0] = if precision == Precision::Mixed { 1024.0 } else { 1.0 };
+    session.write(TRAIN_STATE, &state);
+    session
+}
+
+/// Sixteen latent layers and six of the decoder, as in the shape `m`.
+#[test]
+fn gradients_at_the_depth_of_m_agree_with_f32() {
+    let engine = HostEngine::<f32>::default();
+    let config = deep_blt(16, 6);
+    let full = seeded(&engine, config.clone(), Precision::F32, 1.0);
+    let mixed = seeded(&engine, config, Precision::Mixed, 1.0);
+    let (expected, got) = (gradients(&full), gradients(&mixed));
+    assert!((expected.0 - got.0).abs() < 1e-3 * expected.0, "{} {}", expected.0, got.0);
+    for (index, parameter) in full.model.parameters.iter().enumerate() {
+        let distance = relative_distance(&expected.1[index], &got.1[index]);
+        assert!(distance > 0.0, "{}: nothing was rounded", parameter.name);
+        let name = &parameter.name;
+        assert!(distance < GRADIENT_TOLERANCE_IN_DEPTH, "{name}: {distance:.1e} from f32");
+    }
+}
+
+/// The 25 latent layers and nine of the decoder of the released 1B, whose decoder doubles its
+/// stream nine times, on embeddings fifty times as large.
+#[test]
+fn the_depth_of_the_released_1b_stays_finite_with_activations_times_50() {
+    let engine = HostEngine::<f32>::default();
+    let config = deep_blt(25, 9);
+    let full = seeded(&engine, config.clone(), Precision::F32, 50.0);
+    let mixed = seeded(&engine, config, Precision::Mixed, 50.0);
+    let (expected, got) = (gradients(&full), gradients(&mixed));
+    assert!((expected.0 - got.0).abs() < 1e-2 * expected.0, "{} {}", expected.0, got.0);
+    for (parameter, gradient) in full.model.parameters.iter().zip(&got.1) {
+        let is_finite = gradient.iter().all(|value| value.is_finite());
+        assert!(is_finite && gradient.iter().any(|&value| value != 0.0), "{}", parameter.name);
+    }
 }
 
 fn recording(graph: blt_wgpu::graph::Graph) -> Recording {

@@ -5,14 +5,14 @@ mod support;
 use blt_wgpu::bench::{BenchShape, Memory, training_recordings};
 use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::blt::{Batch, TRAIN_NATS, forward_graph, halves_recording, training_graph};
-use blt_wgpu::cpu::HostEngine;
+use blt_wgpu::cpu::{HostEngine, NUMERICS};
 use blt_wgpu::engine::{Engine, Inputs};
 use blt_wgpu::graph::{
     CompileOptions, Graph, Op, Precision, Recompute, Recording, Source, compile, compile_for,
     fuse_residuals, remove_dead_code,
 };
 use blt_wgpu::kernels::dense::matmul;
-use blt_wgpu::kernels::{Abilities, Axis, Counts, Element, Extent, Step};
+use blt_wgpu::kernels::{Abilities, Axis, Counts, Element, Extent, Hash, Step};
 use blt_wgpu::train::{AdamW, update_recording};
 use pollster::block_on;
 use support::{Session, relative_distance, small_batch, small_blt};
@@ -30,12 +30,12 @@ struct Expected {
 const EXPECTED: [Expected; 3] = [
     // 3 to embed, 9 in each of 5 blocks, 6 in each of 3 cross-attentions, 2 to pool and project
     // patches, 1 to project them back, 2 for the logits, 1 for entropies. A tensor dies young.
-    Expected { plan: "forward", dispatches: 72, pipelines: 10, slots: 8, transient_kib: 6_688 },
-    // The same without entropies, 2 for the nats, 1 for their gradient; then backwards 13 a block,
+    Expected { plan: "forward", dispatches: 72, pipelines: 11, slots: 8, transient_kib: 6_688 },
+    // The same without entropies, 2 for the nats, 1 for their gradient; then backwards 14 a block,
     // 10 a cross-attention, 3 for the head, 5 for pooling and projections, 2 for embeddings, and
     // one sum of all that comes in pieces. What the backward pass reads lives through the forward
     // pass.
-    Expected { plan: "micro", dispatches: 180, pipelines: 22, slots: 93, transient_kib: 50_397 },
+    Expected { plan: "micro", dispatches: 185, pipelines: 23, slots: 93, transient_kib: 50_397 },
     // Norm and AdamW of the hash table and of all other weights, and the decision.
     Expected { plan: "update", dispatches: 5, pipelines: 3, slots: 1, transient_kib: 1 },
 ];
@@ -101,9 +101,9 @@ fn plans_have_their_size() {
 /// Memory of a training step of the shape `s` in mixed precision on a GPU with bindings of 2 GiB:
 /// what is computed again, MiB of activations, MiB in all. The peer takes 7.8 GiB compiled.
 const MEMORY_OF_S: [(Recompute, usize, usize); 3] = [
-    (Recompute::None, 3_455, 7_572),
-    (Recompute::Cheap, 2_665, 6_782),
-    (Recompute::Blocks, 1_033, 5_150),
+    (Recompute::None, 3_555, 7_672),
+    (Recompute::Cheap, 2_765, 6_881),
+    (Recompute::Blocks, 1_093, 5_210),
 ];
 
 #[test]
@@ -169,7 +169,10 @@ fn recompute_changes_no_bit_of_a_gradient_on_the_gpu() {
 /// What a GPU with matrix units runs to train the shape `s`: in either precision products, sums of
 /// pieces, dispatches of a step in all. Every dispatch costs it microseconds.
 const DISPATCHES_OF_S: [(Precision, usize, usize, usize); 2] =
-    [(Precision::F32, 210, 6, 401), (Precision::Mixed, 210, 21, 419)];
+    [(Precision::F32, 184, 4, 386), (Precision::Mixed, 184, 12, 398)];
+
+/// What a step of `s` may take: some 2 µs of a GPU each, where the step takes 36 ms.
+const MOST_DISPATCHES_OF_S: usize = 400;
 
 #[test]
 fn a_large_gpu_trains_in_few_dispatches() {
@@ -190,12 +193,13 @@ fn a_large_gpu_trains_in_few_dispatches() {
         let micro = &recordings[0];
         let sums = micro.dispatches.iter().filter(|it| it.kernel.name == "sum_rows");
         let most = sums.map(|it| it.regions[0].length * 4).max();
-        assert!(most.is_some_and(|bytes| bytes <= 128 << 20), "{most:?} bytes of pieces");
+        assert!(most.is_some_and(|bytes| bytes <= 192 << 20), "{most:?} bytes of pieces");
         let of = |kernel| count(micro, kernel);
         let all = recordings.iter().map(|it| it.dispatches.len()).sum();
         (precision, of("matmul"), of("sum_rows"), all)
     });
     assert_eq!(measured, DISPATCHES_OF_S);
+    assert!(measured.iter().all(|(.., all)| *all <= MOST_DISPATCHES_OF_S));
 }
 
 #[test]
@@ -315,6 +319,22 @@ fn threads_change_no_bit() {
     for count in [2, 3, 7] {
         assert!(with(count) == one, "{count} threads make other bits");
     }
+}
+
+/// A run that goes on compares [`NUMERICS`], so that nobody changes its numbers unseen.
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+fn what_the_cpu_engine_computes_has_a_number() {
+    let engine = HostEngine::<f32>::default();
+    if engine.fingerprint().driver != "fused multiply-add" {
+        return;
+    }
+    let mut hash = Hash::default();
+    for values in train(&session(&engine), &small_batch()) {
+        values.iter().for_each(|value| hash.add(&value.to_le_bytes()));
+    }
+    let known = (2, "7dab98fe01c0fac1".to_owned());
+    assert_eq!((NUMERICS, hash.to_hex()), known, "if it is meant: raise NUMERICS, take the hash");
 }
 
 #[test]

@@ -4,10 +4,11 @@ mod support;
 
 use std::cell::RefCell;
 use std::fs;
+use std::path::Path;
 
 use blt_wgpu::Result;
 use blt_wgpu::cpu::HostEngine;
-use blt_wgpu::engine::{Engine, Inputs};
+use blt_wgpu::engine::{Engine, EngineFingerprint, Inputs};
 use blt_wgpu::graph::{ArenaId, Recording, StoreLayout};
 use blt_wgpu::kernels::{Abilities, Counts, Step};
 use blt_wgpu::platform::NativePlatform;
@@ -39,6 +40,10 @@ impl Engine for Observed {
 
     fn name(&self) -> String {
         self.host.name()
+    }
+
+    fn fingerprint(&self) -> EngineFingerprint {
+        self.host.fingerprint()
     }
 
     fn max_binding_elements(&self) -> usize {
@@ -114,4 +119,65 @@ fn a_plan_that_no_batch_can_have_needed_is_refused() {
     let run = block_on(Run::new(&engine, NativePlatform::default(), whole, Start::Resume));
     let error = run.err().expect("a plan of 16 GB a column").to_string();
     assert!(error.contains("plan.json") && error.contains("4000000000"), "{error}");
+}
+
+/// The plan of the first checkpoint, changed and written back.
+fn change_plan(dir: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = dir.join("run/checkpoints/step-0000000001/plan.json");
+    let mut plan = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    change(&mut plan);
+    fs::write(&path, plan.to_string()).unwrap();
+}
+
+#[test]
+fn a_run_goes_on_elsewhere_only_when_it_is_told_to() {
+    let dir = texts();
+    let whole = config(BLT, dir.path(), "run", &["steps=2"]);
+    finish(RunConfig { max_steps: Some(1), ..whole.clone() }, Start::Fresh);
+    let engine = Host::default();
+    let run = |start| block_on(Run::new(&engine, NativePlatform::default(), whole.clone(), start));
+    let refused = || {
+        let error = run(Start::Resume).err().expect("other bits");
+        assert!(error.hint().unwrap().contains("--elsewhere"), "{error}");
+        error.to_string()
+    };
+    let here = engine.fingerprint();
+    change_plan(dir.path(), |plan| plan["engine"]["kernels"] = "0".into());
+    let expected = format!("the set of kernels was 0 and is {}", here.kernels);
+    assert_eq!(refused(), format!("plan.json: engine: {expected}"));
+    let warnings = run(Start::ResumeElsewhere).unwrap().warnings().to_vec();
+    assert!(warnings.iter().any(|warning| warning.starts_with(&expected)), "{warnings:?}");
+
+    change_plan(dir.path(), |plan| {
+        plan["engine"]["kernels"] = here.kernels.clone().into();
+        plan["programs"]["update"]["dispatch_count"] = 77.into();
+    });
+    assert!(refused().contains("plan.json: update: the run made 77 dispatches"), "{}", refused());
+    let warnings = run(Start::ResumeElsewhere).unwrap().warnings().to_vec();
+    assert!(warnings.iter().all(|warning| !warning.contains("last bits")), "{warnings:?}");
+}
+
+#[test]
+fn what_is_computed_again_may_change() {
+    let dir = texts();
+    let whole = config(BLT, dir.path(), "run", &["steps=2"]);
+    finish(RunConfig { max_steps: Some(1), ..whole }, Start::Fresh);
+    finish(config(BLT, dir.path(), "run", &["steps=2", "recompute=\"blocks\""]), Start::Resume);
+}
+
+#[test]
+fn other_updates_of_hash_tables_are_refused_by_the_name_of_their_key() {
+    let dir = texts();
+    let with = |updates: &str| {
+        let updates = format!("optim.table_updates=\"{updates}\"");
+        config(BLT, dir.path(), "run", &["steps=2", &updates])
+    };
+    finish(RunConfig { max_steps: Some(1), ..with("lazy") }, Start::Fresh);
+    let engine = Host::default();
+    let run = |start| block_on(Run::new(&engine, NativePlatform::default(), with("dense"), start));
+    let error = run(Start::Resume).err().expect("other kernels");
+    let expected = "optim.table_updates: the updates of the run are lazy with ";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    assert_eq!(error.hint(), Some("set optim.table_updates = \"lazy\""));
+    run(Start::ResumeElsewhere).map(|_| ()).unwrap();
 }

@@ -40,11 +40,12 @@ impl Shader {
 
     /// The capabilities that the variant says it needs, and no more.
     fn capabilities(&self) -> Capabilities {
-        let Needs { subgroups, f16, cooperative_matrix, .. } = self.needs();
+        let Needs { subgroups, f16, int64, cooperative_matrix, .. } = self.needs();
         let mut capabilities = Capabilities::empty();
         capabilities.set(Capabilities::SUBGROUP, subgroups);
         capabilities.set(Capabilities::SHADER_FLOAT16, f16);
         capabilities.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, f16);
+        capabilities.set(Capabilities::SHADER_INT64, int64);
         capabilities.set(Capabilities::COOPERATIVE_MATRIX, cooperative_matrix);
         capabilities.set(Capabilities::SUBGROUP_BARRIER, cooperative_matrix);
         capabilities
@@ -237,13 +238,16 @@ fn check_bindings(shader: Shader, module: &Module) -> Result<(), String> {
                 let writes = expected.access != Access::Read;
                 let allowed = access.contains(StorageAccess::STORE);
                 expect(&format!("write access to {name}"), writes, allowed)?;
-                let element = element(module, variable.ty);
-                // Faster variants read halves as words of two.
-                let expected = match (kernel.element(index, halves), element) {
-                    (Element::F16, Some(Element::U32)) => Some(Element::U32),
-                    (expected, _) => Some(expected),
+                let element = scalar(module, variable.ty).and_then(element);
+                // Faster variants read two numbers as one word.
+                let expected = kernel.element(index, halves);
+                let words = match expected {
+                    Element::F16 => Scalar::U32,
+                    _ => Scalar::U64,
                 };
-                expect(&format!("element of {name}"), expected, element)?;
+                if scalar(module, variable.ty) != Some(words) {
+                    expect(&format!("element of {name}"), Some(expected), element)?;
+                }
             }
             (space, number) => return Err(format!("{name}: binding {number} in {space:?}")),
         }
@@ -255,17 +259,20 @@ fn check_bindings(shader: Shader, module: &Module) -> Result<(), String> {
     Ok(())
 }
 
-/// The element type of a runtime-sized array of scalars or vectors.
-fn element(module: &Module, ty: naga::Handle<naga::Type>) -> Option<Element> {
+/// What a runtime-sized array of scalars or vectors is made of.
+fn scalar(module: &Module, ty: naga::Handle<naga::Type>) -> Option<Scalar> {
     let TypeInner::Array { base, size: naga::ArraySize::Dynamic, .. } = module.types[ty].inner
     else {
         return None;
     };
-    let scalar = match module.types[base].inner {
-        TypeInner::Scalar(scalar) | TypeInner::Atomic(scalar) => scalar,
-        TypeInner::Vector { scalar, .. } => scalar,
-        _ => return None,
-    };
+    match module.types[base].inner {
+        TypeInner::Scalar(scalar) | TypeInner::Atomic(scalar) => Some(scalar),
+        TypeInner::Vector { scalar, .. } => Some(scalar),
+        _ => None,
+    }
+}
+
+fn element(scalar: Scalar) -> Option<Element> {
     match scalar {
         Scalar::F32 => Some(Element::F32),
         Scalar::F16 => Some(Element::F16),

@@ -10,19 +10,12 @@
 @group(0) @binding(5) var<storage, read_write> out: array<out_type>;      // [batch, m, n]
 
 const WIDTH: u32 = 32u;
-const ROWS: u32 = 16u;
+const ROWS: u32 = 32u;
 
 fn store(row: u32, col: u32, base: u32, m: u32, n: u32, value: f32) {
     if (row >= m || col >= n) {
         return;
     }
-#ifdef SWIGLU_GRAD
-    let gate_at = 2u * row * n + col;
-    let up_at = gate_at + n;
-    let grad = swiglu_grad(value, f32(residual[gate_at]), f32(residual[up_at]));
-    out[gate_at] = out_type(grad.gate);
-    out[up_at] = out_type(grad.up);
-#else
     let at = base + row * n + col;
     var sum = value;
     if (params.residual_scale != 0.0) {
@@ -32,7 +25,6 @@ fn store(row: u32, col: u32, base: u32, m: u32, n: u32, value: f32) {
         sum += f32(out[at]);
     }
     out[at] = out_type(sum);
-#endif
 }
 
 @compute @workgroup_size(WIDTH)
@@ -52,20 +44,24 @@ fn main(
     }
     // A subgroup larger than the workgroup has no more lanes than that.
     let lane_count = min(subgroup_lanes, WIDTH);
-    let col = group.x * WIDTH * 4u + subgroup * lane_count * 4u + lane;
+    let first_col = (group.x * WIDTH + subgroup * lane_count) * 4u;
+    if (first_col >= n) {
+        return;  // the whole subgroup
+    }
+    let col = first_col + lane;
     let col_0 = min(col, n - 1u);
     let col_1 = min(col + lane_count, n - 1u);
     let col_2 = min(col + 2u * lane_count, n - 1u);
     let col_3 = min(col + 3u * lane_count, n - 1u);
-    let row = min(row_0 + lane % 8u, m - 1u);
-    let row_8 = min(row_0 + 8u + lane % 8u, m - 1u);
+    let own_rows = vec4<u32>(row_0 + lane % 8u) + vec4<u32>(0u, 8u, 16u, 24u);
+    let rows = min(own_rows, vec4<u32>(m - 1u));
     let batch = group.z / params.split_count;
     let piece = piece_of(group.z, k);
 #ifdef TRANSPOSE_A
-    var a_at = batch * m * k + piece.x * m + vec2<u32>(row, row_8);
+    var a_at = batch * m * k + piece.x * m + rows;
     let a_step = m;
 #else
-    var a_at = batch * m * k + piece.x + vec2<u32>(row, row_8) * k;
+    var a_at = batch * m * k + piece.x + rows * k;
     let a_step = 1u;
 #endif
 #ifdef TRANSPOSE_B
@@ -93,26 +89,58 @@ fn main(
     var sum_13 = vec4<f32>();
     var sum_14 = vec4<f32>();
     var sum_15 = vec4<f32>();
+    var sum_16 = vec4<f32>();
+    var sum_17 = vec4<f32>();
+    var sum_18 = vec4<f32>();
+    var sum_19 = vec4<f32>();
+    var sum_20 = vec4<f32>();
+    var sum_21 = vec4<f32>();
+    var sum_22 = vec4<f32>();
+    var sum_23 = vec4<f32>();
+    var sum_24 = vec4<f32>();
+    var sum_25 = vec4<f32>();
+    var sum_26 = vec4<f32>();
+    var sum_27 = vec4<f32>();
+    var sum_28 = vec4<f32>();
+    var sum_29 = vec4<f32>();
+    var sum_30 = vec4<f32>();
+    var sum_31 = vec4<f32>();
     for (var depth = piece.x; depth < piece.y; depth++) {
-        let left = vec2<f32>(f32(a[a_at.x]), f32(a[a_at.y]));
+        let left = vec4<f32>(f32(a[a_at.x]), f32(a[a_at.y]), f32(a[a_at.z]), f32(a[a_at.w]));
         let right = vec4<f32>(f32(b[b_at.x]), f32(b[b_at.y]), f32(b[b_at.z]), f32(b[b_at.w]));
-        sum_0 += subgroupBroadcast(left.x, 0u) * right;
-        sum_1 += subgroupBroadcast(left.x, 1u) * right;
-        sum_2 += subgroupBroadcast(left.x, 2u) * right;
-        sum_3 += subgroupBroadcast(left.x, 3u) * right;
-        sum_4 += subgroupBroadcast(left.x, 4u) * right;
-        sum_5 += subgroupBroadcast(left.x, 5u) * right;
-        sum_6 += subgroupBroadcast(left.x, 6u) * right;
-        sum_7 += subgroupBroadcast(left.x, 7u) * right;
-        sum_8 += subgroupBroadcast(left.y, 0u) * right;
-        sum_9 += subgroupBroadcast(left.y, 1u) * right;
-        sum_10 += subgroupBroadcast(left.y, 2u) * right;
-        sum_11 += subgroupBroadcast(left.y, 3u) * right;
-        sum_12 += subgroupBroadcast(left.y, 4u) * right;
-        sum_13 += subgroupBroadcast(left.y, 5u) * right;
-        sum_14 += subgroupBroadcast(left.y, 6u) * right;
-        sum_15 += subgroupBroadcast(left.y, 7u) * right;
-        a_at += vec2<u32>(a_step);
+        sum_0 = fma(vec4<f32>(subgroupBroadcast(left.x, 0u)), right, sum_0);
+        sum_1 = fma(vec4<f32>(subgroupBroadcast(left.x, 1u)), right, sum_1);
+        sum_2 = fma(vec4<f32>(subgroupBroadcast(left.x, 2u)), right, sum_2);
+        sum_3 = fma(vec4<f32>(subgroupBroadcast(left.x, 3u)), right, sum_3);
+        sum_4 = fma(vec4<f32>(subgroupBroadcast(left.x, 4u)), right, sum_4);
+        sum_5 = fma(vec4<f32>(subgroupBroadcast(left.x, 5u)), right, sum_5);
+        sum_6 = fma(vec4<f32>(subgroupBroadcast(left.x, 6u)), right, sum_6);
+        sum_7 = fma(vec4<f32>(subgroupBroadcast(left.x, 7u)), right, sum_7);
+        sum_8 = fma(vec4<f32>(subgroupBroadcast(left.y, 0u)), right, sum_8);
+        sum_9 = fma(vec4<f32>(subgroupBroadcast(left.y, 1u)), right, sum_9);
+        sum_10 = fma(vec4<f32>(subgroupBroadcast(left.y, 2u)), right, sum_10);
+        sum_11 = fma(vec4<f32>(subgroupBroadcast(left.y, 3u)), right, sum_11);
+        sum_12 = fma(vec4<f32>(subgroupBroadcast(left.y, 4u)), right, sum_12);
+        sum_13 = fma(vec4<f32>(subgroupBroadcast(left.y, 5u)), right, sum_13);
+        sum_14 = fma(vec4<f32>(subgroupBroadcast(left.y, 6u)), right, sum_14);
+        sum_15 = fma(vec4<f32>(subgroupBroadcast(left.y, 7u)), right, sum_15);
+        sum_16 = fma(vec4<f32>(subgroupBroadcast(left.z, 0u)), right, sum_16);
+        sum_17 = fma(vec4<f32>(subgroupBroadcast(left.z, 1u)), right, sum_17);
+        sum_18 = fma(vec4<f32>(subgroupBroadcast(left.z, 2u)), right, sum_18);
+        sum_19 = fma(vec4<f32>(subgroupBroadcast(left.z, 3u)), right, sum_19);
+        sum_20 = fma(vec4<f32>(subgroupBroadcast(left.z, 4u)), right, sum_20);
+        sum_21 = fma(vec4<f32>(subgroupBroadcast(left.z, 5u)), right, sum_21);
+        sum_22 = fma(vec4<f32>(subgroupBroadcast(left.z, 6u)), right, sum_22);
+        sum_23 = fma(vec4<f32>(subgroupBroadcast(left.z, 7u)), right, sum_23);
+        sum_24 = fma(vec4<f32>(subgroupBroadcast(left.w, 0u)), right, sum_24);
+        sum_25 = fma(vec4<f32>(subgroupBroadcast(left.w, 1u)), right, sum_25);
+        sum_26 = fma(vec4<f32>(subgroupBroadcast(left.w, 2u)), right, sum_26);
+        sum_27 = fma(vec4<f32>(subgroupBroadcast(left.w, 3u)), right, sum_27);
+        sum_28 = fma(vec4<f32>(subgroupBroadcast(left.w, 4u)), right, sum_28);
+        sum_29 = fma(vec4<f32>(subgroupBroadcast(left.w, 5u)), right, sum_29);
+        sum_30 = fma(vec4<f32>(subgroupBroadcast(left.w, 6u)), right, sum_30);
+        sum_31 = fma(vec4<f32>(subgroupBroadcast(left.w, 7u)), right, sum_31);
+        a_at += vec4<u32>(a_step);
         b_at += vec4<u32>(b_step);
     }
     let base = group.z * m * n;
@@ -134,5 +162,21 @@ fn main(
         store(row_0 + 13u, to, base, m, n, sum_13[i]);
         store(row_0 + 14u, to, base, m, n, sum_14[i]);
         store(row_0 + 15u, to, base, m, n, sum_15[i]);
+        store(row_0 + 16u, to, base, m, n, sum_16[i]);
+        store(row_0 + 17u, to, base, m, n, sum_17[i]);
+        store(row_0 + 18u, to, base, m, n, sum_18[i]);
+        store(row_0 + 19u, to, base, m, n, sum_19[i]);
+        store(row_0 + 20u, to, base, m, n, sum_20[i]);
+        store(row_0 + 21u, to, base, m, n, sum_21[i]);
+        store(row_0 + 22u, to, base, m, n, sum_22[i]);
+        store(row_0 + 23u, to, base, m, n, sum_23[i]);
+        store(row_0 + 24u, to, base, m, n, sum_24[i]);
+        store(row_0 + 25u, to, base, m, n, sum_25[i]);
+        store(row_0 + 26u, to, base, m, n, sum_26[i]);
+        store(row_0 + 27u, to, base, m, n, sum_27[i]);
+        store(row_0 + 28u, to, base, m, n, sum_28[i]);
+        store(row_0 + 29u, to, base, m, n, sum_29[i]);
+        store(row_0 + 30u, to, base, m, n, sum_30[i]);
+        store(row_0 + 31u, to, base, m, n, sum_31[i]);
     }
 }

@@ -1,307 +1,56 @@
 // out = op(a) op(b) + residual_scale * residual (+ out) on matrix units: f16 operands, f32 sums.
-// One 128 x 128 tile a workgroup of four subgroups of 32; each owns 64 x 64 outputs as 4 x 4
-// matrices of 16 x 16. k advances in steps of 32.
-// TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. WHOLE_STEPS: k is a multiple of
-// 32, and there is no code for other steps. The stored rows of a and b are whole vectors of eight,
-// which are loaded as words, those of out four.
-// Workgroup memory is 24 KB at most: with more, NVIDIA runs one workgroup an SM instead of two.
-#import shared/matmul
+// The rows of out are whole vectors of four.
+#import shared/matmul_matrix
 
-@group(0) @binding(2) var<storage, read> a: array<vec4<u32>>;             // [batch, m, k]
-@group(0) @binding(3) var<storage, read> b: array<vec4<u32>>;             // [batch, k, n]
 @group(0) @binding(4) var<storage, read> residual: array<residual_type>;  // [batch, m, n]
 @group(0) @binding(5) var<storage, read_write> out: array<out_type>;      // [batch, m, n]
 
-const TILE: u32 = 128u;
-const DEPTH: u32 = 32u;
-const BAND: u32 = 8u;
+// Where matrix j of row i of a subgroup begins, in vectors.
+fn first_vector(i: u32, j: u32, place: Place) -> u32 {
+    return (place.base + (place.row + i * 16u) * place.n + place.col) / 4u + j * 4u;
+}
 
-// Tiles lie as their operand is stored: rows of k or rows across. Lengths are in vectors of four;
-// a row has 16 bytes more than it needs, so that matrices are read without bank conflicts.
-const ALONG: u32 = 10u;  // of k: 32 and padding
-const ACROSS: u32 = 34u;  // across: 128 and padding
-
-// From one matrix to the next across, to the next along k, and from pass to pass of `put`.
-#ifdef TRANSPOSE_A
-const A_SIZE: u32 = 1088u;
-const A_NEXT: u32 = 4u;
-const A_SLICE: u32 = 544u;
-const A_PASS: u32 = 272u;
-#else
-const A_SIZE: u32 = 1280u;
-const A_NEXT: u32 = 160u;
-const A_SLICE: u32 = 4u;
-const A_PASS: u32 = 320u;
-#endif
-#ifdef TRANSPOSE_B
-const B_SIZE: u32 = 1280u;
-const B_NEXT: u32 = 160u;
-const B_SLICE: u32 = 4u;
-const B_PASS: u32 = 320u;
-#else
-const B_SIZE: u32 = 1088u;
-const B_NEXT: u32 = 4u;
-const B_SLICE: u32 = 544u;
-const B_PASS: u32 = 272u;
+#ifdef BEGINS_WITH_RESIDUAL
+fn first_matrix(i: u32, j: u32, place: Place) -> coop_mat16x16<f32, C> {
+    let at = first_vector(i, j, place);
+    let stride = place.n / 4u;
+    return coopLoadT<coop_mat16x16<f32, C>>(&residual[at], stride) * params.residual_scale;
+}
 #endif
 
-var<workgroup> a_tile: array<vec4<f16>, A_SIZE>;
-var<workgroup> b_tile: array<vec4<f16>, B_SIZE>;
-var<workgroup> block: array<vec4<f32>, 256>;  // a 16 x 16 block of each subgroup
-
-// A stored operand: rows x cols from element `base` on.
-struct Stored {
-    base: u32,
-    rows: u32,
-    cols: u32,
-}
-
-// What an invocation brings of an operand in one step: 4 times 8 elements.
-struct Part {
-    v_0: vec4<u32>,
-    v_1: vec4<u32>,
-    v_2: vec4<u32>,
-    v_3: vec4<u32>,
-}
-
-// The matrices of a subgroup along 16 of k.
-struct Slice {
-    a_0: coop_mat16x16<f16, A>, a_1: coop_mat16x16<f16, A>,
-    a_2: coop_mat16x16<f16, A>, a_3: coop_mat16x16<f16, A>,
-    b_0: coop_mat16x16<f16, B>, b_1: coop_mat16x16<f16, B>,
-    b_2: coop_mat16x16<f16, B>, b_3: coop_mat16x16<f16, B>,
-}
-
-// The sums of a subgroup, row by row. A struct, because arrays of matrices stay in memory.
-struct Sums {
-    c_00: coop_mat16x16<f32, C>, c_01: coop_mat16x16<f32, C>,
-    c_02: coop_mat16x16<f32, C>, c_03: coop_mat16x16<f32, C>,
-    c_10: coop_mat16x16<f32, C>, c_11: coop_mat16x16<f32, C>,
-    c_12: coop_mat16x16<f32, C>, c_13: coop_mat16x16<f32, C>,
-    c_20: coop_mat16x16<f32, C>, c_21: coop_mat16x16<f32, C>,
-    c_22: coop_mat16x16<f32, C>, c_23: coop_mat16x16<f32, C>,
-    c_30: coop_mat16x16<f32, C>, c_31: coop_mat16x16<f32, C>,
-    c_32: coop_mat16x16<f32, C>, c_33: coop_mat16x16<f32, C>,
-}
-
-// The order in which eight rows of k are filled, so that stores of 128 bytes meet every bank once.
-fn shuffled(row: u32) -> u32 {
-    return (row & 0xfffffff8u) | ((row >> 1u) & 3u) | ((row & 1u) << 2u);
-}
-
-#ifndef WHOLE_STEPS
-// Eight elements of a stored row, zeros beyond its end.
-fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
-    if (row >= stored.rows || col >= stored.cols) {
-        return vec4<u32>();
+// Where the tile is whole its sums begin with a residual in f32: memory brings it while the first
+// products are loaded, and nothing waits for it at the end.
+fn first_sums(place: Place) -> Sums {
+#ifdef BEGINS_WITH_RESIDUAL
+    if (place.is_inside) {
+        return Sums(
+            first_matrix(0u, 0u, place), first_matrix(0u, 1u, place),
+            first_matrix(0u, 2u, place), first_matrix(0u, 3u, place),
+            first_matrix(1u, 0u, place), first_matrix(1u, 1u, place),
+            first_matrix(1u, 2u, place), first_matrix(1u, 3u, place),
+            first_matrix(2u, 0u, place), first_matrix(2u, 1u, place),
+            first_matrix(2u, 2u, place), first_matrix(2u, 3u, place),
+            first_matrix(3u, 0u, place), first_matrix(3u, 1u, place),
+            first_matrix(3u, 2u, place), first_matrix(3u, 3u, place));
     }
-    return a[(stored.base + row * stored.cols + col) / 8u];
-}
-
-fn b_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
-    if (row >= stored.rows || col >= stored.cols) {
-        return vec4<u32>();
-    }
-    return b[(stored.base + row * stored.cols + col) / 8u];
-}
-
-// What an invocation brings of a for the step at `depth`.
-fn a_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
-#ifdef TRANSPOSE_A
-    let row = depth + index / 16u;
-    let col = start + index % 16u * 8u;
-    let stride = 8u;
-#else
-    let row = start + shuffled(index / 4u);
-    let col = depth + index % 4u * 8u;
-    let stride = 32u;
 #endif
-    return Part(
-        a_vector(stored, row, col), a_vector(stored, row + stride, col),
-        a_vector(stored, row + 2u * stride, col), a_vector(stored, row + 3u * stride, col));
+    return Sums();
 }
 
-// What an invocation brings of b for the step at `depth`.
-fn b_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
-#ifdef TRANSPOSE_B
-    let row = start + shuffled(index / 4u);
-    let col = depth + index % 4u * 8u;
-    let stride = 32u;
-#else
-    let row = depth + index / 16u;
-    let col = start + index % 16u * 8u;
-    let stride = 8u;
-#endif
-    return Part(
-        b_vector(stored, row, col), b_vector(stored, row + stride, col),
-        b_vector(stored, row + 2u * stride, col), b_vector(stored, row + 3u * stride, col));
-}
-#endif
-
-// The words of two halves as f16. The compiler must not know that they are halves before they are
-// stored, or it waits for the loads ahead of the products: hence the zero, known only at run time.
-fn left_half(v: vec4<u32>) -> vec4<f16> {
-    let w = v.xy ^ vec2<u32>(params.transpose_a >> 1u);
-    return vec4<f16>(vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y)));
+// What is added to the outputs that a lane stores of a row of four matrices: two vectors of each.
+struct Added {
+    v_00: vec4<f32>, v_01: vec4<f32>,
+    v_10: vec4<f32>, v_11: vec4<f32>,
+    v_20: vec4<f32>, v_21: vec4<f32>,
+    v_30: vec4<f32>, v_31: vec4<f32>,
 }
 
-fn right_half(v: vec4<u32>) -> vec4<f16> {
-    let w = v.zw ^ vec2<u32>(params.transpose_a >> 1u);
-    return vec4<f16>(vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y)));
-}
-
-fn put_a(part: Part, index: u32) {
-#ifdef TRANSPOSE_A
-    let at = index / 16u * ACROSS + index % 16u * 2u;
-#else
-    let at = shuffled(index / 4u) * ALONG + index % 4u * 2u;
-#endif
-    a_tile[at] = left_half(part.v_0);
-    a_tile[at + 1u] = right_half(part.v_0);
-    a_tile[at + A_PASS] = left_half(part.v_1);
-    a_tile[at + A_PASS + 1u] = right_half(part.v_1);
-    a_tile[at + 2u * A_PASS] = left_half(part.v_2);
-    a_tile[at + 2u * A_PASS + 1u] = right_half(part.v_2);
-    a_tile[at + 3u * A_PASS] = left_half(part.v_3);
-    a_tile[at + 3u * A_PASS + 1u] = right_half(part.v_3);
-}
-
-fn put_b(part: Part, index: u32) {
-#ifdef TRANSPOSE_B
-    let at = shuffled(index / 4u) * ALONG + index % 4u * 2u;
-#else
-    let at = index / 16u * ACROSS + index % 16u * 2u;
-#endif
-    b_tile[at] = left_half(part.v_0);
-    b_tile[at + 1u] = right_half(part.v_0);
-    b_tile[at + B_PASS] = left_half(part.v_1);
-    b_tile[at + B_PASS + 1u] = right_half(part.v_1);
-    b_tile[at + 2u * B_PASS] = left_half(part.v_2);
-    b_tile[at + 2u * B_PASS + 1u] = right_half(part.v_2);
-    b_tile[at + 3u * B_PASS] = left_half(part.v_3);
-    b_tile[at + 3u * B_PASS + 1u] = right_half(part.v_3);
-}
-
-// Where the four vectors of a part lie. What lies beyond the last row or column is read from the
-// last one, since its outputs are not stored: tiles at the edges are as fast as all others.
-fn a_places(stored: Stored, start: u32, depth: u32, index: u32) -> vec4<u32> {
-    let width = stored.cols / 8u;
-#ifdef TRANSPOSE_A
-    let rows = vec4<u32>(depth + index / 16u) + vec4<u32>(0u, 8u, 16u, 24u);
-    let col = min(start / 8u + index % 16u, width - 1u);
-#else
-    let rows = vec4<u32>(start + shuffled(index / 4u)) + vec4<u32>(0u, 32u, 64u, 96u);
-    let col = depth / 8u + index % 4u;
-#endif
-    return stored.base / 8u + min(rows, vec4<u32>(stored.rows - 1u)) * width + col;
-}
-
-fn b_places(stored: Stored, start: u32, depth: u32, index: u32) -> vec4<u32> {
-    let width = stored.cols / 8u;
-#ifdef TRANSPOSE_B
-    let rows = vec4<u32>(start + shuffled(index / 4u)) + vec4<u32>(0u, 32u, 64u, 96u);
-    let col = depth / 8u + index % 4u;
-#else
-    let rows = vec4<u32>(depth + index / 16u) + vec4<u32>(0u, 8u, 16u, 24u);
-    let col = min(start / 8u + index % 16u, width - 1u);
-#endif
-    return stored.base / 8u + min(rows, vec4<u32>(stored.rows - 1u)) * width + col;
-}
-
-fn a_part_at(places: vec4<u32>) -> Part {
-    return Part(a[places.x], a[places.y], a[places.z], a[places.w]);
-}
-
-fn b_part_at(places: vec4<u32>) -> Part {
-    return Part(b[places.x], b[places.y], b[places.z], b[places.w]);
-}
-
-fn a_matrix(at: u32) -> coop_mat16x16<f16, A> {
-#ifdef TRANSPOSE_A
-    return coopLoad<coop_mat16x16<f16, A>>(&a_tile[at], ACROSS);
-#else
-    return coopLoadT<coop_mat16x16<f16, A>>(&a_tile[at], ALONG);
-#endif
-}
-
-fn b_matrix(at: u32) -> coop_mat16x16<f16, B> {
-#ifdef TRANSPOSE_B
-    return coopLoad<coop_mat16x16<f16, B>>(&b_tile[at], ALONG);
-#else
-    return coopLoadT<coop_mat16x16<f16, B>>(&b_tile[at], ACROSS);
-#endif
-}
-
-fn slice_at(a_at: u32, b_at: u32) -> Slice {
-    return Slice(
-        a_matrix(a_at), a_matrix(a_at + A_NEXT),
-        a_matrix(a_at + 2u * A_NEXT), a_matrix(a_at + 3u * A_NEXT),
-        b_matrix(b_at), b_matrix(b_at + B_NEXT),
-        b_matrix(b_at + 2u * B_NEXT), b_matrix(b_at + 3u * B_NEXT));
-}
-
-fn advanced(c: Sums, s: Slice) -> Sums {
-    return Sums(
-        coopMultiplyAdd(s.a_0, s.b_0, c.c_00), coopMultiplyAdd(s.a_0, s.b_1, c.c_01),
-        coopMultiplyAdd(s.a_0, s.b_2, c.c_02), coopMultiplyAdd(s.a_0, s.b_3, c.c_03),
-        coopMultiplyAdd(s.a_1, s.b_0, c.c_10), coopMultiplyAdd(s.a_1, s.b_1, c.c_11),
-        coopMultiplyAdd(s.a_1, s.b_2, c.c_12), coopMultiplyAdd(s.a_1, s.b_3, c.c_13),
-        coopMultiplyAdd(s.a_2, s.b_0, c.c_20), coopMultiplyAdd(s.a_2, s.b_1, c.c_21),
-        coopMultiplyAdd(s.a_2, s.b_2, c.c_22), coopMultiplyAdd(s.a_2, s.b_3, c.c_23),
-        coopMultiplyAdd(s.a_3, s.b_0, c.c_30), coopMultiplyAdd(s.a_3, s.b_1, c.c_31),
-        coopMultiplyAdd(s.a_3, s.b_2, c.c_32), coopMultiplyAdd(s.a_3, s.b_3, c.c_33));
-}
-
-// Where the outputs of a subgroup go.
-struct Place {
-    row: u32,
-    col: u32,
-    base: u32,
-    m: u32,
-    n: u32,
-}
-
-// What the outputs that a lane stores of a row of four blocks are finished with: for each of two
-// vectors a block what is added to it, or gate and up.
-struct Beside {
-    v_00: Vector, v_01: Vector,
-    v_10: Vector, v_11: Vector,
-    v_20: Vector, v_21: Vector,
-    v_30: Vector, v_31: Vector,
-}
-
-#ifdef SWIGLU_GRAD
-struct Vector {
-    gate: residual_type,
-    up: residual_type,
-}
-
-fn beside_at(row: u32, col: u32, place: Place) -> Vector {
+fn added_at(row: u32, col: u32, place: Place) -> vec4<f32> {
     if (row >= place.m || col >= place.n) {
-        return Vector();
-    }
-    let at = (2u * row * place.n + col) / 4u;
-    return Vector(residual[at], residual[at + place.n / 4u]);
-}
-
-// Four outputs of a row, and four of its other half.
-fn store(row: u32, col: u32, place: Place, values: vec4<f32>, beside: Vector) {
-    if (row < place.m && col < place.n) {
-        let at = (2u * row * place.n + col) / 4u;
-        let grad = swiglu_grad(values, number(beside.gate), number(beside.up));
-        out[at] = out_type(grad.gate);
-        out[at + place.n / 4u] = out_type(grad.up);
-    }
-}
-#else
-alias Vector = vec4<f32>;
-
-fn beside_at(row: u32, col: u32, place: Place) -> Vector {
-    if (row >= place.m || col >= place.n) {
-        return Vector();
+        return vec4<f32>();
     }
     let at = (place.base + row * place.n + col) / 4u;
-    var sum = Vector();
+    var sum = vec4<f32>();
     if (params.residual_scale != 0.0) {
         sum = params.residual_scale * vec4<f32>(residual[at]);
     }
@@ -311,165 +60,65 @@ fn beside_at(row: u32, col: u32, place: Place) -> Vector {
     return sum;
 }
 
-// Four outputs of a row.
-fn store(row: u32, col: u32, place: Place, values: vec4<f32>, beside: Vector) {
-    if (row < place.m && col < place.n) {
-        out[(place.base + row * place.n + col) / 4u] = out_type(values + beside);
+// All loads of a row of matrices are on their way before the first one is stored.
+fn added_to(row: u32, col: u32, place: Place) -> Added {
+    if (params.residual_scale == 0.0 && params.accumulate == 0u) {
+        return Added();
     }
-}
+#ifdef BEGINS_WITH_RESIDUAL
+    if (place.is_inside) {
+        return Added();
+    }
 #endif
+    return Added(
+        added_at(row, col, place), added_at(row + 8u, col, place),
+        added_at(row, col + 16u, place), added_at(row + 8u, col + 16u, place),
+        added_at(row, col + 32u, place), added_at(row + 8u, col + 32u, place),
+        added_at(row, col + 48u, place), added_at(row + 8u, col + 48u, place));
+}
 
-// All loads of a row of blocks are on their way before the first one is stored.
-fn beside_of(row: u32, col: u32, place: Place) -> Beside {
-    if (params.residual_scale == 0.0 && params.accumulate == 0u && params.epilogue == 0u) {
-        return Beside();
+// Four outputs of a row.
+fn store(row: u32, col: u32, place: Place, values: vec4<f32>) {
+    if (row < place.m && col < place.n) {
+        out[(place.base + row * place.n + col) / 4u] = out_type(values);
     }
-    return Beside(
-        beside_at(row, col, place), beside_at(row + 8u, col, place),
-        beside_at(row, col + 16u, place), beside_at(row + 8u, col + 16u, place),
-        beside_at(row, col + 32u, place), beside_at(row + 8u, col + 32u, place),
-        beside_at(row, col + 48u, place), beside_at(row + 8u, col + 48u, place));
 }
 
-// A 16 x 16 block of outputs, through workgroup memory: matrices store to global memory in words.
-fn store_block(
-    c: coop_mat16x16<f32, C>,
-    row: u32,
-    col: u32,
-    place: Place,
-    mine: u32,
-    lane: u32,
-    beside_0: Vector,
-    beside_1: Vector,
-) {
-    let stride = 4u;
-    workgroupBarrier();  // the block before is read
-    coopStoreT(c, &block[mine], stride);
-    workgroupBarrier();  // this one is written
-    store(row, col, place, block[mine + lane], beside_0);
-    store(row + 8u, col, place, block[mine + lane + 32u], beside_1);
-}
-
-fn store_row(
+fn finish(
     i: u32,
     c_0: coop_mat16x16<f32, C>,
     c_1: coop_mat16x16<f32, C>,
     c_2: coop_mat16x16<f32, C>,
     c_3: coop_mat16x16<f32, C>,
     place: Place,
-    subgroup: u32,
-    lane: u32,
 ) {
-    let mine = subgroup * 64u;
-    let row = place.row + i * 16u + lane / 4u;
-    let col = place.col + lane % 4u * 4u;
-    let beside = beside_of(row, col, place);
-    store_block(c_0, row, col, place, mine, lane, beside.v_00, beside.v_01);
-    store_block(c_1, row, col + 16u, place, mine, lane, beside.v_10, beside.v_11);
-    store_block(c_2, row, col + 32u, place, mine, lane, beside.v_20, beside.v_21);
-    store_block(c_3, row, col + 48u, place, mine, lane, beside.v_30, beside.v_31);
-}
-
-// Row and column of the tile of a workgroup. Workgroups that run at the same time lie in bands of
-// BAND rows of tiles, so that they share columns of b as well as rows of a in the cache.
-fn tile_of(group: vec3<u32>, across: u32, m: u32) -> vec2<u32> {
-    let index = group.y * across + group.x;
-    let first = index / (BAND * across) * BAND;
-    let count = (m + TILE - 1u) / TILE;
-    let rows = clamp(count - min(first, count), 1u, BAND);
-    let place = index % (BAND * across);
-    return vec2<u32>(first + place % rows, place / rows) * TILE;
-}
-
-// naga takes places that depend on the lane for control flow that does.
-@compute @workgroup_size(128)
-@diagnostic(off, derivative_uniformity)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) index: u32,
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(subgroup_invocation_id) lane: u32,
-) {
-    let m = length_of(params.m);
-    let n = length_of(params.n);
-    let k = length_of(params.k);
-    let tile = tile_of(group, groups.x, m);
-    let row_0 = tile.x;
-    let col_0 = tile.y;
-    if (row_0 >= m || col_0 >= n) {
-        return;  // tiles that a larger plan would have
-    }
-    let batch = group.z / params.split_count;
-    let piece = piece_of(group.z, k);
-    var depth = piece.x;
-    let depth_end = piece.y;
-#ifdef TRANSPOSE_A
-    let a_stored = Stored(batch * m * k, k, m);
-#else
-    let a_stored = Stored(batch * m * k, m, k);
-#endif
-#ifdef TRANSPOSE_B
-    let b_stored = Stored(batch * k * n, n, k);
-#else
-    let b_stored = Stored(batch * k * n, k, n);
-#endif
-    let a_at = subgroup / 2u * 4u * A_NEXT;
-    let b_at = subgroup % 2u * 4u * B_NEXT;
-
-    var sums = Sums();
-    if (depth + DEPTH <= depth_end) {
-        // Whole steps of k. The loads of the next step are on their way while products are
-        // computed. With a branch for edges beside them the compiler would wait for them first.
-#ifdef TRANSPOSE_A
-        let a_step = DEPTH * (m / 8u);
-#else
-        let a_step = DEPTH / 8u;
-#endif
-#ifdef TRANSPOSE_B
-        let b_step = DEPTH / 8u;
-#else
-        let b_step = DEPTH * (n / 8u);
-#endif
-        let whole_steps = (depth_end - depth) / DEPTH;
-        var a_from = a_places(a_stored, row_0, depth, index);
-        var b_from = b_places(b_stored, col_0, depth, index);
-        var a_next = a_part_at(a_from);
-        var b_next = b_part_at(b_from);
-        // Counted in f32: the compiler unrolls an integer loop until registers spill.
-        let steps = f32(whole_steps);
-        for (var step = 0.0; step < steps; step += 1.0) {
-            put_a(a_next, index);
-            put_b(b_next, index);
-            workgroupBarrier();  // the tiles are complete
-            if (step + 1.0 < steps) {
-                a_from += a_step;
-                b_from += b_step;
-                a_next = a_part_at(a_from);
-                b_next = b_part_at(b_from);
-            }
-            sums = advanced(sums, slice_at(a_at, b_at));
-            sums = advanced(sums, slice_at(a_at + A_SLICE, b_at + B_SLICE));
-            workgroupBarrier();  // everybody has read the tiles before they are overwritten
-        }
-        depth += whole_steps * DEPTH;
-    }
-#ifndef WHOLE_STEPS
-    // The step that reaches over the end of k.
-    for (; depth < depth_end; depth += DEPTH) {
-        put_a(a_part(a_stored, row_0, depth, index), index);
-        put_b(b_part(b_stored, col_0, depth, index), index);
-        workgroupBarrier();  // the tiles are complete
-        sums = advanced(sums, slice_at(a_at, b_at));
-        sums = advanced(sums, slice_at(a_at + A_SLICE, b_at + B_SLICE));
-        workgroupBarrier();  // everybody has read the tiles before they are overwritten
+#ifdef BEGINS_WITH_RESIDUAL
+    if (place.is_inside) {
+        let at_0 = first_vector(i, 0u, place);
+        let at_1 = first_vector(i, 1u, place);
+        let at_2 = first_vector(i, 2u, place);
+        let at_3 = first_vector(i, 3u, place);
+        let stride = place.n / 4u;
+        coopStoreT(c_0, &out[at_0], stride);
+        coopStoreT(c_1, &out[at_1], stride);
+        coopStoreT(c_2, &out[at_2], stride);
+        coopStoreT(c_3, &out[at_3], stride);
+        return;
     }
 #endif
-
-    let place = Place(
-        row_0 + subgroup / 2u * 64u, col_0 + subgroup % 2u * 64u, group.z * m * n, m, n);
-    store_row(0u, sums.c_00, sums.c_01, sums.c_02, sums.c_03, place, subgroup, lane);
-    store_row(1u, sums.c_10, sums.c_11, sums.c_12, sums.c_13, place, subgroup, lane);
-    store_row(2u, sums.c_20, sums.c_21, sums.c_22, sums.c_23, place, subgroup, lane);
-    store_row(3u, sums.c_30, sums.c_31, sums.c_32, sums.c_33, place, subgroup, lane);
+    let row = place.row + i * 16u + place.lane / 4u;
+    let col = place.col + place.lane % 4u * 4u;
+    let added = added_to(row, col, place);
+    let v_0 = spread(c_0, place);
+    store(row, col, place, v_0.upper + added.v_00);
+    store(row + 8u, col, place, v_0.lower + added.v_01);
+    let v_1 = spread(c_1, place);
+    store(row, col + 16u, place, v_1.upper + added.v_10);
+    store(row + 8u, col + 16u, place, v_1.lower + added.v_11);
+    let v_2 = spread(c_2, place);
+    store(row, col + 32u, place, v_2.upper + added.v_20);
+    store(row + 8u, col + 32u, place, v_2.lower + added.v_21);
+    let v_3 = spread(c_3, place);
+    store(row, col + 48u, place, v_3.upper + added.v_30);
+    store(row + 8u, col + 48u, place, v_3.lower + added.v_31);
 }

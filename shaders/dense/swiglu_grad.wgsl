@@ -1,7 +1,7 @@
 // dgate = dout * up * s * (1 + gate * (1 - s)), dup = dout * gate * s with s = sigmoid(gate);
 // a grid that strides over the elements of dout.
 #import shared/step
-#import shared/swiglu_grad
+#import shared/sigmoid
 
 struct Params {
     rows: vec2<u32>,
@@ -28,8 +28,9 @@ fn main(
         let gate_at = at + at / features * features;
         let gate = number(gate_up[gate_at]);
         let up = number(gate_up[gate_at + features]);
-        let grad = swiglu_grad(number(dout[at]), gate, up);
-        dgate_up[gate_at] = dgate_up_type(grad.gate);
-        dgate_up[gate_at + features] = dgate_up_type(grad.up);
+        let upstream = number(dout[at]);
+        let s = sigmoid(gate);
+        dgate_up[gate_at] = dgate_up_type(upstream * up * s * (1.0 + gate * (1.0 - s)));
+        dgate_up[gate_at + features] = dgate_up_type(upstream * gate * s);
     }
 }

@@ -1,8 +1,5 @@
 // Parameters of every variant of matmul, and which part of the inner products a workgroup takes.
-// SWIGLU_GRAD: the product is a gradient of silu(gate) up; residual is [m, gate | up] and out its
-// gradient.
 #import shared/step
-#import shared/swiglu_grad
 
 struct Params {
     m: vec2<u32>,
@@ -15,9 +12,9 @@ struct Params {
     batch_count: u32,
     fixed_order: u32,
     split_count: u32,
-    epilogue: u32,
-    reserved_0: u32,
-    reserved_1: u32,
+    rotated_cols: u32,  // of matmul_rope
+    head_dim: u32,      // of matmul_rope
+    keeps_sums: u32,    // of matmul_swiglu
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

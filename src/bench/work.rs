@@ -6,16 +6,15 @@ use crate::kernels::dense::matmul;
 use crate::kernels::{Access, Counts};
 
 /// `16384 x 1024 x 512 nt` for a product of [m, k] by [k, n], `t` where a side is stored
-/// transposed, with its epilogue if that is more than a sum; rows and heads of an attention; for
-/// other kernels the elements of every binding, written ones behind an arrow.
+/// transposed; rows and heads of an attention; for other kernels the elements of every binding,
+/// written ones behind an arrow.
 pub(super) fn work(dispatch: &Dispatch, counts: &Counts) -> String {
     if dispatch.kernel.name == matmul::KERNEL.name {
         let params: matmul::Params = bytemuck::pod_read_unaligned(&dispatch.params);
         let [m, n, k] = [params.m, params.n, params.k].map(|extent| extent.length(counts));
         let side = |transposed| if transposed == 1 { 't' } else { 'n' };
         let (a, b) = (side(params.transpose_a), side(params.transpose_b));
-        let epilogue = if params.epilogue == matmul::SWIGLU_GRAD { " swiglu_grad" } else { "" };
-        return format!("{m} x {n} x {k} {a}{b}{epilogue}");
+        return format!("{m} x {n} x {k} {a}{b}");
     }
     if ATTENTION.contains(&dispatch.kernel.name) {
         let params: attention::Params = bytemuck::pod_read_unaligned(&dispatch.params);

@@ -28,9 +28,7 @@ const CHUNK_LENGTH: usize = 1 << 14;
 /// If `out` is not as long as the parameter.
 pub fn initialise(spec: &ParameterSpec, seed: u64, out: &mut [f32]) {
     assert_eq!(out.len() as u64, spec.element_count(), "one number an element of {}", spec.name);
-    out.par_chunks_mut(CHUNK_LENGTH).enumerate().for_each(|(index, chunk)| {
-        initialise_range(spec, seed, (index * CHUNK_LENGTH) as u64, chunk);
-    });
+    initialise_range(spec, seed, 0, out);
 }
 
 /// The same for the elements from `first_index` on, as many as `out` has.
@@ -41,6 +39,13 @@ pub fn initialise(spec: &ParameterSpec, seed: u64, out: &mut [f32]) {
 pub fn initialise_range(spec: &ParameterSpec, seed: u64, first_index: u64, out: &mut [f32]) {
     let end = first_index.checked_add(out.len() as u64);
     assert!(end.is_some_and(|end| end <= spec.element_count()), "range leaves {}", spec.name);
+    out.par_chunks_mut(CHUNK_LENGTH).enumerate().for_each(|(index, chunk)| {
+        fill(spec, seed, first_index + (index * CHUNK_LENGTH) as u64, chunk);
+    });
+}
+
+/// Elements from `first_index` on, one after the other.
+fn fill(spec: &ParameterSpec, seed: u64, first_index: u64, out: &mut [f32]) {
     match spec.init {
         Init::Ones => out.fill(1.0),
         Init::TruncatedNormal { std } => {

@@ -8,9 +8,11 @@ use super::parameters::ParameterSpec;
 use crate::error::{Error, Result};
 use crate::graph::{BufferId, Placement, Region, StoreLayout, gradient_name};
 use crate::kernels::{Element, lazy::step_record::RECORD_LENGTH};
+use serde::{Deserialize, Serialize};
 
 /// How the hash tables of a model are updated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TableUpdates {
     /// Every row in every update.
     Dense,

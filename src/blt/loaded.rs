@@ -125,6 +125,20 @@ impl<E: Engine> LoadedModel<E> {
         engine.write_tensor(&self.store, self.layout.require(name)?, values)
     }
 
+    /// Overwrites rows of a tensor from `first_row` on.
+    ///
+    /// # Errors
+    /// If there is no such tensor, or the values are no whole rows of it.
+    pub fn write_rows(
+        &self,
+        engine: &E,
+        name: &str,
+        first_row: usize,
+        values: &[f32],
+    ) -> Result<()> {
+        engine.write_rows(&self.store, self.layout.require(name)?, first_row, values)
+    }
+
     /// Reads a tensor by its name.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ pub use reference_names::{
     ReferenceTensor, hf_name, reference_entropy_name, reference_layout, reference_name,
 };
 
+use std::ops::Range;
+
 use self::blocks::{CrossAttention, Stack, StackInit};
 use super::config::{
     BltConfig, EntropyConfig, InitOptions, InitStdFactor, ModelConfig, VOCABULARY_SIZE,
@@ -59,6 +61,20 @@ pub enum Part {
     Head,
 }
 
+impl Part {
+    /// What the part is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Encoder => "local encoder",
+            Self::Global => "latent transformer",
+            Self::Decoder => "local decoder",
+            Self::Hash => "hash tables",
+            Self::Patcher => "entropy model",
+            Self::Head => "head",
+        }
+    }
+}
+
 /// One parameter of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParameterSpec {
@@ -82,6 +98,12 @@ impl ParameterSpec {
     /// Elements.
     pub fn element_count(&self) -> u64 {
         self.rows as u64 * self.cols as u64
+    }
+
+    /// Its rows in pieces of about so many elements, at least a row each.
+    pub fn row_pieces(&self, element_count: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (rows, step) = (self.rows, (element_count / self.cols.max(1)).max(1));
+        (0..rows).step_by(step).map(move |first| first..(first + step).min(rows))
     }
 
     /// The shape on disk.

@@ -8,6 +8,12 @@ use crate::engine::Engine;
 use crate::error::Result;
 use std::path::Path;
 
+/// Elements that are read, checked and handed over together: 16 MiB.
+pub const PIECE_ELEMENTS: usize = 4 << 20;
+
+/// Elements that may be on their way to a device: 128 MiB.
+const WAITING_ELEMENTS: usize = 32 << 20;
+
 impl<E: Engine> LoadedDirectory<E> {
     /// Uploads the weights of a directory; with `training`, there is room for gradients and moments
     /// of the model, never of the patcher.
@@ -54,11 +60,41 @@ async fn upload<E: Engine>(
     training: bool,
 ) -> Result<LoadedModel<E>> {
     let model = LoadedModel::create(engine, config, training).await?;
-    for parameter in &model.parameters {
-        let values = directory.read(&format!("{prefix}{}", parameter.name))?;
-        model.write(engine, &parameter.name, &values)?;
-    }
+    write_weights(engine, &model, directory, prefix).await?;
     Ok(model)
+}
+
+/// Gives a model the weights that stand in the directory under `prefix`: a piece after the other
+/// through memory, and the device waited for now and then, so that what is on its way stays small.
+///
+/// # Errors
+/// As [`LoadedDirectory::load`].
+pub async fn write_weights<E: Engine>(
+    engine: &E,
+    model: &LoadedModel<E>,
+    directory: &ModelDirectory,
+    prefix: &str,
+) -> Result<()> {
+    let mut staging = Vec::new();
+    let mut waiting = 0;
+    for parameter in &model.parameters {
+        let name = format!("{prefix}{}", parameter.name);
+        let place = model.layout.require(&parameter.name)?;
+        for rows in parameter.row_pieces(PIECE_ELEMENTS) {
+            let first_row = rows.start;
+            staging.resize(rows.len() * parameter.cols, 0.0);
+            directory.read_rows(&name, rows, &mut staging)?;
+            engine.write_rows(&model.store, place, first_row, &staging)?;
+            waiting += staging.len();
+            if waiting > WAITING_ELEMENTS {
+                // Reading comes behind everything that was written.
+                let shard = place.shards.first().expect("a tensor lies somewhere");
+                engine.read(&model.store, shard.arena, shard.offset, 1).await?;
+                waiting = 0;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes models as a directory; `config` is that of the whole, with the patcher if there is one.

@@ -6,16 +6,17 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::blocks::{BlockFormat, BlockMatrix};
+use super::elements::ElementType;
 use super::file_bytes::FileBytes;
 use super::model_writer::ModelWriter;
+use super::release::{self, Release};
+use super::source::{self, Piece, Source};
 use super::tensor_file::TensorFile;
 use super::tensor_set::{INDEX_FILE, TensorSet};
 use crate::blt::config::ModelConfig;
 use crate::blt::parameters::{ParameterSpec, model_parameters};
 use crate::error::{Error, Result};
-
-/// Names listed in an error before it says how many more there are.
-const LISTED_NAME_COUNT: usize = 3;
 
 /// A model on disk, or the same files in memory. Names and shapes of all tensors have been checked
 /// against the configuration; elements are looked at when they are read.
@@ -24,16 +25,18 @@ pub struct ModelDirectory {
     config: ModelConfig,
     warnings: Vec<String>,
     parameters: Vec<ParameterSpec>,
-    tensors: TensorSet,
+    /// Where each parameter lies, in the same order.
+    sources: Vec<Source>,
+    sets: Vec<TensorSet>,
 }
 
 impl ModelDirectory {
-    /// Opens a directory.
+    /// Opens a directory, be it one of Hugging Face or in the original layout.
     ///
     /// # Errors
     ///
     /// A missing or damaged file, a configuration that cannot be, a tensor that is missing, extra,
-    /// wrongly shaped, or of a type other than f32, f16 and bf16.
+    /// wrongly shaped, or of a type other than f32, f16 and bf16 or blocks of this program.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let subject = path.display().to_string();
@@ -43,16 +46,21 @@ impl ModelDirectory {
             } else {
                 "there is no such directory"
             };
-            return Err(Error::model(subject, problem)
-                .with_hint("a model directory has config.json and model.safetensors"));
+            return Err(Error::model(subject, problem).with_hint(WHAT_A_DIRECTORY_HAS));
         }
         let config_path = path.join("config.json");
+        if !config_path.exists() && path.join(release::PARAMS_FILE).exists() {
+            return release::open(path, None).map(Self::of_release);
+        }
         if !config_path.exists() {
-            return Err(Error::model(subject, "config.json is missing")
-                .with_hint("a model directory has config.json and model.safetensors"));
+            let error = Error::model(subject, "config.json is missing");
+            return Err(error.with_hint(WHAT_A_DIRECTORY_HAS));
         }
         let text = std::fs::read_to_string(&config_path)
             .map_err(|problem| Error::io("read", &config_path, problem))?;
+        if release::is_release(&text) {
+            return release::open(path, Some(&text)).map(Self::of_release);
+        }
         Self::checked(&text, || TensorSet::open(path))
     }
 
@@ -83,9 +91,19 @@ impl ModelDirectory {
         let parsed = ModelConfig::from_json(config)?;
         let parameters = model_parameters(&parsed.config);
         let tensors = tensors()?;
-        check_names(&parameters, &tensors)?;
-        check_shapes(&parameters, &tensors)?;
-        Ok(Self { config: parsed.config, warnings: parsed.warnings, parameters, tensors })
+        let blocks = parsed.blocks.and_then(BlockFormat::of);
+        let sources: Vec<_> =
+            parameters.iter().map(|it| source::own_name(it, blocks, &tensors)).collect();
+        let sets = vec![tensors];
+        source::check(&sources, &sets, |_| false)?;
+        let (config, warnings) = (parsed.config, parsed.warnings);
+        Ok(Self { config, warnings, parameters, sources, sets })
+    }
+
+    fn of_release(release: Release) -> Self {
+        let Release { parsed, parameters, sources, sets } = release;
+        let (config, warnings) = (parsed.config, parsed.warnings);
+        Self { config, warnings, parameters, sources, sets }
     }
 
     /// Writes a directory; `data` gives each parameter's elements when its turn comes.
@@ -113,7 +131,7 @@ impl ModelDirectory {
 
     /// Tells the system that all tensors will be read soon, so that a disk begins before they are.
     pub fn read_ahead(&self) {
-        self.tensors.read_ahead();
+        self.sets.iter().for_each(TensorSet::read_ahead);
     }
 
     /// What should be said about the configuration.
@@ -126,9 +144,36 @@ impl ModelDirectory {
         &self.parameters
     }
 
-    /// The tensors, for their types.
-    pub fn tensors(&self) -> &TensorSet {
-        &self.tensors
+    /// The type in which a parameter is stored; `None` for blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Model`] if there is no such parameter.
+    pub fn element_type(&self, name: &str) -> Result<Option<ElementType>> {
+        let (_, source) = self.find(name)?;
+        Ok(match source {
+            Source::Rows(pieces) => {
+                ElementType::of(self.set(&pieces[0]).entry(&pieces[0].name)?.dtype)
+            }
+            Source::Blocks { .. } => None,
+        })
+    }
+
+    /// A parameter that is stored in blocks, as it lies there; `None` for every other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Model`] if there is no such parameter.
+    pub fn blocks(&self, name: &str) -> Result<Option<BlockMatrix<'_>>> {
+        let (parameter, source) = self.find(name)?;
+        let Source::Blocks { format, codes, scales } = source else { return Ok(None) };
+        Ok(Some(BlockMatrix {
+            format: *format,
+            rows: parameter.rows,
+            cols: parameter.cols,
+            codes: self.set(codes).bytes(&codes.name)?,
+            scales: self.set(scales).bytes(&scales.name)?,
+        }))
     }
 
     /// The elements of a parameter as f32, row-major; borrowed from the file where it can be.
@@ -137,9 +182,18 @@ impl ModelDirectory {
     ///
     /// [`Error::Model`] if there is no such parameter, or for the first element that is not finite.
     pub fn read(&self, name: &str) -> Result<Cow<'_, [f32]>> {
-        let elements = self.tensors.read(name)?;
-        check_finite(self.tensors.subject(), name, 0, &elements)?;
-        Ok(elements)
+        let (parameter, source) = self.find(name)?;
+        if let Source::Rows(pieces) = source
+            && let [piece] = &pieces[..]
+        {
+            let tensors = self.set(piece);
+            let elements = tensors.read(&piece.name)?;
+            check_finite(tensors.subject(), name, 0, &elements)?;
+            return Ok(elements);
+        }
+        let mut elements = vec![0.0; parameter.rows * parameter.cols];
+        self.read_rows(name, 0..parameter.rows, &mut elements)?;
+        Ok(Cow::Owned(elements))
     }
 
     /// The elements of some rows of a matrix into `out`, which has room for exactly those.
@@ -148,68 +202,64 @@ impl ModelDirectory {
     ///
     /// As [`Self::read`], and for rows that the matrix does not have.
     pub fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let subject = || format!("{}: {name}", self.tensors.subject());
-        let Some(parameter) = self.parameters.iter().find(|it| it.name == name) else {
-            return Err(Error::model(subject(), "there is no such tensor"));
-        };
+        let (parameter, source) = self.find(name)?;
+        let subject = self.sets[0].subject();
         if rows.start > rows.end || rows.end > parameter.rows {
             return Err(Error::model(
-                subject(),
+                format!("{subject}: {name}"),
                 format!("rows {rows:?} of {} do not exist", parameter.rows),
             ));
         }
         assert_eq!(out.len(), rows.len() * parameter.cols, "one number an element of the rows");
         let first_index = rows.start * parameter.cols;
-        self.tensors.read_into(name, first_index, out)?;
-        check_finite(self.tensors.subject(), name, first_index, out)
+        match source {
+            Source::Rows(pieces) => self.read_pieces(pieces, first_index, out)?,
+            Source::Blocks { .. } => {
+                let blocks = self.blocks(name)?.expect("the source is made of blocks");
+                let width =
+                    parameter.cols * rows.len().div_ceil(rayon::current_num_threads()).max(1);
+                let pieces = out.par_chunks_mut(width.max(1)).enumerate();
+                pieces.for_each(|(index, piece)| blocks.decode(first_index + index * width, piece));
+            }
+        }
+        check_finite(subject, name, first_index, out)
+    }
+
+    /// Elements of tensors that follow each other.
+    fn read_pieces(&self, pieces: &[Piece], first_index: usize, out: &mut [f32]) -> Result<()> {
+        let (mut begin, mut rest) = (0, out);
+        for piece in pieces {
+            let end = begin + piece.element_count();
+            let first = first_index.max(begin);
+            if first < end && !rest.is_empty() {
+                let from = first - begin;
+                let length = rest.len().min(end - first);
+                let (here, behind) = rest.split_at_mut(length);
+                self.set(piece).read_into(&piece.name, from, here)?;
+                rest = behind;
+            }
+            begin = end;
+        }
+        assert!(rest.is_empty(), "the pieces make up the parameter");
+        Ok(())
+    }
+
+    fn set(&self, piece: &Piece) -> &TensorSet {
+        &self.sets[piece.set]
+    }
+
+    fn find(&self, name: &str) -> Result<(&ParameterSpec, &Source)> {
+        match self.parameters.iter().position(|it| it.name == name) {
+            Some(at) => Ok((&self.parameters[at], &self.sources[at])),
+            None => {
+                let subject = format!("{}: {name}", self.sets[0].subject());
+                Err(Error::model(subject, "there is no such tensor"))
+            }
+        }
     }
 }
 
-/// Every parameter is there, and nothing else is.
-fn check_names(parameters: &[ParameterSpec], tensors: &TensorSet) -> Result<()> {
-    let expected: std::collections::BTreeSet<_> =
-        parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-    let missing: Vec<_> = parameters
-        .iter()
-        .filter(|parameter| tensors.entry(&parameter.name).is_err())
-        .map(|parameter| format!("{} {:?}", parameter.name, parameter.shape()))
-        .collect();
-    if !missing.is_empty() {
-        return Err(Error::model(tensors.subject(), format!("missing: {}", listed(&missing)))
-            .with_hint("config.json describes a larger model than the weights make up"));
-    }
-    let extra: Vec<_> =
-        tensors.names().filter(|name| !expected.contains(name)).map(str::to_owned).collect();
-    if !extra.is_empty() {
-        return Err(Error::model(
-            tensors.subject(),
-            format!("tensors that config.json has no place for: {}", listed(&extra)),
-        )
-        .with_hint("config.json describes a smaller model than the weights make up"));
-    }
-    Ok(())
-}
-
-fn check_shapes(parameters: &[ParameterSpec], tensors: &TensorSet) -> Result<()> {
-    use safetensors::tensor::Dtype;
-    for parameter in parameters {
-        let entry = tensors.entry(&parameter.name)?;
-        let subject = || format!("{}: {}", tensors.subject(), parameter.name);
-        if entry.shape != parameter.shape() {
-            return Err(Error::model(
-                subject(),
-                format!("expected shape {:?}, got {:?}", parameter.shape(), entry.shape),
-            ));
-        }
-        if !matches!(entry.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
-            return Err(Error::model(
-                subject(),
-                format!("expected elements of type F32, F16 or BF16, got {}", entry.dtype),
-            ));
-        }
-    }
-    Ok(())
-}
+const WHAT_A_DIRECTORY_HAS: &str = "a model directory has config.json and model.safetensors";
 
 /// Elements that are looked at together.
 const FINITE_BLOCK: usize = 1 << 14;
@@ -236,14 +286,5 @@ pub(super) fn check_finite(
                 first_index + index
             ),
         )),
-    }
-}
-
-/// The first few names, and how many more there are.
-fn listed(names: &[String]) -> String {
-    let shown = names[..names.len().min(LISTED_NAME_COUNT)].join(", ");
-    match names.len().saturating_sub(LISTED_NAME_COUNT) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }

@@ -1,15 +1,17 @@
-//! One safetensors file: a header that says where each tensor lies, and the tensors.
+//! One file of tensors: a safetensors file, whose header says where each tensor lies, or a file of
+//! `torch.save`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use half::{bf16, f16};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
+use super::elements::{ElementType, decode};
 use super::file_bytes::FileBytes;
+use super::torch::state_dict;
 use crate::error::{Error, Result};
 
 /// Where and what a tensor is.
@@ -30,7 +32,7 @@ impl TensorEntry {
     }
 }
 
-/// A parsed safetensors file. Every offset in it has been checked against its length.
+/// A parsed file. Every offset in it has been checked against its length.
 #[derive(Debug)]
 pub struct TensorFile {
     subject: String,
@@ -68,6 +70,34 @@ impl TensorFile {
             metadata.tensors().into_iter().map(|(name, info)| (name, entry(info))).collect();
         let inside = |entry: &TensorEntry| entry.range.end <= bytes.len();
         assert!(entries.values().all(inside), "the parser has checked that offsets lie inside");
+        Ok(Self { subject, bytes, entries })
+    }
+
+    /// Maps and parses a file of `torch.save`.
+    pub fn open_torch(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::parse_torch(path.display().to_string(), FileBytes::open(path)?)
+    }
+
+    /// Parses the bytes of a file of `torch.save`: a state dict, or one under the key `model`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Model`] for a file that is no such zip, for a pickle that asks for anything but
+    /// tensors, which it names, and for tensors that leave their storage.
+    pub fn parse_torch(subject: impl Into<String>, bytes: impl Into<FileBytes>) -> Result<Self> {
+        let (subject, bytes) = (subject.into(), bytes.into());
+        let tensors = state_dict(&bytes).map_err(|problem| {
+            let hint = "it must be a file of torch.save, as it is since torch 1.6, with the \
+                        tensors of a model in it";
+            Error::model(&subject, problem).with_hint(hint)
+        })?;
+        let entry = |tensor: super::torch::StoredTensor| TensorEntry {
+            dtype: tensor.dtype,
+            shape: tensor.shape,
+            range: tensor.range,
+        };
+        let entries = tensors.into_iter().map(|(name, tensor)| (name, entry(tensor))).collect();
         Ok(Self { subject, bytes, entries })
     }
 
@@ -135,30 +165,23 @@ impl TensorFile {
                 ),
             ));
         }
+        let Some(kind) = ElementType::of(entry.dtype) else {
+            return Err(Error::model(
+                format!("{}: {name}", self.subject),
+                format!("expected elements of type F32, F16 or BF16, got {}", entry.dtype),
+            ));
+        };
         let bytes = &self.bytes[entry.range.clone()];
-        match entry.dtype {
-            Dtype::F32 => decode(&bytes[4 * first_index..], out, f32::from_le_bytes),
-            Dtype::F16 => {
-                decode(&bytes[2 * first_index..], out, |it| f16::from_le_bytes(it).to_f32());
-            }
-            Dtype::BF16 => {
-                decode(&bytes[2 * first_index..], out, |it| bf16::from_le_bytes(it).to_f32());
-            }
-            other => {
-                return Err(Error::model(
-                    format!("{}: {name}", self.subject),
-                    format!("expected elements of type F32, F16 or BF16, got {other}"),
-                ));
-            }
-        }
+        decode(kind, &bytes[kind.size() * first_index..], out);
         Ok(())
     }
-}
 
-/// Decodes as many elements as `out` has.
-fn decode<const SIZE: usize>(bytes: &[u8], out: &mut [f32], element: impl Fn([u8; SIZE]) -> f32) {
-    let (chunks, _) = bytes.as_chunks::<SIZE>();
-    for (value, chunk) in out.iter_mut().zip(chunks) {
-        *value = element(*chunk);
+    /// The bytes of a tensor as they are stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Model`] if there is no such tensor.
+    pub fn bytes(&self, name: &str) -> Result<&[u8]> {
+        Ok(&self.bytes[self.entry(name)?.range.clone()])
     }
 }

@@ -16,6 +16,9 @@ pub(super) const SINGLE_FILE: &str = "model.safetensors";
 /// The list of a sharded model's tensors and the files they are in.
 pub(super) const INDEX_FILE: &str = "model.safetensors.index.json";
 
+/// Weights of the original release; the second also has the table of rotary angles.
+pub(super) const TORCH_FILES: [&str; 2] = ["consolidated.pth", "consolidated_with_rope.pth"];
+
 /// Tensors by name, in however many files.
 #[derive(Debug)]
 pub struct TensorSet {
@@ -48,6 +51,24 @@ impl TensorSet {
         }
         let text = std::fs::read(&index).map_err(|problem| Error::io("read", &index, problem))?;
         Self::from_index(subject, &text, |name| FileBytes::open(&directory.join(name)))
+    }
+
+    /// Opens the weights of a directory in the original layout: `model.safetensors` or its shards,
+    /// or a file of `torch.save`.
+    pub fn open_release(directory: &Path) -> Result<Self> {
+        let subject = directory.display().to_string();
+        if directory.join(SINGLE_FILE).exists() || directory.join(INDEX_FILE).exists() {
+            return Self::open(directory);
+        }
+        let found = TORCH_FILES.map(|name| directory.join(name)).into_iter().find(|it| it.exists());
+        match found {
+            Some(path) => Self::from_files(subject, vec![TensorFile::open_torch(path)?]),
+            None => Err(Error::model(
+                subject,
+                format!("there is none of {SINGLE_FILE}, {INDEX_FILE} and {}", TORCH_FILES[0]),
+            )
+            .with_hint("download the weights into the same directory")),
+        }
     }
 
     /// Reads shards that an index lists; `open` gives the bytes of a file by its name.
@@ -138,6 +159,11 @@ impl TensorSet {
     /// Some elements of a tensor as f32; see [`TensorFile::read_into`].
     pub fn read_into(&self, name: &str, first_index: usize, out: &mut [f32]) -> Result<()> {
         self.file(name)?.read_into(name, first_index, out)
+    }
+
+    /// The bytes of a tensor as they are stored.
+    pub fn bytes(&self, name: &str) -> Result<&[u8]> {
+        self.file(name)?.bytes(name)
     }
 
     fn file(&self, name: &str) -> Result<&TensorFile> {

@@ -354,7 +354,8 @@ impl Write for SmallDisk {
 fn a_full_disk_is_an_error_wherever_it_fills() {
     let shapes = [("a".to_owned(), vec![3, 2]), ("none".to_owned(), vec![0]), ("b".into(), vec![])];
     let write = |room: usize| -> Result<()> {
-        let mut writer = TensorWriter::new(SmallDisk(room), "disk", &shapes)?;
+        let shapes = super::tensor_writer::in_f32(&shapes);
+        let mut writer = TensorWriter::new(SmallDisk(room), "disk", shapes)?;
         writer.push("a", &[1.0; 4])?;
         writer.push("a", &[2.0; 2])?;
         writer.push("b", &[3.0])?;
@@ -442,7 +443,8 @@ proptest! {
     #[test]
     fn damaged_headers_never_panic(at in 0usize..2000, value in any::<u8>()) {
         let shapes = [("a".to_owned(), vec![2, 3]), ("b".to_owned(), vec![5])];
-        let mut writer = TensorWriter::new(Vec::new(), "damaged", &shapes).unwrap();
+        let shapes = super::tensor_writer::in_f32(&shapes);
+        let mut writer = TensorWriter::new(Vec::new(), "damaged", shapes).unwrap();
         writer.push("a", &[1.0; 6]).unwrap();
         writer.push("b", &[1.0; 5]).unwrap();
         let mut bytes = writer.finish().unwrap();

@@ -263,6 +263,7 @@ mod tests {
             device_id: 0,
             limits,
             f16: false,
+            int64: false,
             subgroups: None,
             cooperative_matrices: Vec::new(),
             timestamps: false,

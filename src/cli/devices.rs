@@ -123,6 +123,9 @@ fn describe(caps: &blt_wgpu::gpu::Caps) -> [String; 3] {
     if caps.f16 {
         features.push("f16".to_owned());
     }
+    if caps.int64 {
+        features.push("64-bit integers".to_owned());
+    }
     if let Some(sizes) = caps.subgroups {
         features.push(format!("subgroups of {} to {}", sizes.min, sizes.max));
     }

@@ -6,11 +6,13 @@ use super::terminal::Terminal;
 use super::tuned::TunedArgument;
 use super::{interrupt, model};
 use blt_wgpu::Error;
+use blt_wgpu::blt::LoadedDirectory;
+use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
-use blt_wgpu::eval::Evaluator;
+use blt_wgpu::eval::{Evaluation, Evaluator};
 use blt_wgpu::text::{DocumentOptions, Documents};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Measure a model in bits per byte on a text
 ///
@@ -53,26 +55,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let documents = Documents::open(&[&arguments.data], DocumentOptions::default())?;
     let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
     let loaded = model::load(&arguments.model, &device, false, terminal)?;
-    let mut evaluator = Evaluator::new(&device, &loaded)?;
-    let watch = Watch::spinner(terminal, &format!("scoring on {}", device.name()));
-    for document in documents {
-        interrupt::check()?;
-        pollster::block_on(evaluator.step(&document?.text))?;
-        let evaluation = evaluator.evaluation();
-        watch.say(&format!(
-            "{} documents, {} bytes, {:.4} bits per byte",
-            evaluation.document_count,
-            evaluation.score.target_count,
-            evaluation.score.bits_per_byte()
-        ));
-    }
-    watch.end();
-    warn_of_distrusted(&device, &mut 0, terminal);
-    let evaluation = evaluator.evaluation();
-    if evaluation.document_count == 0 {
-        let error = Error::input(arguments.data.display().to_string(), "there is no text in it");
-        return Err(error.with_hint("give a file with at least one byte of text").into());
-    }
+    let evaluation = measure(&device, &loaded, &arguments.data, documents, terminal)?;
     let output = Output {
         bpb: evaluation.score.bits_per_byte(),
         bytes: evaluation.score.target_count,
@@ -89,4 +72,38 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
          nats             {:.3}\n",
         output.bpb, output.bytes, output.patches, output.bytes_per_patch, output.nats
     ))
+}
+
+/// Scores the documents of a file.
+///
+/// # Errors
+/// A file without text, one that cannot be read, or a device that has not the memory.
+pub fn measure(
+    device: &Device,
+    loaded: &LoadedDirectory<Device>,
+    path: &Path,
+    documents: Documents,
+    terminal: &Terminal,
+) -> anyhow::Result<Evaluation> {
+    let mut evaluator = Evaluator::new(device, loaded)?;
+    let watch = Watch::spinner(terminal, &format!("scoring on {}", device.name()));
+    for document in documents {
+        interrupt::check()?;
+        pollster::block_on(evaluator.step(&document?.text))?;
+        let evaluation = evaluator.evaluation();
+        watch.say(&format!(
+            "{} documents, {} bytes, {:.4} bits per byte",
+            evaluation.document_count,
+            evaluation.score.target_count,
+            evaluation.score.bits_per_byte()
+        ));
+    }
+    watch.end();
+    warn_of_distrusted(device, &mut 0, terminal);
+    let evaluation = evaluator.evaluation();
+    if evaluation.document_count == 0 {
+        let error = Error::input(path.display().to_string(), "there is no text in it");
+        return Err(error.with_hint("give a file with at least one byte of text").into());
+    }
+    Ok(evaluation)
 }

@@ -4,7 +4,6 @@ use super::device::DeviceArgument;
 use super::model;
 use super::terminal::Terminal;
 use blt_wgpu::blt::config::{BltConfig, ModelConfig, PatchingConfig, Semantics, TransformerConfig};
-use blt_wgpu::blt::parameters::Part;
 use blt_wgpu::blt::{TableUpdates, entropies_graph, forward_graph, store_layout, training_graph};
 use blt_wgpu::checkpoint::ModelDirectory;
 use blt_wgpu::device::Device;
@@ -195,7 +194,7 @@ impl ModelCard {
         let config = directory.config();
         let mut parameters_by_part = BTreeMap::new();
         for parameter in directory.parameters() {
-            *parameters_by_part.entry(part_name(parameter.part)).or_default() +=
+            *parameters_by_part.entry(parameter.part.name()).or_default() +=
                 parameter.element_count();
         }
         let mut stacks = BTreeMap::new();
@@ -225,17 +224,6 @@ impl ModelCard {
                 .map(|it| TensorRow { name: it.name.clone(), shape: it.shape() })
                 .collect(),
         }
-    }
-}
-
-fn part_name(part: Part) -> &'static str {
-    match part {
-        Part::Encoder => "local encoder",
-        Part::Global => "latent transformer",
-        Part::Decoder => "local decoder",
-        Part::Hash => "hash tables",
-        Part::Patcher => "entropy model",
-        Part::Head => "head",
     }
 }
 

@@ -1,17 +1,21 @@
 //! `blt init`: a model directory with fresh weights.
 
+use super::failure::Usage;
+use super::interrupt;
+use super::progress::Watch;
 use super::terminal::Terminal;
 use super::train::model_keys;
 use anyhow::Context;
 use blt_wgpu::Error;
-use blt_wgpu::blt::config::{BltConfig, ModelConfig, ReferenceEntropyKeys, ReferenceModelKeys};
-use blt_wgpu::blt::init::initialise;
+use blt_wgpu::blt::config::{
+    BltConfig, ModelConfig, ReferenceEntropyKeys, ReferenceModelKeys, WeightType,
+};
+use blt_wgpu::blt::init::initialise_range;
 use blt_wgpu::blt::parameters::{ParameterSpec, blt_parameters, entropy_parameters};
-use blt_wgpu::checkpoint::ModelDirectory;
+use blt_wgpu::checkpoint::{AtomicDirectory, ModelWriter, PIECE_ELEMENTS, WriteOptions};
 use blt_wgpu::train::config::RunConfig;
 use blt_wgpu::train::run::run_model;
-use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Make a model directory with fresh weights
 ///
@@ -29,6 +33,9 @@ pub struct Arguments {
     /// Seed of the weights; a seed in the configuration gives way
     #[arg(long, value_name = "S")]
     seed: u64,
+    /// Type of the weights: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    dtype: WeightType,
     /// Change one value of the configuration: model.dim_global=512
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -40,15 +47,8 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         .map_err(|error| Error::io("read", &arguments.config, error))?;
     let (config, parameters) = resolve(&text, &arguments.set, terminal)
         .with_context(|| format!("{} describes no model", arguments.config.display()))?;
-    refuse_full(&arguments.out)?;
-    ModelDirectory::write(&arguments.out, &config, |parameter| {
-        let made = parameters.iter().find(|it| it.name == parameter.name);
-        let made = made.expect("both lists are made from the same configuration");
-        let mut values = vec![0.0; parameter.rows * parameter.cols];
-        initialise(made, arguments.seed, &mut values);
-        Ok(Cow::Owned(values))
-    })?;
     let count: u64 = parameters.iter().map(ParameterSpec::element_count).sum();
+    write(arguments, &config, &parameters, terminal)?;
     terminal.note(&format!(
         "{} parameters in {} ({}, seed {})",
         blt_wgpu::report::short_count(count as f64),
@@ -56,6 +56,42 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         config.model_type(),
         arguments.seed
     ));
+    Ok(())
+}
+
+/// Writes the model piece by piece, so that it may be larger than memory.
+fn write(
+    arguments: &Arguments,
+    config: &ModelConfig,
+    parameters: &[ParameterSpec],
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    if arguments.dtype.is_blocks() {
+        let hint = "make it in bf16, and then use `blt convert --dtype int8`";
+        return Err(Usage::new("fresh weights are f32, f16 or bf16", hint).into());
+    }
+    let directory = AtomicDirectory::create(&arguments.out)?;
+    let options = WriteOptions { weights: arguments.dtype, ..WriteOptions::default() };
+    let mut writer = ModelWriter::create_with(directory.partial(), config, &options)?;
+    let count: u64 = parameters.iter().map(ParameterSpec::element_count).sum();
+    let watch = Watch::steps(terminal, "writing", count);
+    let mut values = Vec::new();
+    let mut written = 0;
+    // Both lists are made from the same configuration, in the same order.
+    for parameter in parameters {
+        for rows in parameter.row_pieces(PIECE_ELEMENTS) {
+            interrupt::check()?;
+            values.resize(rows.len() * parameter.cols, 0.0);
+            let first_index = rows.start as u64 * parameter.cols as u64;
+            initialise_range(parameter, arguments.seed, first_index, &mut values);
+            writer.push(&parameter.name, &values)?;
+            written += values.len() as u64;
+            watch.step(written, count, None);
+            watch.say(&parameter.name);
+        }
+    }
+    writer.commit()?;
+    directory.commit()?;
     Ok(())
 }
 
@@ -125,18 +161,4 @@ fn is_in(text: &str, overrides: &[String], path: &[&str]) -> bool {
     });
     let inside = format!("{}.", path.join("."));
     found || overrides.iter().any(|it| it.starts_with(&inside))
-}
-
-/// A directory that holds something is somebody's work.
-fn refuse_full(path: &Path) -> blt_wgpu::Result<()> {
-    let is_full = match std::fs::read_dir(path) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(error) => return Err(Error::io("look into", path, error)),
-    };
-    if !is_full {
-        return Ok(());
-    }
-    let problem = "this directory is not empty";
-    Err(Error::input(path.display().to_string(), problem).with_hint("name another with --out"))
 }

@@ -5,12 +5,14 @@
 //! usage, 3 no usable device, 130 stopped by Ctrl-C.
 
 mod bench;
+mod convert;
 mod demo;
 mod device;
 mod devices;
 mod eval;
 mod failure;
 mod generate;
+mod hub;
 mod info;
 mod init;
 mod interrupt;

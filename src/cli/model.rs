@@ -1,5 +1,6 @@
-//! Opening model directories.
+//! Opening models: directories, or names of models on the hub.
 
+use super::hub;
 use super::terminal::Terminal;
 use anyhow::Context;
 use blt_wgpu::blt::LoadedDirectory;
@@ -7,13 +8,17 @@ use blt_wgpu::checkpoint::ModelDirectory;
 use blt_wgpu::device::Device;
 use std::path::Path;
 
-/// Opens a directory and says what should be said about it.
+/// Opens a directory, or a model of the hub, and says what should be said about it.
 ///
 /// # Errors
-/// If it is no model directory, or a damaged one.
+/// If it is no model directory, or a damaged one; if the hub has no such model or does not give it.
 pub fn open(path: &Path, terminal: &Terminal) -> anyhow::Result<ModelDirectory> {
-    let directory = ModelDirectory::open(path)
-        .with_context(|| format!("cannot open the model {}", path.display()))?;
+    let cannot = || format!("cannot open the model {}", path.display());
+    let found = match hub::Name::of(path).filter(|_| !path.exists()) {
+        Some(name) => hub::fetch(&name, terminal).with_context(cannot)?,
+        None => path.to_path_buf(),
+    };
+    let directory = ModelDirectory::open(found).with_context(cannot)?;
     for warning in directory.warnings() {
         terminal.warn(&format!("{}: {warning}", path.display()));
     }

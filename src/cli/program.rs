@@ -3,7 +3,9 @@
 use super::failure;
 use super::interrupt;
 use super::terminal::Terminal;
-use super::{bench, demo, devices, eval, generate, info, init, logits, patch, train, tune};
+use super::{
+    bench, convert, demo, devices, eval, generate, info, init, logits, patch, train, tune,
+};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -29,6 +31,7 @@ enum Command {
     Patch(patch::Arguments),
     Logits(logits::Arguments),
     Init(init::Arguments),
+    Convert(convert::Arguments),
     Info(info::Arguments),
     Devices(devices::Arguments),
 }
@@ -56,6 +59,7 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<()> {
         Command::Patch(arguments) => patch::run(arguments, terminal),
         Command::Logits(arguments) => logits::run(arguments, terminal),
         Command::Init(arguments) => init::run(arguments, terminal),
+        Command::Convert(arguments) => convert::run(arguments, terminal),
         Command::Info(arguments) => info::run(arguments, terminal),
         Command::Devices(arguments) => devices::run(arguments, terminal),
     }

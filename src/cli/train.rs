@@ -34,6 +34,11 @@ pub struct Arguments {
     /// Go on from the newest checkpoint
     #[arg(long)]
     resume: bool,
+    /// Go on although device, driver or program differ from those the run began with
+    ///
+    /// The numbers of the run then differ in their last bits from what they would have been.
+    #[arg(long, requires = "resume")]
+    elsewhere: bool,
     #[command(flatten)]
     tuned: TunedArgument,
     #[command(flatten)]
@@ -54,7 +59,11 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let device = arguments.tuned.apply(device, terminal)?;
     terminal.note(&format!("device: {}", device.name()));
     let step_count = config.last_step();
-    let start = if arguments.resume { Start::Resume } else { Start::Fresh };
+    let start = match (arguments.resume, arguments.elsewhere) {
+        (false, _) => Start::Fresh,
+        (true, false) => Start::Resume,
+        (true, true) => Start::ResumeElsewhere,
+    };
     let platform = NativePlatform::new(interrupt::flag().clone());
     let mut run = pollster::block_on(Run::new(&device, platform, config, start))?;
     for warning in run.warnings() {

@@ -1,6 +1,6 @@
 //! The engine on the host, for any type of number.
 
-use crate::engine::{Engine, InputValues, Inputs};
+use crate::engine::{Engine, EngineFingerprint, InputValues, Inputs};
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, StoreLayout};
 use crate::kernels::{
@@ -98,6 +98,18 @@ impl<R> Default for HostEngine<R> {
     }
 }
 
+/// Raised by every change of what CPU variants compute, were it the last bit, because a run that
+/// goes on must not change its numbers unseen. `tests/plan.rs` sees such changes.
+pub const NUMERICS: u32 = 2;
+
+/// Whether products multiply and add at once.
+fn has_fma() -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+    return cfg!(target_arch = "aarch64");
+}
+
 /// Elements of an arena on the host: 2 GiB of f32, as large as on most GPUs.
 const MAX_BINDING_ELEMENTS: usize = 1 << 29;
 
@@ -114,6 +126,17 @@ impl<R: HostNumber> Engine for HostEngine<R> {
 
     fn name(&self) -> String {
         R::ENGINE.to_owned()
+    }
+
+    fn fingerprint(&self) -> EngineFingerprint {
+        // Other widths of vectors give the same order of sums; multiplying and adding at once
+        // does not give the same bits.
+        let fused = if has_fma() { "fused multiply-add" } else { "no fused multiply-add" };
+        EngineFingerprint {
+            name: self.name(),
+            driver: fused.to_owned(),
+            kernels: NUMERICS.to_string(),
+        }
     }
 
     fn max_binding_elements(&self) -> usize {

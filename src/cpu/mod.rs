@@ -6,4 +6,4 @@
 
 mod engine;
 
-pub use engine::{HostEngine, HostNumber, HostPlan, HostStore};
+pub use engine::{HostEngine, HostNumber, HostPlan, HostStore, NUMERICS};

@@ -1,7 +1,7 @@
 //! One of the engines, with its Stores and plans, as an engine itself.
 
 use crate::cpu::{HostEngine, HostPlan, HostStore};
-use crate::engine::{Engine, Inputs};
+use crate::engine::{Engine, EngineFingerprint, Inputs};
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{GpuEngine, GpuPlan, GpuStore};
@@ -87,6 +87,14 @@ impl Engine for Device {
             Self::Cpu(engine) => engine.name(),
             #[cfg(feature = "gpu")]
             Self::Gpu(engine) => engine.name(),
+        }
+    }
+
+    fn fingerprint(&self) -> EngineFingerprint {
+        match self {
+            Self::Cpu(engine) => engine.fingerprint(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.fingerprint(),
         }
     }
 

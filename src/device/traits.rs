@@ -87,6 +87,9 @@ fn features(caps: &Caps) -> Vec<String> {
     if caps.f16 {
         features.push("f16".into());
     }
+    if caps.int64 {
+        features.push("int64".into());
+    }
     if let Some(sizes) = caps.subgroups {
         features.push(format!("subgroups {}-{}", sizes.min, sizes.max));
     }

@@ -20,6 +20,8 @@ pub struct Caps {
     pub limits: DeviceLimits,
     /// The type `f16` in shaders.
     pub f16: bool,
+    /// The types `i64` and `u64` in shaders.
+    pub int64: bool,
     /// Subgroup operations, with the sizes a subgroup may have.
     pub subgroups: Option<SubgroupSizes>,
     /// Matrix products the hardware does by itself; empty where shaders cannot reach them.
@@ -103,6 +105,7 @@ impl Caps {
             device_id: info.device,
             limits: DeviceLimits::of(limits),
             f16: features.contains(wgpu::Features::SHADER_F16),
+            int64: features.contains(wgpu::Features::SHADER_INT64),
             subgroups,
             cooperative_matrices: matrices
                 .iter()
@@ -131,6 +134,7 @@ impl Caps {
             subgroups: self.subgroups.is_some(),
             subgroup_min: self.subgroup_min(),
             f16: self.f16,
+            int64: self.int64,
             cooperative_matrix: self.has_matrices(),
             workgroup_bytes: self.limits.workgroup_bytes,
             workgroup_invocations: self.limits.workgroup_invocations,
@@ -145,6 +149,9 @@ impl Caps {
         let DeviceLimits { workgroup_bytes, workgroup_invocations, .. } = self.limits;
         if needs.f16 && !self.f16 {
             return Some("16-bit floats in shaders".into());
+        }
+        if needs.int64 && !self.int64 {
+            return Some("64-bit integers in shaders".into());
         }
         if needs.subgroups && self.subgroups.is_none() {
             return Some("subgroup operations".into());
@@ -227,6 +234,7 @@ pub(super) mod tests {
             device_id: 0,
             limits: DeviceLimits::of(&wgpu::Limits::defaults()),
             f16: false,
+            int64: false,
             subgroups: None,
             cooperative_matrices: Vec::new(),
             timestamps: false,
@@ -240,6 +248,7 @@ pub(super) mod tests {
         assert!(caps.satisfies(Needs::NOTHING));
         let missing = |needs| caps.missing(needs).unwrap();
         assert!(missing(Needs { f16: true, ..Needs::NOTHING }).contains("16-bit"));
+        assert!(missing(Needs { int64: true, ..Needs::NOTHING }).contains("64-bit integers"));
         let memory = missing(Needs { workgroup_bytes: 32_768, ..Needs::NOTHING });
         assert_eq!(memory, "32768 bytes of workgroup memory, not 16384");
         let threads = missing(Needs { workgroup_invocations: 512, ..Needs::NOTHING });

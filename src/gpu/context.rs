@@ -244,6 +244,7 @@ fn no_device(devices: &[Caps], wanted: &str) -> Error {
 
 /// Features that kernels or measurements use where they are there.
 const USEFUL: wgpu::Features = wgpu::Features::SHADER_F16
+    .union(wgpu::Features::SHADER_INT64)
     .union(wgpu::Features::SUBGROUP)
     .union(wgpu::Features::SUBGROUP_BARRIER)
     .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)

@@ -2,15 +2,16 @@
 
 use super::buffers;
 use super::context::Context;
+use super::launch::SubmitRule;
 use super::pipelines::Pipelines;
 use super::plan::GpuPlan;
 use super::readback::{self, Readback};
 use super::store::{GpuStore, max_binding_elements};
 use super::trust::Trust;
-use crate::engine::{Engine, Inputs};
+use crate::engine::{Engine, EngineFingerprint, Inputs};
 use crate::error::Result;
 use crate::graph::{ArenaId, Recording, StoreLayout};
-use crate::kernels::{Abilities, Step, Tuned};
+use crate::kernels::{Abilities, Step, Tuned, fingerprint};
 
 /// Runs Recordings on the device of a [`Context`].
 pub struct GpuEngine {
@@ -23,7 +24,8 @@ pub struct GpuEngine {
 }
 
 impl GpuEngine {
-    /// An engine that makes one submission a replay.
+    /// An engine that makes few submissions a replay: one where a processor computes, short ones
+    /// first on a GPU, which then works while the rest is encoded.
     pub fn new(context: Context) -> Self {
         Self {
             context,
@@ -82,6 +84,11 @@ impl Engine for GpuEngine {
         self.context.caps().id()
     }
 
+    fn fingerprint(&self) -> EngineFingerprint {
+        let driver = self.context.caps().driver.clone();
+        EngineFingerprint { name: self.name(), driver, kernels: fingerprint() }
+    }
+
     fn max_binding_elements(&self) -> usize {
         max_binding_elements(&self.context)
     }
@@ -119,8 +126,11 @@ impl Engine for GpuEngine {
     }
 
     async fn compile(&self, store: &GpuStore, recording: Recording) -> Result<GpuPlan> {
-        let (context, limit) = (&self.context, self.submit_flops);
-        GpuPlan::new(context, &self.pipelines, store, recording, limit).await
+        let rule = SubmitRule {
+            most_flops: self.submit_flops,
+            begins_early: self.context.caps().abilities().hardware,
+        };
+        GpuPlan::new(&self.context, &self.pipelines, store, recording, rule).await
     }
 
     fn run(&self, plan: &GpuPlan, step: &Step, inputs: &Inputs) -> Result<()> {

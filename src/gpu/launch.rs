@@ -59,14 +59,27 @@ pub(super) fn bind_group(
     })
 }
 
-/// The dispatches of each submission. Without a limit there is one submission; with it, a new one
-/// starts at the first cut mark at which the dispatches before it do `submit_flops` at capacity.
-pub(super) fn submissions(recording: &Recording, submit_flops: Option<u64>) -> Vec<Range<usize>> {
+/// Where a replay is cut into submissions; always at cut marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SubmitRule {
+    /// A submission is over once its dispatches do so much work at capacity.
+    pub most_flops: Option<u64>,
+    /// The first submissions are short, so that the device works while the rest is encoded.
+    pub begins_early: bool,
+}
+
+/// Dispatches before the second submission of a replay that begins early, and from there on how
+/// many times as many before the next. A dispatch of a real model takes longer than encoding four.
+const EARLY_DISPATCHES: usize = 16;
+const EARLY_GROWTH: usize = 4;
+
+/// The dispatches of each submission; with the default rule there is one.
+pub(super) fn submissions(recording: &Recording, rule: SubmitRule) -> Vec<Range<usize>> {
     let dispatches = recording.dispatches.iter().enumerate();
     let marks = dispatches.map(|(index, dispatch)| {
         (dispatch.cost(&recording.capacity).flops, recording.cuts.contains(&index))
     });
-    let mut starts = submission_starts(marks, submit_flops);
+    let mut starts = submission_starts(marks, rule);
     starts.push(recording.dispatches.len());
     starts.windows(2).map(|ends| ends[0]..ends[1]).collect()
 }
@@ -74,15 +87,17 @@ pub(super) fn submissions(recording: &Recording, submit_flops: Option<u64>) -> V
 /// Where submissions start among dispatches of (flops, may be cut before).
 fn submission_starts(
     dispatches: impl Iterator<Item = (u64, bool)>,
-    submit_flops: Option<u64>,
+    rule: SubmitRule,
 ) -> Vec<usize> {
     let mut starts = vec![0];
-    let mut encoded_flops = 0;
+    let (mut encoded_flops, mut early) = (0, EARLY_DISPATCHES);
     for (index, (flops, cut)) in dispatches.enumerate() {
-        let enough = submit_flops.is_some_and(|limit| encoded_flops >= limit);
-        if cut && enough && index > 0 {
+        let is_full = rule.most_flops.is_some_and(|most| encoded_flops >= most);
+        let is_early = rule.begins_early && index >= early;
+        if cut && (is_full || is_early) && index > 0 {
             starts.push(index);
             encoded_flops = 0;
+            early = index.max(early).saturating_mul(EARLY_GROWTH);
         }
         encoded_flops += flops;
     }
@@ -96,11 +111,24 @@ mod tests {
     #[test]
     fn submissions_start_only_at_cuts_and_only_when_asked() {
         let dispatches = [(5, true), (5, false), (5, true), (5, true), (5, false)];
-        let starts = |limit| submission_starts(dispatches.into_iter(), limit);
+        let starts = |most_flops| {
+            let rule = SubmitRule { most_flops, begins_early: false };
+            submission_starts(dispatches.into_iter(), rule)
+        };
         assert_eq!(starts(None), [0]);
         assert_eq!(starts(Some(0)), [0, 2, 3]);
         assert_eq!(starts(Some(10)), [0, 2]);
         assert_eq!(starts(Some(11)), [0, 3]);
         assert_eq!(starts(Some(100)), [0]);
+    }
+
+    #[test]
+    fn early_submissions_are_short_and_few() {
+        let rule = SubmitRule { begins_early: true, ..SubmitRule::default() };
+        let starts = |count| submission_starts((0..count).map(|_| (5, true)), rule);
+        assert_eq!(starts(16), [0]);
+        assert_eq!(starts(500), [0, 16, 64, 256]);
+        let uncut = submission_starts((0..500).map(|index| (5, index == 400)), rule);
+        assert_eq!(uncut, [0, 400]);
     }
 }

@@ -6,7 +6,7 @@
 use super::buffers::{self, Span};
 use super::context::Context;
 use super::inputs::InputArena;
-use super::launch::{self, Launch};
+use super::launch::{self, Launch, SubmitRule};
 use super::pipelines::{Pipeline, Pipelines, Request};
 use super::store::{GpuArena, GpuStore};
 use crate::engine::Inputs;
@@ -43,8 +43,7 @@ struct ParamsArena {
 }
 
 impl GpuPlan {
-    /// Makes everything that replays of a recording need. They make one submission, or several that
-    /// start at cut marks once `submit_flops` are encoded.
+    /// Makes everything that replays of a recording need. They make submissions as the rule says.
     ///
     /// # Errors
     /// If it exceeds a limit, or the device has not the memory or refuses a shader.
@@ -53,7 +52,7 @@ impl GpuPlan {
         pipelines: &Pipelines,
         store: &GpuStore,
         recording: Recording,
-        submit_flops: Option<u64>,
+        rule: SubmitRule,
     ) -> Result<Self> {
         recording.check();
         check_limits(context, &recording)?;
@@ -65,7 +64,7 @@ impl GpuPlan {
             launches(context, &recording, &buffers, &pipelines, &params.offsets)
         });
         let launches = launches.await?;
-        let submissions = launch::submissions(&recording, submit_flops);
+        let submissions = launch::submissions(&recording, rule);
         Ok(Self { recording, buffers, launches, submissions })
     }
 

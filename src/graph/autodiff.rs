@@ -6,7 +6,7 @@
 //! plan runs.
 
 use super::graph::{Graph, Source, TensorId};
-use super::op::{AttentionShape, Epilogue, Op};
+use super::op::{AttentionShape, Op};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use std::collections::BTreeMap;
@@ -208,13 +208,13 @@ fn rule(
         return Err(no_gradient(&node.op, "of a by-product"));
     };
     match &node.op {
-        Op::Matmul { transpose_a, transpose_b, epilogue } => {
-            assert!(*epilogue == Epilogue::Nothing, "fusion comes after autodiff");
+        Op::Matmul { transpose_a, transpose_b, residual_scale } => {
+            assert!(*residual_scale == 0.0, "fusion comes after autodiff");
             let (a, b, ta, tb) = (inputs[0], inputs[1], *transpose_a, *transpose_b);
             let matmul = |transpose_a, transpose_b| Op::Matmul {
                 transpose_a,
                 transpose_b,
-                epilogue: Epilogue::Nothing,
+                residual_scale: 0.0,
             };
             match ta {
                 false => emit(graph, backward, a, matmul(false, !tb), &[dout, b]),

@@ -1,9 +1,10 @@
 //! Compiling: the passes over a graph in their order, then its lowering to a Recording.
 
+use super::epilogues::fuse_epilogues;
 use super::graph::Graph;
 use super::lower::lower;
 use super::mixed::{Precision, use_halves};
-use super::passes::{fuse_casts, fuse_epilogues, fuse_residuals, remove_dead_code};
+use super::passes::{fuse_casts, fuse_residuals, remove_dead_code};
 use super::recompute::{Recompute, recompute};
 use super::recording::Recording;
 use super::store::StoreLayout;
@@ -45,8 +46,8 @@ pub fn compile(
     compile_for(graph, name, layout, capacity, &CompileOptions::BASE)
 }
 
-/// Compiles a graph: dead code, precision, fusion, recompute, lifetimes, dispatches with their
-/// variants.
+/// Compiles a graph: dead code, precision, fusion, recompute, epilogues, lifetimes, dispatches with
+/// their variants.
 ///
 /// # Errors
 /// If the layout lacks a tensor that the graph reads.
@@ -63,9 +64,9 @@ pub fn compile_for(
         use_halves(&mut graph);
     }
     fuse_residuals(&mut graph);
-    fuse_epilogues(&mut graph);
     fuse_casts(&mut graph);
     recompute(&mut graph, options.recompute);
+    fuse_epilogues(&mut graph, &options.abilities);
     let mut recording = lower(&graph, name, layout, capacity, options)?;
     mark_cuts(&mut recording);
     recording.check();

@@ -3,7 +3,7 @@
 //! Building checks shapes and says what differs; nothing runs. Layers in `nn/` are functions that
 //! call these.
 
-use super::op::{AttentionShape, Epilogue, Op, PoolKind};
+use super::op::{AttentionShape, Op, PoolKind};
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Extent};
 
@@ -212,7 +212,7 @@ impl Graph {
             return Err(wrong("inner dimensions differ"));
         }
         let cols = cols.ok_or_else(|| wrong("the width of the result must be constant"))?;
-        let op = Op::Matmul { transpose_a, transpose_b, epilogue: Epilogue::Nothing };
+        let op = Op::Matmul { transpose_a, transpose_b, residual_scale: 0.0 };
         Ok(self.node(op, &[a, b], &[(rows, cols, Element::F32)])[0])
     }
 

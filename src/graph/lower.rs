@@ -202,6 +202,10 @@ impl Lower<'_> {
                 self.dispatch(&dense::copy::KERNEL, &params, &[inputs[0], out])
             }
             Op::Matmul { .. } => self.matmul(node),
+            Op::MatmulRope { rotated_cols, head_dim } => {
+                self.matmul_rope(node, *rotated_cols, *head_dim)
+            }
+            Op::MatmulSwiglu => self.matmul_swiglu(node),
             Op::Add { alpha, beta } => {
                 let params = dense::add::Params::new(self.rows(out), self.cols(out), *alpha, *beta);
                 self.dispatch(&dense::add::KERNEL, &params, &[inputs[0], inputs[1], out])

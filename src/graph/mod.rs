@@ -3,6 +3,7 @@
 
 mod autodiff;
 mod compile;
+mod epilogues;
 #[allow(clippy::module_inception, reason = "the file is named after its one type")]
 mod graph;
 mod lifetimes;
@@ -16,10 +17,11 @@ mod store;
 
 pub use autodiff::{Seed, differentiate, gradient_name};
 pub use compile::{CompileOptions, compile, compile_for};
+pub use epilogues::fuse_epilogues;
 pub use graph::{Graph, Node, Phase, Source, Tensor, TensorId};
 pub use mixed::{Precision, half_name};
-pub use op::{AttentionShape, Epilogue, Op, PoolKind, Reach};
-pub use passes::{fuse_casts, fuse_epilogues, fuse_residuals, remove_dead_code};
+pub use op::{AttentionShape, Op, PoolKind, Reach};
+pub use passes::{fuse_casts, fuse_residuals, remove_dead_code};
 pub use recompute::{Recompute, recompute};
 pub use recording::{BufferId, Dispatch, Input, Output, Recording, Region, Transient};
 pub use store::{ALIGNMENT, Arena, ArenaId, NewTensor, Placement, Shard, StoreLayout};

@@ -3,9 +3,15 @@
 /// An operation on tensors. All tensors are matrices, [rows, cols], row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
-    /// `op(a) op(b)` with an epilogue; inputs a, b and what the epilogue reads. A linear layer
-    /// y = x Wᵀ (weights stored [out, in]) is `transpose_b`.
-    Matmul { transpose_a: bool, transpose_b: bool, epilogue: Epilogue },
+    /// `op(a) op(b) (+ residual_scale * residual)`; inputs a, b and, if the scale is not zero,
+    /// residual. A linear layer y = x Wᵀ (weights stored [out, in]) is `transpose_b`.
+    Matmul { transpose_a: bool, transpose_b: bool, residual_scale: f32 },
+    /// [`Matmul`](Op::Matmul) of a linear layer and [`Rope`](Op::Rope) of what it makes; inputs a,
+    /// b, position, table. Fusion makes it.
+    MatmulRope { rotated_cols: usize, head_dim: usize },
+    /// [`Matmul`](Op::Matmul) of a linear layer and [`Swiglu`](Op::Swiglu) of what it makes;
+    /// inputs a, b; outputs out and, if something reads it, [gate | up]. Fusion makes it.
+    MatmulSwiglu,
     /// `alpha a + beta b`, same shapes.
     Add { alpha: f32, beta: f32 },
     /// The same elements under another shape; nothing runs.
@@ -62,6 +68,8 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Matmul { .. } => "matmul",
+            Self::MatmulRope { .. } => "matmul_rope",
+            Self::MatmulSwiglu => "matmul_swiglu",
             Self::Add { .. } => "add",
             Self::Reshape => "reshape",
             Self::Cast => "cast",
@@ -85,18 +93,6 @@ impl Op {
             Self::Sum => "sum",
         }
     }
-}
-
-/// What happens to a matrix product before it is written. Fusion makes these.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Epilogue {
-    Nothing,
-    /// Reads a residual, so many times which is added.
-    Residual {
-        scale: f32,
-    },
-    /// Reads gate_up: the product is the dout of [`Op::SwigluGrad`], the output its dgate_up.
-    SwigluGrad,
 }
 
 /// How bytes become a patch vector, in the order in which the results lie side by side.

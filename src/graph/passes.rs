@@ -2,7 +2,7 @@
 
 use super::graph::{Graph, Node, Source, Tensor, TensorId};
 use super::lifetimes::roots;
-use super::op::{Epilogue, Op};
+use super::op::Op;
 use crate::kernels::Element;
 
 /// Drops every node that neither an output nor a gradient of the Store depends on.
@@ -34,7 +34,7 @@ pub fn fuse_residuals(graph: &mut Graph) {
         if let Some((producer, other, scale)) = residual_of(graph, index) {
             let add = graph.nodes[index].clone();
             let mut fused = graph.nodes[producer].clone();
-            add_residual(&mut fused.op, scale);
+            *residual_scale(&mut fused.op).expect("residual_of names such a node") = scale;
             fused.inputs.push(other);
             fused.outputs[0] = add.outputs[0];
             graph.nodes[index] = fused;
@@ -45,24 +45,13 @@ pub fn fuse_residuals(graph: &mut Graph) {
     }
 }
 
-/// Whether an op can add something to its result, and does not yet.
-fn can_add(op: &Op) -> bool {
+/// The factor of what an op adds to its result, if it can; zero while it adds nothing.
+fn residual_scale(op: &mut Op) -> Option<&mut f32> {
     match op {
-        Op::Matmul { epilogue, .. } => *epilogue == Epilogue::Nothing,
-        Op::RmsNormGrad { residual_scale, .. } | Op::PatchPoolGrad { residual_scale, .. } => {
-            *residual_scale == 0.0
-        }
-        _ => false,
-    }
-}
-
-fn add_residual(op: &mut Op, scale: f32) {
-    match op {
-        Op::Matmul { epilogue, .. } => *epilogue = Epilogue::Residual { scale },
-        Op::RmsNormGrad { residual_scale, .. } | Op::PatchPoolGrad { residual_scale, .. } => {
-            *residual_scale = scale;
-        }
-        _ => unreachable!("`can_add` names the ops that add"),
+        Op::Matmul { residual_scale, .. }
+        | Op::RmsNormGrad { residual_scale, .. }
+        | Op::PatchPoolGrad { residual_scale, .. } => Some(residual_scale),
+        _ => None,
     }
 }
 
@@ -82,48 +71,14 @@ fn residual_of(graph: &Graph, index: usize) -> Option<(usize, TensorId, f32)> {
         }
         let makes = |node: &Node| node.outputs.contains(&side);
         let producer = graph.nodes[..index].iter().position(makes)?;
-        can_add(&graph.nodes[producer].op).then_some((producer, other, other_scale))
+        let adds_nothing = residual_scale(&mut graph.nodes[producer].op.clone()) == Some(&mut 0.0);
+        adds_nothing.then_some((producer, other, other_scale))
     })
 }
 
-/// Moves the gradient of SwiGLU into the epilogue of the product that it differentiates further,
-/// where that feeds nothing else.
-pub fn fuse_epilogues(graph: &mut Graph) {
-    let mut index = 0;
-    while index < graph.nodes.len() {
-        if let Some((producer, epilogue, other)) = epilogue_of(graph, index) {
-            let outputs = graph.nodes[index].outputs.clone();
-            let mut fused = graph.nodes[producer].clone();
-            let Op::Matmul { epilogue: place, .. } = &mut fused.op else {
-                unreachable!("`epilogue_of` names a product")
-            };
-            *place = epilogue;
-            fused.inputs.push(other);
-            fused.outputs = outputs;
-            graph.nodes[index] = fused;
-            graph.nodes.remove(producer);
-        } else {
-            index += 1;
-        }
-    }
-}
-
-/// If node `index` can be the epilogue of a product: the product, the epilogue, what it reads.
-fn epilogue_of(graph: &Graph, index: usize) -> Option<(usize, Epilogue, TensorId)> {
-    let node = &graph.nodes[index];
-    let (product, epilogue, other) = match node.op {
-        Op::SwigluGrad => (node.inputs[1], Epilogue::SwigluGrad, node.inputs[0]),
-        _ => return None,
-    };
-    let producer = graph.nodes[..index].iter().position(|it| it.outputs.contains(&product))?;
-    let is_plain =
-        matches!(graph.nodes[producer].op, Op::Matmul { epilogue: Epilogue::Nothing, .. });
-    (is_plain && used(graph, product) == 1).then_some((producer, epilogue, other))
-}
-
-/// Lets whoever makes what is cast write f16: the gradient of a norm as well, products and the
-/// gradient of a cross-entropy instead, where nothing else reads it. A name of what is written
-/// remains of the cast.
+/// Lets whoever makes what is cast write f16: the gradient of a norm as well, the gradient of a
+/// cross-entropy instead, where nothing else reads it. A name of what is written remains of the
+/// cast. Not so a product with a residual: on matrix units its sums begin with it and end in f32.
 pub fn fuse_casts(graph: &mut Graph) {
     for index in 0..graph.nodes.len() {
         let Some(producer) = producer_of_cast(graph, index) else { continue };
@@ -149,14 +104,14 @@ fn producer_of_cast(graph: &Graph, index: usize) -> Option<usize> {
         Op::RmsNormGrad { with_gain, .. } => {
             graph.nodes[producer].outputs.len() == 1 + usize::from(with_gain)
         }
-        Op::Matmul { .. } | Op::CrossEntropyGrad => input == root && used(graph, input) == 1,
+        Op::CrossEntropyGrad => input == root && used(graph, input) == 1,
         _ => false,
     };
     can.then_some(producer)
 }
 
 /// How many nodes and outputs use a tensor.
-fn used(graph: &Graph, tensor: TensorId) -> usize {
+pub(super) fn used(graph: &Graph, tensor: TensorId) -> usize {
     let by_nodes = graph.nodes.iter().flat_map(|node| &node.inputs).filter(|&&id| id == tensor);
     let by_host = graph.outputs.iter().filter(|(_, id)| *id == tensor);
     by_nodes.count() + by_host.count()

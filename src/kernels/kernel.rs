@@ -240,6 +240,8 @@ pub struct Abilities {
     pub subgroup_min: u32,
     /// The type `f16`.
     pub f16: bool,
+    /// The types `i64` and `u64`.
+    pub int64: bool,
     /// Cooperative matrices of 16 x 16 x 16, f16 to f32, by subgroups of 32.
     pub cooperative_matrix: bool,
     pub workgroup_bytes: u32,
@@ -258,6 +260,7 @@ impl Abilities {
         subgroups: false,
         subgroup_min: 0,
         f16: false,
+        int64: false,
         cooperative_matrix: false,
         workgroup_bytes: 16_384,
         workgroup_invocations: 256,
@@ -271,6 +274,7 @@ impl Abilities {
         (self.subgroups || !needs.subgroups)
             && needs.subgroup_min <= self.subgroup_min
             && (self.f16 || !needs.f16)
+            && (self.int64 || !needs.int64)
             && (self.cooperative_matrix || !needs.cooperative_matrix)
             && needs.workgroup_bytes <= self.workgroup_bytes
             && needs.workgroup_invocations <= self.workgroup_invocations
@@ -286,6 +290,8 @@ pub struct Needs {
     pub subgroup_min: u32,
     /// The type `f16`.
     pub f16: bool,
+    /// The types `i64` and `u64`.
+    pub int64: bool,
     /// Cooperative matrices of 16 x 16, by subgroups of 32.
     pub cooperative_matrix: bool,
     /// Workgroup memory beyond the default 16 KiB.
@@ -300,6 +306,7 @@ impl Needs {
         subgroups: false,
         subgroup_min: 0,
         f16: false,
+        int64: false,
         cooperative_matrix: false,
         workgroup_bytes: 0,
         workgroup_invocations: 0,

@@ -20,6 +20,7 @@ pub mod optim;
 pub mod patch;
 pub mod reduce;
 mod registry;
+mod row_lanes;
 pub(crate) mod scratch;
 mod step;
 mod tuned;
@@ -29,7 +30,7 @@ mod wide;
 pub use call::{Call, HostBuffer, MAX_BINDINGS, Slot};
 pub use case::{Case, POISON, element_of, integers, values};
 pub use extent::{AXIS_COUNT, Axis, Counts, Extent};
-pub use fingerprint::fingerprint;
+pub use fingerprint::{Hash, fingerprint};
 pub use kernel::{
     Abilities, Access, Binding, Cost, Distrusted, Element, Halves, Kernel,
     MAX_GROUPS_PER_DIMENSION, Needs, Situation, Variant, fold_groups, no_constants,

@@ -5,6 +5,8 @@ use super::{Kernel, attention, bench, dense, embedding, lazy, loss, norm, optim,
 /// Every kernel there is, in the order of the families.
 pub static REGISTRY: &[&Kernel] = &[
     &dense::matmul::KERNEL,
+    &dense::matmul_rope::KERNEL,
+    &dense::matmul_swiglu::KERNEL,
     &dense::add::KERNEL,
     &dense::fill::KERNEL,
     &dense::copy::KERNEL,

@@ -52,7 +52,9 @@ pub fn shape_class(kernel: &Kernel, params: &[u8], halves: Halves) -> Option<Str
     }
     let mut class = format!("{} ", kernel.name);
     class += &match kernel.name {
-        "matmul" => matmul_class(&bytemuck::pod_read_unaligned(params)),
+        "matmul" | "matmul_rope" | "matmul_swiglu" => {
+            matmul_class(&bytemuck::pod_read_unaligned(params))
+        }
         "attention" | "attention_query_grad" | "attention_key_grad" => {
             attention_class(&bytemuck::pod_read_unaligned(params))
         }
@@ -73,9 +75,6 @@ fn matmul_class(params: &dense::matmul::Params) -> String {
     let letter = |transposed| if transposed == 1 { 't' } else { 'n' };
     let (a, b) = (letter(params.transpose_a), letter(params.transpose_b));
     let mut class = format!("{m} x {n} x {k} {a}{b}");
-    if params.epilogue == dense::matmul::SWIGLU_GRAD {
-        class += " swiglu_grad";
-    }
     if params.residual_scale != 0.0 {
         class += " residual";
     }

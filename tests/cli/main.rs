@@ -4,9 +4,12 @@
 
 mod bench;
 mod config_json;
+mod convert;
 mod demo;
 mod eval;
 mod generate;
+#[cfg(feature = "hub")]
+mod hub;
 mod init;
 mod logits;
 mod manners;

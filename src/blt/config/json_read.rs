@@ -18,6 +18,7 @@ use super::model::{
     TransformerConfig,
 };
 use super::patching::{PatchingConfig, PatchingMode};
+use super::weights::{WeightType, quantization};
 use crate::error::{Error, Result};
 
 /// A configuration and what should be said about how it was read.
@@ -27,6 +28,8 @@ pub struct Parsed<T> {
     pub config: T,
     /// Sentences for the person who runs the program.
     pub warnings: Vec<String>,
+    /// The blocks that the weights beside it are stored in, where they are.
+    pub blocks: Option<WeightType>,
 }
 
 impl ModelConfig {
@@ -42,6 +45,7 @@ impl ModelConfig {
         let reading = Reading::default();
         let top = Section::top(&value, &reading)?;
         let mut warnings = Vec::new();
+        let blocks = quantization(&top)?;
         let config = match top.text("model_type")? {
             Some("blt_patcher") => Self::Entropy(entropy_config(&top, semantics(&top)?)?),
             Some("blt") => Self::Blt(blt_config(&top, false, &mut warnings)?),
@@ -52,14 +56,14 @@ impl ModelConfig {
             }
             None => {
                 return Err(top.error("model_type", "missing").with_hint(
-                    "this is no Hugging Face BLT directory; the original release has to be \
-                     converted first",
+                    "this is neither the config.json of a Hugging Face BLT directory nor that of \
+                     the original release, which has `args`",
                 ));
             }
         };
         config.validate()?;
         warnings.extend(unread_keys_warnings(&value, &reading.asked()));
-        Ok(Parsed { config, warnings })
+        Ok(Parsed { config, warnings, blocks })
     }
 }
 
@@ -166,9 +170,6 @@ fn refuse_top(top: &Section) -> Result<()> {
         if top.get(key).is_some() {
             return Err(top.error(key, "frequency n-gram tables are not supported"));
         }
-    }
-    if top.get("quantization_config").is_some() {
-        return Err(top.error("quantization_config", "quantised weights are not supported"));
     }
     refuse_dropout(top)?;
     if top.flag("use_rope")? == Some(false) {

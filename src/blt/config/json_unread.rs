@@ -179,7 +179,9 @@ mod tests {
         let mut file_count = 0;
         for entry in std::fs::read_dir(fixtures).unwrap() {
             let path = entry.unwrap().path().join("config.json");
-            if let Ok(text) = std::fs::read_to_string(&path) {
+            let text = std::fs::read_to_string(&path).ok();
+            // One of them is in the original layout.
+            if let Some(text) = text.filter(|text| text.contains("model_type")) {
                 file_count += 1;
                 // With this key its last row differs, which must be said.
                 let differs = !text.contains("\"max_patch_length\": null");

@@ -7,14 +7,27 @@ use super::difference::heads_agree;
 use super::model::{
     BltConfig, CrossAttentionConfig, EntropyConfig, ModelConfig, Semantics, TransformerConfig,
 };
+use super::weights::{WeightType, difference};
 
 impl ModelConfig {
-    /// The text of `config.json`. What [`ModelConfig::from_json`] makes of it is equal to `self`.
+    /// The text of `config.json`, beside weights in f32. What [`ModelConfig::from_json`] makes of
+    /// it is equal to `self`.
     pub fn to_json(&self) -> String {
-        let value = match self {
-            Self::Blt(config) => blt_value(config),
+        self.to_json_beside(WeightType::F32)
+    }
+
+    /// The same beside weights of this type.
+    pub fn to_json_beside(&self, weights: WeightType) -> String {
+        let mut value = match self {
+            Self::Blt(config) => {
+                blt_value(config, config.transformers_difference().or_else(|| difference(weights)))
+            }
             Self::Entropy(config) => lone_entropy_value(config),
         };
+        value["dtype"] = weights.torch_name().into();
+        if let Some(quantization) = weights.quantization() {
+            value["quantization_config"] = quantization;
+        }
         pretty(&value)
     }
 
@@ -44,8 +57,8 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-fn blt_value(config: &BltConfig) -> Value {
-    let difference = config.transformers_difference();
+/// `difference`: why `transformers` must not open it.
+fn blt_value(config: &BltConfig, difference: Option<String>) -> Value {
     let model_type = if difference.is_some() { "blt_wgpu" } else { "blt" };
     // `BltForCausalLM.from_pretrained` only warns of a foreign model_type and goes on. It checks
     // that this number, which nobody reads, is one, and shows what stands there instead.
@@ -56,7 +69,6 @@ fn blt_value(config: &BltConfig) -> Value {
     let mut top = object(json!({
         "architectures": ["BltForCausalLM"],
         "model_type": model_type,
-        "dtype": "float32",
         "vocab_size": VOCABULARY_SIZE,
         "max_position_embeddings": config.global.max_positions,
         "bos_token_id": 1,
@@ -156,7 +168,6 @@ fn lone_entropy_value(config: &EntropyConfig) -> Value {
     let mut top = patcher_section(config);
     let mut put = |key: &str, value: Value| top.insert(key.into(), value);
     put("architectures", json!(["BltPatcher"]));
-    put("dtype", "float32".into());
     put("bos_token_id", 1.into());
     put("eos_token_id", 2.into());
     put("pad_token_id", 3.into());

@@ -23,9 +23,14 @@ mod patching;
 mod reference_entropy;
 mod reference_keys;
 mod reference_model;
+mod release_read;
+#[cfg(test)]
+mod release_test;
+mod release_write;
 #[cfg(test)]
 pub(crate) mod tests;
 mod validate;
+mod weights;
 
 pub use defaults::{
     DEFAULT_PATCHING_THRESHOLD, IMPLIED_GROUP_SIZES, LOCAL_THETA, MAX_HASH_FUNCTION_COUNT,
@@ -43,3 +48,6 @@ pub use model::{
 pub use patching::{PatchingConfig, PatchingMode};
 pub use reference_entropy::ReferenceEntropyKeys;
 pub use reference_keys::{GroupSizes, KEYS_WITHOUT_EFFECT, ReferenceModelKeys};
+pub use release_read::ReleaseTexts;
+pub use release_write::{RELEASE_WINDOW, ReleaseFiles};
+pub use weights::{WEIGHT_BLOCK_SIZE, WeightType};

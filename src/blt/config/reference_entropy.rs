@@ -118,7 +118,7 @@ impl ReferenceEntropyKeys {
         };
         let config = EntropyConfig { transformer, semantics };
         config.validate()?;
-        Ok(Parsed { config, warnings })
+        Ok(Parsed { config, warnings, blocks: None })
     }
 
     fn refuse(&self) -> Result<()> {

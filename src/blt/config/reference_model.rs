@@ -88,7 +88,7 @@ impl ReferenceModelKeys {
             patcher: None,
         };
         config.validate()?;
-        Ok(Parsed { config, warnings })
+        Ok(Parsed { config, warnings, blocks: None })
     }
 
     fn refuse(&self) -> Result<()> {

@@ -225,7 +225,15 @@ fn refusals_name_the_key_and_the_numbers() {
         (r#""tie_word_embeddings": true"#, "config.json: tie_word_embeddings: not supported"),
         (r#""share_encoder_decoder_emb": true"#, "share_encoder_decoder_emb"),
         (r#""encoder_ngram_to_size_str": "2:3""#, "encoder_ngram_to_size_str: frequency"),
-        (r#""quantization_config": {"bits": 8}"#, "quantization_config"),
+        (r#""quantization_config": {"bits": 8}"#, "quantization_config.quant_method: only"),
+        (
+            r#""quantization_config": {"quant_method": "blt_wgpu", "format": "q5"}"#,
+            "expected int8 or q4, got \"q5\"",
+        ),
+        (
+            r#""quantization_config": {"quant_method": "blt_wgpu", "block_size": 64}"#,
+            "block_size: expected 32, got 64",
+        ),
         (r#""vocab_size": 512"#, "config.json: vocab_size: expected 260, got 512"),
         (r#""blt_semantics": "other""#, "expected reference or transformers"),
         (r#""patching_mode": """#, "patching_mode: the mode \"\""),

@@ -3,33 +3,30 @@
 use super::Lower;
 use crate::error::Result;
 use crate::graph::graph::Node;
-use crate::graph::op::{Epilogue, Op};
-use crate::kernels::{Extent, Halves, dense, reduce};
+use crate::graph::op::Op;
+use crate::kernels::{Element, Extent, Halves, dense, reduce};
 
 impl Lower<'_> {
     pub(super) fn matmul(&mut self, node: &Node) -> Result<()> {
-        let Op::Matmul { transpose_a, transpose_b, epilogue } = node.op else {
+        let Op::Matmul { transpose_a, transpose_b, residual_scale } = node.op else {
             unreachable!("the node is a matmul")
         };
         let (inputs, out) = (&node.inputs, node.outputs[0]);
-        let (m, n) = (self.rows(out), Extent::fixed(product_cols(epilogue, self.cols(out))));
+        let (m, n) = (self.rows(out), Extent::fixed(self.cols(out) as usize));
         let k = match transpose_a {
             true => self.rows(inputs[0]),
             false => Extent::fixed(self.cols(inputs[0]) as usize),
         };
         let mut params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
         params.fixed_order = self.graph.fixed_order.into();
-        match epilogue {
-            Epilogue::Nothing => {
-                params.split_count = self.piece_count([m, n, k], self.halves(inputs)) as u32;
-            }
-            Epilogue::Residual { scale } => params.residual_scale = scale,
-            Epilogue::SwigluGrad => params.epilogue = dense::matmul::SWIGLU_GRAD,
+        if residual_scale == 0.0 {
+            params.split_count = self.piece_count([m, n, k], self.halves(inputs)) as u32;
         }
         if params.split_count == 1 {
+            params.residual_scale = residual_scale;
             params.accumulate = self.accumulates(out).into();
-            let beside = inputs.get(2).copied().unwrap_or(inputs[0]);
-            let tensors = [inputs[0], inputs[1], beside, out];
+            let residual = inputs.get(2).copied().unwrap_or(inputs[0]);
+            let tensors = [inputs[0], inputs[1], residual, out];
             return self.dispatch(&dense::matmul::KERNEL, &params, &tensors);
         }
         let out_length = self.graph.tensor(out).cols * m.constant().expect("m is constant");
@@ -52,6 +49,40 @@ impl Lower<'_> {
         Ok(())
     }
 
+    pub(super) fn matmul_rope(
+        &mut self,
+        node: &Node,
+        rotated_cols: usize,
+        head_dim: usize,
+    ) -> Result<()> {
+        let [a, b, position, table] = node.inputs[..] else {
+            unreachable!("a product with rope has four inputs")
+        };
+        let (out, depth) = (node.outputs[0], self.cols(a) as usize);
+        let (cols, rotated, head) = (self.cols(out) as usize, rotated_cols as u32, head_dim as u32);
+        let params = dense::matmul::Params::rope(self.rows(out), cols, depth, rotated, head);
+        self.dispatch(&dense::matmul_rope::KERNEL, &params, &[a, b, position, table, out])
+    }
+
+    pub(super) fn matmul_swiglu(&mut self, node: &Node) -> Result<()> {
+        let (a, b, out) = (node.inputs[0], node.inputs[1], node.outputs[0]);
+        let (features, depth) = (self.cols(out) as usize, self.cols(a) as usize);
+        let sums = node.outputs.get(1).copied();
+        let keeps = sums.is_some();
+        let params = dense::matmul::Params::swiglu(self.rows(out), features, depth, keeps);
+        let gate_up = sums.map(|sums| self.region(sums)).transpose()?;
+        let gate_up = gate_up.unwrap_or_else(|| self.nothing(0));
+        let regions = vec![self.region(a)?, self.region(b)?, gate_up, self.region(out)?];
+        // Where no sums are kept, what is bound in their place is f32.
+        let tensors = [Some(a), Some(b), sums, Some(out)];
+        let is_half = |&index: &usize| {
+            tensors[index].is_some_and(|id| self.graph.tensor(id).element == Element::F16)
+        };
+        let halves = Halves::of(&(0..tensors.len()).filter(is_half).collect::<Vec<_>>());
+        self.push(&dense::matmul_swiglu::KERNEL, &params, halves, regions);
+        Ok(())
+    }
+
     /// Pieces for the inner products of a weight gradient, whose few tiles would leave much of a
     /// GPU idle. Counts do not enter, so that a larger plan cuts alike.
     fn piece_count(&self, [m, n, k]: [Extent; 3], halves: Halves) -> usize {
@@ -64,14 +95,6 @@ impl Lower<'_> {
             abilities.cooperative_matrix && halves.contains(0) && halves.contains(1);
         let tiling = if on_matrix_units { &MATRIX_TILING } else { &VECTOR_TILING };
         tiling.piece_count(m, n)
-    }
-}
-
-/// Columns of a product whose epilogue writes `cols`.
-fn product_cols(epilogue: Epilogue, cols: u32) -> usize {
-    match epilogue {
-        Epilogue::SwigluGrad => cols as usize / 2,
-        _ => cols as usize,
     }
 }
 

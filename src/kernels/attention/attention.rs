@@ -12,6 +12,7 @@ use super::fast_exp::{exp, with_wide_vectors};
 use super::faster;
 use super::few;
 use super::heads::{Heads, add_scaled, change_and_sum, dot, largest};
+use super::lanes;
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, gemm};
@@ -68,6 +69,10 @@ pub static KERNEL: Kernel = Kernel {
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/attention/attention.wgsl"), groups),
+        lanes::lanes(
+            include_str!("../../../shaders/attention/attention.lanes.wgsl"),
+            lanes::query_groups,
+        ),
         few::few(include_str!("../../../shaders/attention/attention.few.wgsl"), few::query_groups),
         faster::square(
             include_str!("../../../shaders/attention/attention.square.wgsl"),

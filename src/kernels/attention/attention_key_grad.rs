@@ -13,6 +13,7 @@ use super::fast_exp::{exp, with_wide_vectors};
 use super::faster;
 use super::few;
 use super::heads::{add_scaled, dot};
+use super::lanes;
 use super::ranges::{Ranges, TILE_ROWS};
 use super::score_tile::{self, Seen};
 use crate::kernels::dense::gemm::{Layout, gemm};
@@ -36,6 +37,10 @@ pub static KERNEL: Kernel = Kernel {
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/attention/attention_key_grad.wgsl"), groups),
+        lanes::lanes(
+            include_str!("../../../shaders/attention/attention_key_grad.lanes.wgsl"),
+            lanes::key_groups,
+        ),
         few::few(
             include_str!("../../../shaders/attention/attention_key_grad.few.wgsl"),
             few::key_groups,

@@ -147,6 +147,9 @@ fn vector_setups() -> Vec<Setup> {
         setup("vectors, pooling", [2, 2], 64, [2, 1], 149, patches(37)),
         setup("vectors, unpooling", [3, 3], 64, [1, 2], 23, transposed_patches(23)),
         setup("vectors, heads of 16", [6, 3], 16, [2, 3], 40, windows(&[13, 27], 5)),
+        setup("vectors, pooling, heads of 32", [2, 2], 32, [2, 1], 149, patches(37)),
+        setup("vectors, unpooling, heads of 32", [3, 3], 32, [1, 2], 23, transposed_patches(23)),
+        setup("vectors, empty ranges of 32", [2, 1], 32, [1, 1], 90, sparse(80)),
         setup("vectors, empty ranges", [2, 2], 128, [1, 1], 90, sparse(80)),
     ]
 }

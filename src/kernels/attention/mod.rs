@@ -10,6 +10,7 @@ pub mod fast_exp;
 mod faster;
 mod few;
 mod heads;
+mod lanes;
 mod ranges;
 pub mod rope;
 mod score_tile;

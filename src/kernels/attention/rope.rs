@@ -119,6 +119,31 @@ fn rotate(out: &mut [f32], x: &[f32], angles: &[f32], sign: f32) {
     }
 }
 
+/// Turns the first `rotated` columns of rows of `cols` where they are, forward.
+pub(in crate::kernels) fn rotate_rows(
+    rows: &mut [f32],
+    cols: usize,
+    position: &[u32],
+    table: &[f32],
+    rotated: usize,
+    head_dim: usize,
+) {
+    let tasks = rows.par_chunks_mut(ROWS_PER_TASK * cols).zip(position.par_chunks(ROWS_PER_TASK));
+    tasks.for_each(|(rows, position)| {
+        for (row, position) in rows.chunks_mut(cols).zip(position) {
+            let angles = &table[*position as usize * head_dim..][..head_dim];
+            for head in row[..rotated].chunks_exact_mut(head_dim) {
+                let pairs = head.chunks_exact_mut(2).zip(angles.chunks_exact(2));
+                for (pair, angle) in pairs {
+                    let (left, right) = (pair[0], pair[1]);
+                    pair[0] = left * angle[0] - right * angle[1];
+                    pair[1] = left * angle[1] + right * angle[0];
+                }
+            }
+        }
+    });
+}
+
 fn oracle(mut call: Call<'_, f64>) {
     let params: Params = call.params();
     let shape = oracle::attention::RopeShape {

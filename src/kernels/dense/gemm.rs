@@ -134,25 +134,23 @@ pub fn with_panels<T>(
     })
 }
 
-/// `out[m, n] = a[m, k] b[k, n]`, or with `adds` `out += a b`; the rows of out lie together.
+/// `out[m, n] = a[m, k] b[k, n]`, or with `adds` `out += a b`; out is row-major.
 pub fn gemm_panels(
     m: usize,
-    (out, out_layout): (&mut [f32], Layout),
+    out: &mut [f32],
     adds: bool,
     (a, a_layout): (&[f32], Layout),
     b: Panels<'_>,
 ) {
     let Panels { values, k, n } = b;
-    assert!(out_layout.col_stride == 1, "gemm: the rows of out do not lie together");
-    assert!(out_layout.end(m, n) <= out.len(), "gemm: out [{m}, {n}] lies outside its slice");
+    assert!(m * n <= out.len(), "gemm: out [{m}, {n}] lies outside its slice");
     assert!(a_layout.end(m, k) <= a.len(), "gemm: a [{m}, {k}] lies outside its slice");
     if m == 0 || n == 0 {
         return;
     }
     if k == 0 {
         if !adds {
-            let rows = out[out_layout.offset..].chunks_mut(out_layout.row_stride.max(n));
-            rows.take(m).for_each(|row| row[..n].fill(0.0));
+            out[..m * n].fill(0.0);
         }
         return;
     }
@@ -160,7 +158,7 @@ pub fn gemm_panels(
     Arch::new().dispatch(Product {
         shape: [m, n, k],
         out,
-        out_layout,
+        out_layout: Layout::row_major(n),
         adds,
         a,
         a_layout,
@@ -443,9 +441,7 @@ mod tests {
             let mut expected = values(3, m * n);
             let mut out = expected.clone();
             gemm([m, n, k], (&mut expected, Layout::row_major(n)), true, a, b);
-            with_panels([k, n], b, |panels| {
-                gemm_panels(m, (&mut out, Layout::row_major(n)), true, a, panels)
-            });
+            with_panels([k, n], b, |panels| gemm_panels(m, &mut out, true, a, panels));
             assert_eq!(out, expected, "{m}x{n}x{k}");
         }
     }

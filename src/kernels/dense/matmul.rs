@@ -4,15 +4,12 @@
 //! row-major, `batch_count` of them one after the other. A linear layer y = x Wᵀ is `transpose_b`,
 //! its input gradient is plain, its weight gradient dyᵀ x is `transpose_a` with `accumulate`.
 //!
-//! A single product may have another epilogue instead. With [`SWIGLU_GRAD`] it is the gradient of
-//! `silu(gate) up`, the residual is gate_up [m, 2 n], and out is its gradient [m, 2 n].
-//!
 //! A small result of long sums keeps few workgroups busy. With `split_count` the inner products are
 //! cut in as many pieces, `out` is [batch, split, m, n] without any epilogue, and a `sum_rows` adds
 //! the pieces up in their order.
 
-use super::epilogue::Epilogue;
 use super::gemm::{Layout, gemm};
+use super::lanes_pairs::lanes_pairs;
 use super::product::product;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, Step, Variant,
@@ -22,7 +19,7 @@ use crate::oracle;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-/// The `Params` uniform of `dense/matmul.wgsl`.
+/// The `Params` uniform of `shared/matmul.wgsl`, of every product.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Params {
@@ -41,15 +38,13 @@ pub struct Params {
     pub fixed_order: u32,
     /// Pieces that the inner products are cut in; 1: whole.
     pub split_count: u32,
-    /// What happens to one whole product: [`ADD`] or [`SWIGLU_GRAD`].
-    pub epilogue: u32,
-    pub reserved: [u32; 2],
+    /// Columns that are turned, a multiple of `head_dim`: of [`matmul_rope`](super::matmul_rope).
+    pub rotated_cols: u32,
+    /// Of [`matmul_rope`](super::matmul_rope).
+    pub head_dim: u32,
+    /// One: the sums are wanted too: of [`matmul_swiglu`](super::matmul_swiglu).
+    pub keeps_sums: u32,
 }
-
-/// A residual, or what out holds, may be added.
-pub const ADD: u32 = 0;
-/// The product goes through the gradient of SwiGLU.
-pub const SWIGLU_GRAD: u32 = 1;
 
 const _: () = assert!(size_of::<Params>() == 64);
 
@@ -70,13 +65,14 @@ impl Params {
             batch_count: 1,
             fixed_order: 0,
             split_count: 1,
-            epilogue: ADD,
-            reserved: [0; 2],
+            rotated_cols: 0,
+            head_dim: 0,
+            keeps_sums: 0,
         }
     }
 
     /// Lengths of the rows of a and b as they are stored.
-    fn stored_rows(&self) -> [Extent; 2] {
+    pub(super) fn stored_rows(&self) -> [Extent; 2] {
         let a_row = if self.transpose_a == 1 { self.m } else { self.k };
         let b_row = if self.transpose_b == 1 { self.k } else { self.n };
         [a_row, b_row]
@@ -116,17 +112,13 @@ pub static KERNEL: Kernel = Kernel {
             suits: |situation| situation.abilities.software,
             groups: lanes_groups,
         },
+        lanes_pairs(true),
+        lanes_pairs(false),
         Variant {
             name: "matrix",
             source: include_str!("../../../shaders/dense/matmul.matrix.wgsl"),
             defines: &[(WIDE, 1)],
-            needs: Needs {
-                subgroups: true,
-                f16: true,
-                cooperative_matrix: true,
-                workgroup_bytes: 24_576,
-                ..Needs::NOTHING
-            },
+            needs: MATRIX_NEEDS,
             takes: matrix_takes,
             suits: |_| true,
             groups: matrix_groups,
@@ -140,9 +132,18 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 /// Outputs along either side of the tile of one workgroup.
-const TILE: usize = 64;
+pub(super) const TILE: usize = 64;
 
 fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let mut constants = tile_constants(params);
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let begins = params.residual_scale != 0.0 && params.accumulate == 0;
+    constants.push(("BEGINS_WITH_RESIDUAL", begins.into()));
+    constants
+}
+
+/// The constants of tiles of products.
+pub(super) fn tile_constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let whole = |extent: Extent| extent.constant().is_some_and(|count| count.is_multiple_of(4));
     let [a_row, b_row] = params.stored_rows();
@@ -152,18 +153,17 @@ fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
         ("TRANSPOSE_B", params.transpose_b),
         (WIDE, vectors.into()),
         ("WHOLE_STEPS", (vectors && params.has_whole_steps()).into()),
-        ("SWIGLU_GRAD", (params.epilogue == SWIGLU_GRAD).into()),
     ]
 }
 
-fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+pub(super) fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let tiles = |extent: Extent| extent.length(counts).div_ceil(TILE).max(1) as u32;
     [tiles(params.n), tiles(params.m), params.batch_count * params.split_count]
 }
 
 /// Outputs of the workgroup of `lanes`: rows, columns.
-const LANES_TILE: [usize; 2] = [16, 128];
+const LANES_TILE: [usize; 2] = [32, 128];
 
 fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
@@ -173,16 +173,33 @@ fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
 }
 
 /// Side of the tile of `matrix`.
-const MATRIX_TILE: usize = 128;
+pub(super) const MATRIX_TILE: usize = 128;
 
-fn matrix_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+pub(super) fn matrix_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let tiles = |extent: Extent| extent.length(counts).div_ceil(MATRIX_TILE).max(1) as u32;
     [tiles(params.n), tiles(params.m), params.batch_count * params.split_count]
 }
 
-/// Operands in f16 whose stored rows are whole vectors of eight.
+/// What the variant on matrix units needs.
+pub(super) const MATRIX_NEEDS: Needs = Needs {
+    subgroups: true,
+    f16: true,
+    cooperative_matrix: true,
+    workgroup_bytes: 24_576,
+    ..Needs::NOTHING
+};
+
+/// Operands in f16 whose stored rows are whole vectors of eight; what is added to the products, and
+/// then their sum, in f32.
 fn matrix_takes(params: &[u8], halves: Halves) -> bool {
+    let Params { residual_scale, .. } = bytemuck::pod_read_unaligned(params);
+    let sum_is_f32 = !halves.contains(2) && !halves.contains(3);
+    operands_are_halves(params, halves) && (residual_scale == 0.0 || sum_is_f32)
+}
+
+/// Operands in f16 whose stored rows are whole vectors of eight.
+pub(super) fn operands_are_halves(params: &[u8], halves: Halves) -> bool {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let [a_row, b_row] = params.stored_rows();
     let whole = |extent: Extent, lanes: usize| {
@@ -196,18 +213,11 @@ fn cost(params: &[u8], counts: &Counts) -> Cost {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let [m, n, k] = [params.m, params.n, params.k].map(|extent| extent.length(counts) as u64);
     let batch = u64::from(params.batch_count);
-    // Of every output: operations, elements read beside it and written.
-    let [ops, read, written] = match params.epilogue {
-        SWIGLU_GRAD => [11, 2, 2],
-        _ => {
-            let added = u64::from(params.residual_scale != 0.0) + u64::from(params.accumulate);
-            [0, added, params.split_count.into()]
-        }
-    };
+    let outs = m * n * (1 + u64::from(params.residual_scale != 0.0) + u64::from(params.accumulate));
     Cost {
-        flops: batch * m * n * (2 * k + ops),
-        read_bytes: 4 * batch * (m * k + k * n + read * m * n),
-        written_bytes: 4 * batch * written * m * n,
+        flops: 2 * batch * m * n * k,
+        read_bytes: 4 * batch * (m * k + k * n + outs - m * n),
+        written_bytes: 4 * batch * u64::from(params.split_count) * m * n,
     }
 }
 
@@ -235,19 +245,14 @@ fn cpu(mut call: Call<'_, f32>) {
         });
         return;
     }
-    let whole = params.fixed_order == 1;
-    if params.epilogue == SWIGLU_GRAD {
-        let epilogue = Epilogue::SwigluGrad { gate_up: residual };
-        return product(shape, out, whole, epilogue, (a, a_layout), (b, b_layout));
-    }
     for batch in 0..params.batch_count as usize {
         let range = batch * m * n..(batch + 1) * m * n;
         let residual = (params.residual_scale != 0.0)
             .then(|| (&residual[range.clone()], params.residual_scale));
-        let epilogue = Epilogue::Add { accumulate: params.accumulate == 1, residual };
         let a = (a, a_layout.at(batch * m * k));
         let b = (b, b_layout.at(batch * k * n));
-        product(shape, &mut out[range], whole, epilogue, a, b);
+        let whole = params.fixed_order == 1;
+        product(shape, &mut out[range], whole, params.accumulate == 1, residual, a, b);
     }
 }
 
@@ -274,11 +279,6 @@ fn oracle(mut call: Call<'_, f64>) {
             count,
             depth,
         );
-    }
-    if params.epilogue == SWIGLU_GRAD {
-        let mut dout = vec![0.0; m * n];
-        oracle::dense::matmul(call.f(0), call.f(1), None, &mut dout, &shape);
-        return oracle::dense::swiglu_grad(call.f(2), &dout, call.f_mut(3), m, n);
     }
     let scale = f64::from(params.residual_scale);
     let residual = (scale != 0.0).then(|| (call.f(2), scale));
@@ -336,7 +336,6 @@ fn cases() -> Vec<Case> {
     cases.extend(cases_in_fixed_order());
     cases.extend(cases_in_pieces());
     cases.extend(cases_of_many_tiles());
-    cases.extend(cases_with_swiglu_grad());
     cases
 }
 
@@ -367,6 +366,9 @@ fn cases_of_many_tiles() -> Vec<Case> {
         (true, [257, 264, 96], [0, 0]),
         (true, [256, 136, 72], [0, 1]),
         (false, [264, 256, 100], [1, 0]),
+        (true, [131, 130, 66], [0, 1]),
+        (true, [67, 198, 34], [0, 0]),
+        (false, [70, 66, 37], [1, 0]),
         (true, [130, 260, 64], [0, 1]),
     ];
     let mut cases = Vec::new();
@@ -379,7 +381,7 @@ fn cases_of_many_tiles() -> Vec<Case> {
         };
         let mut params = Params::new(rows, Extent::fixed(n), depth, ta == 1, tb == 1);
         params.residual_scale = [1.0, 0.0][index % 2];
-        params.accumulate = [0, 0, 1, 1][index];
+        params.accumulate = [0, 0, 1, 1, 0, 0, 0][index];
         let seed = 3000 + index as u64;
         let case = || {
             Case::new(format!("{m}x{n}x{k} of many tiles, {ta}{tb}"), &params, Step::of(counts))
@@ -393,30 +395,6 @@ fn cases_of_many_tiles() -> Vec<Case> {
         if params.accumulate == 0 {
             cases.push(case().halves(&[0, 1, 3]));
         }
-    }
-    cases
-}
-
-/// Gradients of what SwiGLU made.
-fn cases_with_swiglu_grad() -> Vec<Case> {
-    let shapes = [[1, 1, 1], [5, 7, 3], [67, 130, 33], [66, 132, 36], [150, 200, 64]];
-    let case = |(index, [m, n, k]): (usize, [usize; 3])| {
-        let step = Step::of(Counts::default().with(Axis::Bytes, m));
-        let (rows, cols, depth) = (Extent::of(Axis::Bytes), Extent::fixed(n), Extent::fixed(k));
-        let mut params = Params::new(rows, cols, depth, false, index % 2 == 1);
-        params.epilogue = SWIGLU_GRAD;
-        let seed = 4000 + index as u64;
-        Case::new(format!("{m}x{n}x{k} through the gradient of swiglu"), &params, step)
-            .f(values(seed, m * k))
-            .f(values(seed + 100, k * n))
-            .f(values(seed + 200, 2 * m * n))
-            .out(2 * m * n)
-            .tolerance(1e-4)
-    };
-    let mut cases: Vec<Case> = shapes.into_iter().enumerate().map(case).collect();
-    let halves = [[0, 1, 2, 3].as_slice(), &[0, 1], &[2]];
-    for (index, shape) in shapes.into_iter().enumerate().skip(2) {
-        cases.extend(halves.map(|halves| case((index, shape)).halves(halves)));
     }
     cases
 }

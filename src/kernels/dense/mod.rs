@@ -3,10 +3,12 @@
 pub mod add;
 pub mod copy;
 pub mod elementwise;
-mod epilogue;
 pub mod fill;
 pub mod gemm;
+mod lanes_pairs;
 pub mod matmul;
+pub mod matmul_rope;
+pub mod matmul_swiglu;
 pub(in crate::kernels) mod ordered;
 mod product;
 pub mod swiglu;

@@ -1,29 +1,28 @@
 //! A product on all cores, with what is added to it: what the CPU variant of
 //! [`matmul`](super::matmul) runs.
 
-use super::epilogue::Epilogue;
-use super::gemm::{Layout, Panels, gemm, gemm_panels, with_panels};
+use super::gemm::{Layout, gemm, gemm_panels, with_panels};
 use crate::kernels::scratch::with_scratch;
 use rayon::prelude::*;
 
-/// `out = a b`, finished by the epilogue.
+/// `out = a b (+ out) (+ scale * residual)`.
 ///
-/// Every element of the product is a sum in the order of k; where a small result has long sums and
-/// they need not be `whole`, in pieces that depend on the shape alone.
+/// Every element is a sum in the order of k; where a small result has long sums and they need not
+/// be `whole`, in pieces that depend on the shape alone.
 pub(super) fn product(
     shape: [usize; 3],
     out: &mut [f32],
     whole: bool,
-    epilogue: Epilogue<'_>,
+    accumulate: bool,
+    residual: Option<(&[f32], f32)>,
     a: (&[f32], Layout),
     b: (&[f32], Layout),
 ) {
     let [m, n, k] = shape;
-    let adds = matches!(epilogue, Epilogue::Add { .. });
-    if adds && !whole && k > 2 * DEPTH_PER_PIECE && m * n <= LARGEST_SPLIT {
-        sum_in_pieces(shape, out, epilogue, a, b);
+    if !whole && k > 2 * DEPTH_PER_PIECE && m * n <= LARGEST_SPLIT {
+        sum_in_pieces(shape, out, accumulate, residual, a, b);
     } else {
-        sum_whole(shape, out, epilogue, a, b);
+        sum_whole(shape, out, accumulate, residual, a, b);
     }
 }
 
@@ -31,29 +30,30 @@ pub(super) fn product(
 fn sum_whole(
     [m, n, k]: [usize; 3],
     out: &mut [f32],
-    epilogue: Epilogue<'_>,
+    accumulate: bool,
+    residual: Option<(&[f32], f32)>,
     a: (&[f32], Layout),
     b: (&[f32], Layout),
 ) {
-    let cols = epilogue.cols(n);
-    let pieces = out[..m * cols].par_chunks_mut(ROWS_PER_PIECE * cols).enumerate();
-    let finished = |index: usize, out: &mut [f32], panels: Option<Panels<'_>>| {
+    let rows = |index: usize, out: &mut [f32]| {
         let first = index * ROWS_PER_PIECE;
-        let adds = epilogue.prepare(first * cols, out);
-        let (m, place, a) =
-            (out.len() / cols, Layout::row_major(cols), (a.0, a.1.at(first * a.1.row_stride)));
-        match panels {
-            None => gemm([m, n, k], (&mut *out, place), adds, a, b),
-            Some(panels) => gemm_panels(m, (&mut *out, place), adds, a, panels),
-        }
-        epilogue.finish(first * cols, out, n);
+        let residual = residual.map(|(values, scale)| (&values[first * n..], scale));
+        let adds = prepare(out, accumulate, residual);
+        (adds, out.len() / n, (a.0, a.1.at(first * a.1.row_stride)))
     };
+    let pieces = out[..m * n].par_chunks_mut(ROWS_PER_PIECE * n).enumerate();
     if b.1.col_stride == 1 {
-        pieces.for_each(|(index, out)| finished(index, out, None));
+        pieces.for_each(|(index, out)| {
+            let (adds, m, a) = rows(index, out);
+            gemm([m, n, k], (out, Layout::row_major(n)), adds, a, b);
+        });
         return;
     }
     with_panels([k, n], b, |panels| {
-        pieces.for_each(|(index, out)| finished(index, out, Some(panels)));
+        pieces.for_each(|(index, out)| {
+            let (adds, m, a) = rows(index, out);
+            gemm_panels(m, out, adds, a, panels);
+        });
     });
 }
 
@@ -61,7 +61,8 @@ fn sum_whole(
 fn sum_in_pieces(
     [m, n, k]: [usize; 3],
     out: &mut [f32],
-    epilogue: Epilogue<'_>,
+    accumulate: bool,
+    residual: Option<(&[f32], f32)>,
     a: (&[f32], Layout),
     b: (&[f32], Layout),
 ) {
@@ -77,7 +78,8 @@ fn sum_in_pieces(
         let sums = &*sums;
         out.par_chunks_mut(CHUNK).enumerate().for_each(|(index, out)| {
             let place = index * CHUNK..index * CHUNK + out.len();
-            if !epilogue.prepare(place.start, out) {
+            let residual = residual.map(|(values, scale)| (&values[place.clone()], scale));
+            if !prepare(out, accumulate, residual) {
                 out.fill(0.0);
             }
             for sum in sums.chunks_exact(m * n) {
@@ -85,6 +87,19 @@ fn sum_in_pieces(
             }
         });
     });
+}
+
+/// Puts into `out` what the product is added to; returns whether there is anything.
+fn prepare(out: &mut [f32], accumulate: bool, residual: Option<(&[f32], f32)>) -> bool {
+    match residual {
+        None => accumulate,
+        Some((values, scale)) => {
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = if accumulate { *out } else { 0.0 } + scale * value;
+            }
+            true
+        }
+    }
 }
 
 /// Rows of the result that one thread computes at a time.
@@ -116,9 +131,8 @@ mod tests {
             let mut out = before.clone();
             let a = (&a[..], Layout::transposed(m));
             let b = (&b[..], Layout::row_major(n));
-            let residual_of = (scale != 0.0).then_some((&residual[..], scale));
-            let epilogue = Epilogue::Add { accumulate, residual: residual_of };
-            product([m, n, k], &mut out, false, epilogue, a, b);
+            let added = (scale != 0.0).then_some((&residual[..], scale));
+            product([m, n, k], &mut out, false, accumulate, added, a, b);
             for (at, out) in out.iter().enumerate() {
                 let terms = (0..k).map(|i| a.0[i * m + at / n] * b.0[i * n + at % n]);
                 let kept = if accumulate { before[at] } else { 0.0 };

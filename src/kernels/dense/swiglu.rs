@@ -68,9 +68,12 @@ fn cpu(mut call: Call<'_, f32>) {
     let params: Params = call.params();
     let (rows, features) = (call.length(params.rows), params.features as usize);
     let (gate_up, out) = (call.f(0), call.f_mut(1));
-    let rows = out[..rows * features]
-        .par_chunks_mut(features)
-        .zip(gate_up[..rows * 2 * features].par_chunks(2 * features));
+    activate_rows(&gate_up[..rows * 2 * features], &mut out[..rows * features], features);
+}
+
+/// All rows of `features` outputs.
+pub(super) fn activate_rows(gate_up: &[f32], out: &mut [f32], features: usize) {
+    let rows = out.par_chunks_mut(features).zip(gate_up.par_chunks(2 * features));
     rows.for_each(|(out, gate_up)| {
         let (gate, up) = gate_up.split_at(features);
         Arch::new().dispatch(Row { gate, up, out });

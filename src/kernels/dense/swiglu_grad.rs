@@ -45,22 +45,17 @@ fn cpu(mut call: Call<'_, f32>) {
         .zip(gate_up[..rows * 2 * features].par_chunks(2 * features))
         .zip(dout[..rows * features].par_chunks(features));
     rows.for_each(|((dgate_up, gate_up), dout)| {
-        dgate_up[..features].copy_from_slice(dout);
-        differentiate_row(dgate_up, gate_up);
+        let (gate, up) = gate_up.split_at(features);
+        let (dgate, dup) = dgate_up.split_at_mut(features);
+        Arch::new().dispatch(Row { gate, up, dout, dgate, dup });
     });
-}
-
-/// Turns the first half of a row, dout, into dgate, and the other half into dup.
-pub(super) fn differentiate_row(row: &mut [f32], gate_up: &[f32]) {
-    let (gate, up) = gate_up.split_at(gate_up.len() / 2);
-    let (dgate, dup) = row.split_at_mut(gate.len());
-    Arch::new().dispatch(Row { gate, up, dgate, dup });
 }
 
 /// One row; a type and no closure, so that it is inlined where vectors are wide.
 struct Row<'a> {
     gate: &'a [f32],
     up: &'a [f32],
+    dout: &'a [f32],
     dgate: &'a mut [f32],
     dup: &'a mut [f32],
 }
@@ -70,9 +65,8 @@ impl NullaryFnOnce for Row<'_> {
 
     #[inline(always)]
     fn call(self) {
-        let inputs = self.gate.iter().zip(self.up);
-        for ((dgate, dup), (gate, up)) in self.dgate.iter_mut().zip(self.dup).zip(inputs) {
-            let dout = *dgate;
+        let inputs = self.gate.iter().zip(self.up).zip(self.dout);
+        for ((dgate, dup), ((gate, up), dout)) in self.dgate.iter_mut().zip(self.dup).zip(inputs) {
             let sigmoid = 1.0 / (1.0 + exp(-gate));
             *dgate = dout * up * sigmoid * (1.0 + gate * (1.0 - sigmoid));
             *dup = dout * gate * sigmoid;

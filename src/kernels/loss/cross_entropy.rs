@@ -5,6 +5,7 @@
 //! looked at.
 
 use super::softmax::shifted_sum;
+use crate::kernels::row_lanes::{row_groups, row_lanes};
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
     integers, no_constants, values,
@@ -40,7 +41,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("weights", Element::F32),
         Binding::write("nats", Element::F32),
     ],
-    variants: &[Variant::base(include_str!("../../../shaders/loss/cross_entropy.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/loss/cross_entropy.wgsl"), groups),
+        row_lanes(include_str!("../../../shaders/loss/cross_entropy.lanes.wgsl"), lanes_groups),
+    ],
     constants: no_constants,
     cost,
     cpu,
@@ -51,6 +55,11 @@ pub static KERNEL: Kernel = Kernel {
 pub(super) fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     fold_groups(params.rows.length(counts))
+}
+
+pub(super) fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    row_groups(params.rows.length(counts))
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {

@@ -4,9 +4,10 @@
 //! is the step's `loss_weight` times the loss scale in `train_state` `[16]`. logits and dlogits are
 //! [rows, classes], targets and weights are `[rows]`. A row of weight 0 has a gradient of zeros.
 
-use super::cross_entropy::{MIN_ROWS, SHAPES, groups, predictions};
+use super::cross_entropy::{MIN_ROWS, SHAPES, groups, lanes_groups, predictions};
 use super::softmax::scaled_softmax;
 use crate::kernels::optim::train_state::{FIELD_COUNT, LENGTH, LOSS_SCALE};
+use crate::kernels::row_lanes::row_lanes;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, no_constants,
 };
@@ -26,10 +27,13 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("train_state", Element::F32),
         Binding::write("dlogits", Element::F32).or_half(),
     ],
-    variants: &[Variant::base(
-        include_str!("../../../shaders/loss/cross_entropy_grad.wgsl"),
-        groups,
-    )],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/loss/cross_entropy_grad.wgsl"), groups),
+        row_lanes(
+            include_str!("../../../shaders/loss/cross_entropy_grad.lanes.wgsl"),
+            lanes_groups,
+        ),
+    ],
     constants: no_constants,
     cost,
     cpu,

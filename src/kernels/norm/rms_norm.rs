@@ -3,6 +3,7 @@
 //! x and out are [rows, cols], gain is `[cols]`; `inverse_rms` `[rows]` is kept for the backward
 //! pass.
 
+use crate::kernels::row_lanes::{row_groups, row_lanes};
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
     reduce::lanes, values, wide,
@@ -31,7 +32,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::write("out", Element::F32).or_half(),
         Binding::write("inverse_rms", Element::F32),
     ],
-    variants: &[Variant::base(include_str!("../../../shaders/norm/rms_norm.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/norm/rms_norm.wgsl"), groups),
+        row_lanes(include_str!("../../../shaders/norm/rms_norm.lanes.wgsl"), lanes_groups),
+    ],
     constants,
     cost,
     cpu,
@@ -47,6 +51,11 @@ fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     fold_groups(params.rows.length(counts))
+}
+
+fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    row_groups(params.rows.length(counts))
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {

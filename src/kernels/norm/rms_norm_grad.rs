@@ -8,6 +8,7 @@
 //! the chunks is the gradient of the gain. Every chunk is written, chunks past the last row with
 //! zeros.
 
+use crate::kernels::row_lanes::row_lanes;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
     lane_count, reduce::lanes, values, wide,
@@ -70,7 +71,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::update("dx_half", Element::F32).or_half(),
         Binding::update("partial", Element::F32),
     ],
-    variants: &[Variant::base(include_str!("../../../shaders/norm/rms_norm_grad.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/norm/rms_norm_grad.wgsl"), groups),
+        row_lanes(include_str!("../../../shaders/norm/rms_norm_grad.lanes.wgsl"), lanes_groups),
+    ],
     constants,
     cost,
     cpu,
@@ -91,6 +95,12 @@ fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
 fn groups(params: &[u8], _counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     fold_groups(params.chunk_count as usize)
+}
+
+/// A lane of `lanes` walks a chunk; few share a workgroup, so that no thread of a processor idles.
+fn lanes_groups(params: &[u8], _counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    fold_groups((params.chunk_count as usize).div_ceil(8))
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {

@@ -4,10 +4,14 @@ pub mod add;
 pub mod copy;
 pub mod fill;
 pub mod matmul;
+pub mod matmul_rope;
+pub mod matmul_swiglu;
 pub mod swiglu;
 
 pub use add::add;
 pub use copy::copy;
 pub use fill::fill;
 pub use matmul::{MatmulShape, matmul, matmul_split};
+pub use matmul_rope::matmul_rope;
+pub use matmul_swiglu::matmul_swiglu;
 pub use swiglu::{swiglu, swiglu_grad};

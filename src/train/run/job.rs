@@ -6,7 +6,7 @@ use super::evaluation::HeldOut;
 use super::figures::MAX_SKIPPED_IN_A_ROW;
 use super::interval::{Interval, patch_count};
 use super::metrics_file::MetricsFile;
-use crate::blt::{Batch, TRAIN_STATE};
+use crate::blt::{Batch, TRAIN_STATE, TableUpdates};
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -46,6 +46,7 @@ pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) checkpoints: Checkpoints,
     pub(super) metrics_file: MetricsFile,
     pub(super) adamw: AdamW,
+    pub(super) table_updates: TableUpdates,
     pub(super) warnings: Vec<String>,
     /// Updates done.
     pub(super) step: u64,
@@ -77,6 +78,7 @@ pub(super) struct Parts<'e, E: Engine, P> {
     pub checkpoints: Checkpoints,
     pub metrics_file: MetricsFile,
     pub adamw: AdamW,
+    pub table_updates: TableUpdates,
 }
 
 impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
@@ -146,6 +148,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             checkpoints: parts.checkpoints,
             metrics_file: parts.metrics_file,
             adamw: parts.adamw,
+            table_updates: parts.table_updates,
             warnings: Vec::new(),
             step: 0,
             prepared: None,

@@ -11,7 +11,7 @@
 //!     config.toml                       the configuration, every default written out
 //!     train_state.json                  step, place in the texts, words of the device, schedule
 //!     optimizer-00001.safetensors       `<tensor>.moment1`, `<tensor>.moment2`
-//!     plan.json                         capacities and kernels the run was compiled for
+//!     plan.json                         what the run was compiled to, device and driver
 //! ```
 
 mod evaluation;

@@ -8,7 +8,7 @@ use crate::blt::config::{
 };
 use crate::blt::init::initialise;
 use crate::blt::parameters::{PATCHER_PREFIX, ParameterSpec, blt_parameters, entropy_parameters};
-use crate::checkpoint::ModelDirectory;
+use crate::checkpoint::{ModelDirectory, write_weights};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::train::config::RunConfig;
@@ -122,9 +122,7 @@ pub async fn load_entropy_model<E: Engine>(
     let config =
         EntropyConfig { semantics: semantics.unwrap_or(config.semantics), ..config.clone() };
     let model = LoadedModel::create(engine, ModelConfig::Entropy(config), false).await?;
-    for spec in &model.parameters {
-        model.write(engine, &spec.name, &files.read(&format!("{prefix}{}", spec.name))?)?;
-    }
+    write_weights(engine, &model, &files, prefix).await?;
     let about = |warning: &String| format!("{}: {warning}", directory.display());
     Ok((model, files.warnings().iter().map(about).collect()))
 }

@@ -5,7 +5,7 @@ use toml::Table;
 use super::plan::{SavedPlan, saved_plan};
 use super::state::{CONFIG_FILE, OPTIMIZER_FILE, PLAN_FILE, STATE_FILE, SavedState};
 use crate::blt::config::{ModelConfig, ReferenceEntropyKeys, ReferenceModelKeys};
-use crate::blt::{LoadedModel, MOMENT1, MOMENT2, TRAIN_STATE, TRAIN_STATE_LENGTH};
+use crate::blt::{LoadedModel, MOMENT1, MOMENT2, TRAIN_STATE, TRAIN_STATE_LENGTH, TableUpdates};
 use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -17,6 +17,8 @@ use crate::train::config::{ModelKeys, RunConfig};
 pub struct Resumed {
     pub state: SavedState,
     pub plan: SavedPlan,
+    /// What is not as it was, where the run goes on elsewhere.
+    pub difference: Option<String>,
 }
 
 /// That the configuration asks for the run that the checkpoint is of.
@@ -101,17 +103,20 @@ fn difference(prefix: &str, saved: &Table, now: &Table) -> Option<(String, Strin
 }
 
 /// Writes weights, moments and the device's state of a checkpoint into a model, whose micro-batches
-/// hold `most_bytes` at most.
+/// hold `most_bytes` at most and whose hash tables are updated in this way. A run that goes on
+/// `elsewhere` may have other bits.
 ///
 /// # Errors
 /// A file that is missing or damaged, another model, a tensor that is missing, of another shape or
-/// not finite, or kernels other than the run's.
+/// not finite; not elsewhere, whatever would change the bits of the run.
 pub async fn restore<E: Engine>(
     engine: &E,
     model: &mut LoadedModel<E>,
     adamw: &AdamW,
     checkpoint: &Checkpoint,
     most_bytes: usize,
+    updates: TableUpdates,
+    elsewhere: bool,
 ) -> Result<Resumed> {
     let files = checkpoint.model()?;
     let place = |name: &str| checkpoint.path.join(name).display().to_string();
@@ -131,12 +136,18 @@ pub async fn restore<E: Engine>(
         ModelConfig::Entropy(_) => 0,
     };
     plan.check_capacity(most_bytes, table_count)?;
-    // The variants of the run, whatever has been measured since: they are part of its bits.
-    if plan.engine == engine.name() {
+    let difference = plan.engine.difference(&engine.fingerprint());
+    if difference.is_none() {
+        // The variants of the run, whatever has been measured since: they are part of its bits.
         model.tuned = Tuned::new(plan.tuned.clone());
     }
-    let here = saved_plan(engine, model, plan.capacity(), adamw).await?;
-    if plan.engine == here.engine {
+    if !elsewhere {
+        plan.check_engine(&engine.fingerprint())?;
+        plan.check_updates(updates)?;
+        // What is computed again may change and changes no bit: compared is what the run did.
+        let recompute = std::mem::replace(&mut model.recompute, plan.recompute);
+        let here = saved_plan(engine, model, plan.capacity(), updates, adamw).await?;
+        model.recompute = recompute;
         plan.check(&here)?;
     }
 
@@ -163,7 +174,7 @@ pub async fn restore<E: Engine>(
     }
     let words: Vec<_> = state.device_words.iter().map(|&bits| f32::from_bits(bits)).collect();
     model.write(engine, TRAIN_STATE, &words)?;
-    Ok(Resumed { state, plan })
+    Ok(Resumed { state, plan, difference })
 }
 
 #[cfg(test)]

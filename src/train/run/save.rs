@@ -27,7 +27,8 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         draft.write_json(STATE_FILE, &self.saved_state().await?)?;
         let model = &self.trainer.model;
         let capacity = *self.trainer.micro_capacity();
-        let plan = saved_plan(self.engine, model, capacity, &self.adamw).await?;
+        let plan =
+            saved_plan(self.engine, model, capacity, self.table_updates, &self.adamw).await?;
         draft.write_json(PLAN_FILE, &plan)?;
         let config = self.config.to_toml()?;
         atomic_write(draft.path().join(CONFIG_FILE), |file| file.write_all(config.as_bytes()))?;

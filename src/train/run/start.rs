@@ -29,8 +29,11 @@ use crate::train::{AdamW, Trainer};
 pub enum Start {
     /// From fresh weights, in a directory without checkpoints.
     Fresh,
-    /// From the newest checkpoint of the directory.
+    /// From the newest checkpoint of the directory, with the same numbers to the bit.
     Resume,
+    /// The same on another device, driver or version of the program, or with hash tables updated
+    /// in another way: with other numbers in the last bits.
+    ResumeElsewhere,
 }
 
 impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
@@ -69,7 +72,17 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             Some(checkpoint) => {
                 let data = &config.data;
                 let most_bytes = data.batch_size.saturating_mul(data.max_encoder_seq_length);
-                Some(restore(engine, &mut loaded, &adamw, checkpoint, most_bytes).await?)
+                let elsewhere = start == Start::ResumeElsewhere;
+                let resumed = restore(
+                    engine,
+                    &mut loaded,
+                    &adamw,
+                    checkpoint,
+                    most_bytes,
+                    updates,
+                    elsewhere,
+                );
+                Some(resumed.await?)
             }
         };
         let tuned_otherwise = !engine.tuned().is_empty() && loaded.tuned != engine.tuned();
@@ -92,7 +105,9 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let waits = held_out.is_some() && resumed.as_ref().is_some_and(|it| !was_evaluated(it));
         let (metrics_file, waiting_line) = match start {
             Start::Fresh => (MetricsFile::new(&config.dump_dir), None),
-            Start::Resume => MetricsFile::resume(&config.dump_dir, step, waits)?,
+            Start::Resume | Start::ResumeElsewhere => {
+                MetricsFile::resume(&config.dump_dir, step, waits)?
+            }
         };
         let mut warnings = model.warnings;
         warnings.extend(config.schedule_warning());
@@ -103,6 +118,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         }));
         let mut run = Self::assemble(Parts {
             engine,
+            table_updates: updates,
             platform,
             config,
             trainer,
@@ -114,14 +130,9 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         });
         if let (Some(resumed), Some(checkpoint)) = (resumed, checkpoint) {
             let state = resumed.state;
-            if state.engine != engine.name() {
-                warnings.push(format!(
-                    "the run began on {} and goes on on {}: its numbers will differ in the last \
-                     bits",
-                    state.engine,
-                    engine.name()
-                ));
-            }
+            warnings.extend(resumed.difference.map(|difference| {
+                format!("{difference}: the numbers of the run will differ in the last bits")
+            }));
             let words: Vec<_> = state.device_words.iter().map(|&it| f32::from_bits(it)).collect();
             let counts = TrainState::read(&words);
             (run.applied_count, run.skipped_count) = (counts.applied_steps, counts.skipped_steps);
@@ -155,7 +166,7 @@ fn find_checkpoint(
 ) -> Result<Option<Checkpoint>> {
     let subject = config.checkpoint_dir().display().to_string();
     match start {
-        Start::Resume => match checkpoints.latest()? {
+        Start::Resume | Start::ResumeElsewhere => match checkpoints.latest()? {
             Some(checkpoint) => Ok(Some(checkpoint)),
             None => Err(Error::input(subject, "there is no checkpoint to resume from")
                 .with_hint("without `--resume` the run begins here")),

@@ -1,0 +1,48 @@
+// dlogits = scale * weight * (softmax(logits) - onehot(target)), scale = loss weight of the step *
+// loss scale; one row a lane, without barriers, for drivers that compute on the processor. A row of
+// weight 0 is zeros: its target may be no class at all.
+#import shared/step
+#import shared/train_state
+
+struct Params {
+    rows: vec2<u32>,
+    classes: u32,
+    reserved: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> logits: array<f32>;                  // [rows, classes]
+@group(0) @binding(3) var<storage, read> targets: array<u32>;                 // [rows]
+@group(0) @binding(4) var<storage, read> weights: array<f32>;                 // [rows]
+@group(0) @binding(5) var<storage, read> train_state: array<f32>;             // [16]
+@group(0) @binding(6) var<storage, read_write> dlogits: array<dlogits_type>;  // [rows, classes]
+
+const WIDTH: u32 = 32u;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = (group.x + group.y * groups.x) * WIDTH + lane;
+    if (row >= length_of(params.rows)) {
+        return;
+    }
+    let base = row * params.classes;
+    var largest = -1e30;
+    for (var id = 0u; id < params.classes; id++) {
+        largest = max(largest, logits[base + id]);
+    }
+    var total = 0.0;
+    for (var id = 0u; id < params.classes; id++) {
+        total += exp(logits[base + id] - largest);
+    }
+    let factor = this_step.loss_weight * train_state[LOSS_SCALE] * weights[row];
+    let target_id = targets[row];
+    for (var id = 0u; id < params.classes; id++) {
+        let onehot = select(0.0, 1.0, id == target_id);
+        let probability = exp(logits[base + id] - largest) / total;
+        dlogits[base + id] = dlogits_type(factor * (probability - onehot));
+    }
+}

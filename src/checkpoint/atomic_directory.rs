@@ -1,0 +1,114 @@
+//! A directory that is there as a whole or not at all.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::atomic::{directory_of, partial_path, sync_directory};
+use crate::error::{Error, Result};
+
+/// A directory in the making: it stands beside its place as `.NAME.partial` until
+/// [`Self::commit`], and is removed again if that never comes.
+#[derive(Debug)]
+pub struct AtomicDirectory {
+    path: PathBuf,
+    partial: PathBuf,
+}
+
+impl AtomicDirectory {
+    /// Begins a directory that will stand at `path`. What a killed process left of one is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] if something stands there already that is no empty directory.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        refuse_full(&path)?;
+        let partial = partial_path(&path)?;
+        match fs::remove_dir_all(&partial) {
+            Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &partial, problem));
+            }
+            _ => {}
+        }
+        fs::create_dir_all(&partial).map_err(|problem| Error::io("create", &partial, problem))?;
+        Ok(Self { path, partial })
+    }
+
+    /// Where it is for now.
+    pub fn partial(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Puts the directory in its place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], if something came to stand there meanwhile, or for the disk.
+    pub fn commit(self) -> Result<()> {
+        sync_directory(&self.partial)?;
+        // An empty directory gives way; on Windows only if it is removed before.
+        match fs::remove_dir(&self.path) {
+            Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("replace", &self.path, problem));
+            }
+            _ => {}
+        }
+        fs::rename(&self.partial, &self.path)
+            .map_err(|problem| Error::io("rename", &self.partial, problem))?;
+        sync_directory(directory_of(&self.path))
+    }
+}
+
+impl Drop for AtomicDirectory {
+    fn drop(&mut self) {
+        // After a commit there is nothing here; a leftover is cleared by the next attempt.
+        let _ = fs::remove_dir_all(&self.partial);
+    }
+}
+
+/// A directory that holds something is somebody's work.
+///
+/// # Errors
+///
+/// [`Error::Input`] for a path at which something stands that is no empty directory.
+pub fn refuse_full(path: &Path) -> Result<()> {
+    let problem = match fs::read_dir(path) {
+        Ok(mut entries) => match entries.next() {
+            Some(_) => "this directory is not empty",
+            None => return Ok(()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => "this is not a directory",
+        Err(error) => return Err(Error::io("look into", path, error)),
+    };
+    Err(Error::input(path.display().to_string(), problem).with_hint("name another place"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_comes_whole_or_not_at_all() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("new");
+        let begun = AtomicDirectory::create(&path).unwrap();
+        fs::write(begun.partial().join("file"), "half").unwrap();
+        drop(begun);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        // What a killed process leaves behind is cleared, and an empty directory is taken.
+        fs::create_dir(place.path().join(".new.partial")).unwrap();
+        fs::write(place.path().join(".new.partial/junk"), "x").unwrap();
+        fs::create_dir(&path).unwrap();
+        let begun = AtomicDirectory::create(&path).unwrap();
+        fs::write(begun.partial().join("file"), "whole").unwrap();
+        begun.commit().unwrap();
+        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "whole");
+        assert!(!path.join("junk").exists());
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+        let error = AtomicDirectory::create(&path).unwrap_err();
+        assert!(error.to_string().ends_with("not empty"), "{error}");
+        assert!(AtomicDirectory::create(path.join("file")).is_err());
+    }
+}

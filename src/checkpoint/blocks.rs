@@ -1,0 +1,234 @@
+//! Matrices whose elements are small whole numbers times a scale that a block of neighbours shares.
+//!
+//! A matrix [rows, cols] is stored as two tensors. `NAME` of type U8 has the codes: [rows, cols]
+//! with eight bits, [rows, ceil(cols / 2)] with four, the even column in the low half of its byte.
+//! `NAME.scale` of type F16 has [rows, ceil(cols / 32)] scales. An element is
+//! `(code - 128) * scale` or `(code - 8) * scale`. Blocks do not reach over the end of a row.
+
+use half::f16;
+use rayon::prelude::*;
+
+use crate::blt::config::{WEIGHT_BLOCK_SIZE, WeightType};
+use crate::blt::parameters::{PATCHER_PREFIX, ParameterSpec, Part};
+
+/// Bits of a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockFormat {
+    Int8,
+    Q4,
+}
+
+/// A matrix as it is stored.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockMatrix<'a> {
+    pub format: BlockFormat,
+    pub rows: usize,
+    pub cols: usize,
+    /// Row by row, [`BlockFormat::row_bytes`] each.
+    pub codes: &'a [u8],
+    /// Row by row, [`BlockFormat::row_scales`] each, f16, little-endian.
+    pub scales: &'a [u8],
+}
+
+impl BlockFormat {
+    /// The blocks of a type of weights that has some.
+    pub fn of(weights: WeightType) -> Option<Self> {
+        match weights {
+            WeightType::Int8 => Some(Self::Int8),
+            WeightType::Q4 => Some(Self::Q4),
+            WeightType::F32 | WeightType::F16 | WeightType::Bf16 => None,
+        }
+    }
+
+    /// Whether a parameter is stored in blocks when a model is: every matrix but the byte
+    /// embedding and the head, which are small, and but those of the entropy model inside a BLT,
+    /// whose numbers decide where patches begin.
+    pub fn applies_to(parameter: &ParameterSpec) -> bool {
+        let is_small = parameter.part == Part::Head
+            || parameter.name.ends_with("embed_tokens.weight")
+            || parameter.name == "lm_head.weight";
+        !parameter.one_dimensional && !is_small && !parameter.name.starts_with(PATCHER_PREFIX)
+    }
+
+    /// Bytes of the codes of a row.
+    pub fn row_bytes(self, cols: usize) -> usize {
+        match self {
+            Self::Int8 => cols,
+            Self::Q4 => cols.div_ceil(2),
+        }
+    }
+
+    /// Scales of a row.
+    pub fn row_scales(self, cols: usize) -> usize {
+        cols.div_ceil(WEIGHT_BLOCK_SIZE)
+    }
+
+    /// The code of zero.
+    fn zero(self) -> i32 {
+        match self {
+            Self::Int8 => 128,
+            Self::Q4 => 8,
+        }
+    }
+
+    /// Codes and scales of whole rows.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, if an element is too large for a scale in f16.
+    pub(super) fn encode(
+        self,
+        rows: &[f32],
+        cols: usize,
+    ) -> std::result::Result<(Vec<u8>, Vec<f32>), String> {
+        let row_count = rows.len() / cols;
+        assert_eq!(row_count * cols, rows.len(), "whole rows are encoded");
+        let mut codes = vec![0; row_count * self.row_bytes(cols)];
+        let mut scales = vec![0.0; row_count * self.row_scales(cols)];
+        let jobs = rows
+            .par_chunks(cols)
+            .zip(codes.par_chunks_mut(self.row_bytes(cols)))
+            .zip(scales.par_chunks_mut(self.row_scales(cols)));
+        jobs.for_each(|((row, codes), scales)| self.encode_row(row, codes, scales));
+        match scales.iter().find(|scale| !scale.is_finite()) {
+            None => Ok((codes, scales)),
+            Some(_) => Err(format!("an element is too large for {self:?} blocks")),
+        }
+    }
+
+    fn encode_row(self, row: &[f32], codes: &mut [u8], scales: &mut [f32]) {
+        let mut block_codes = [0; WEIGHT_BLOCK_SIZE];
+        for (index, block) in row.chunks(WEIGHT_BLOCK_SIZE).enumerate() {
+            let block_codes = &mut block_codes[..block.len()];
+            scales[index] = self.encode_block(block, block_codes);
+            let first = index * WEIGHT_BLOCK_SIZE;
+            match self {
+                Self::Int8 => codes[first..first + block.len()].copy_from_slice(block_codes),
+                // A block begins at an even column.
+                Self::Q4 => {
+                    for (byte, pair) in codes[first / 2..].iter_mut().zip(block_codes.chunks(2)) {
+                        *byte = pair[0] | pair.get(1).map_or(0, |high| high << 4);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The scale of a block; its codes go into `codes`.
+    fn encode_block(self, block: &[f32], codes: &mut [u8]) -> f32 {
+        let largest =
+            block.iter().fold(0.0f32, |top, it| if it.abs() > top.abs() { *it } else { top });
+        // With four bits the largest element takes the end of the range that has one more.
+        let (lowest, highest, scale) = match self {
+            Self::Int8 => (-127, 127, largest.abs() / 127.0),
+            Self::Q4 => (-8, 7, largest / -8.0),
+        };
+        let scale = f16::from_f32(scale).to_f32();
+        let number = |element: f32| match scale {
+            0.0 => 0,
+            _ => ((element / scale).round() as i32).clamp(lowest, highest),
+        };
+        let (mut products, mut squares) = (0.0, 0.0);
+        for (code, element) in codes.iter_mut().zip(block) {
+            let number = number(*element);
+            products += element * number as f32;
+            squares += (number * number) as f32;
+            *code = (number + self.zero()) as u8;
+        }
+        match self {
+            // The scale with the least squared error for these codes. With eight bits what f16
+            // makes of it is worth more than that.
+            Self::Q4 if squares > 0.0 => f16::from_f32(products / squares).to_f32(),
+            _ => scale,
+        }
+    }
+}
+
+impl BlockMatrix<'_> {
+    /// The elements from `first_index` on, row-major, as many as `out` has.
+    ///
+    /// # Panics
+    ///
+    /// If the range leaves the matrix.
+    pub fn decode(&self, first_index: usize, out: &mut [f32]) {
+        assert!(first_index + out.len() <= self.rows * self.cols, "the range leaves the matrix");
+        let mut rest = out;
+        let (mut row, mut first) = (first_index / self.cols, first_index % self.cols);
+        while !rest.is_empty() {
+            let length = rest.len().min(self.cols - first);
+            let (piece, behind) = rest.split_at_mut(length);
+            self.decode_in_row(row, first, piece);
+            (rest, row, first) = (behind, row + 1, 0);
+        }
+    }
+
+    fn decode_in_row(&self, row: usize, first: usize, out: &mut [f32]) {
+        let (row_bytes, row_scales) =
+            (self.format.row_bytes(self.cols), self.format.row_scales(self.cols));
+        let codes = &self.codes[row * row_bytes..][..row_bytes];
+        let (scales, _) = self.scales[row * row_scales * 2..][..row_scales * 2].as_chunks::<2>();
+        for (offset, element) in out.iter_mut().enumerate() {
+            let col = first + offset;
+            let code = match self.format {
+                BlockFormat::Int8 => codes[col],
+                BlockFormat::Q4 => codes[col / 2] >> (col % 2 * 4) & 15,
+            };
+            let scale = f16::from_le_bytes(scales[col / WEIGHT_BLOCK_SIZE]).to_f32();
+            *element = (i32::from(code) - self.format.zero()) as f32 * scale;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn there_and_back(format: BlockFormat, rows: &[f32], cols: usize) -> Vec<f32> {
+        let (codes, scales) = format.encode(rows, cols).unwrap();
+        let scales: Vec<u8> =
+            scales.iter().flat_map(|it| f16::from_f32(*it).to_le_bytes()).collect();
+        let count = rows.len() / cols;
+        let matrix = BlockMatrix { format, rows: count, cols, codes: &codes, scales: &scales };
+        let mut out = vec![f32::NAN; rows.len()];
+        matrix.decode(0, &mut out);
+        // Any range gives the same.
+        let mut piece = vec![0.0; rows.len() - 2];
+        matrix.decode(1, &mut piece);
+        assert_eq!(piece, out[1..rows.len() - 1]);
+        out
+    }
+
+    #[test]
+    fn blocks_are_as_close_as_their_bits_allow() {
+        let mut state = 1u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (f64::from(state) / f64::from(u32::MAX) - 0.5) as f32 * 0.04
+        };
+        for cols in [1, 31, 32, 33, 70] {
+            let rows: Vec<f32> = (0..3 * cols).map(|_| noise()).collect();
+            // Half a step of the largest scale there can be, and what the rounding of 127 scales
+            // to f16 makes of it; with four bits a whole step, where the range is shorter.
+            for (format, bound) in
+                [(BlockFormat::Int8, 0.57 / 127.0), (BlockFormat::Q4, 1.01 / 8.0)]
+            {
+                let back = there_and_back(format, &rows, cols);
+                for (element, back) in rows.iter().zip(&back) {
+                    assert!((element - back).abs() <= bound * 0.02, "{format:?}: {element} {back}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn small_whole_numbers_are_exact() {
+        let rows: Vec<f32> = (0..64).map(|index| (index % 16 - 8) as f32).collect();
+        assert_eq!(there_and_back(BlockFormat::Q4, &rows, 32), rows);
+        let rows: Vec<f32> = (0..256).map(|index| (index % 255 - 127) as f32).collect();
+        let back = there_and_back(BlockFormat::Int8, &rows, 256);
+        assert!(rows.iter().zip(back).all(|(a, b)| (a - b).abs() <= 0.5), "a step of one");
+        assert_eq!(there_and_back(BlockFormat::Q4, &[0.0; 5], 5), [0.0; 5]);
+        assert_eq!(there_and_back(BlockFormat::Int8, &[1e-12; 40], 40), [0.0; 40]);
+        assert!(BlockFormat::Q4.encode(&[1e30], 1).is_err());
+    }
+}

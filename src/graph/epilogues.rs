@@ -1,0 +1,64 @@
+//! Fusion of what follows a linear layer into its product: the rotary embedding of queries and
+//! keys, the activation of a SwiGLU.
+//!
+//! A tile of sums is turned or activated in registers, so that the sums do not cross memory twice
+//! and a dispatch is saved. It pays where memory is far from the units that compute: on a GPU.
+//! Counts do not enter, so that a larger plan computes alike.
+
+use super::graph::{Graph, Node};
+use super::op::Op;
+use super::passes::used;
+use crate::kernels::Abilities;
+
+/// Merges linear layers with the rope or swiglu that reads them. Stands behind recompute, which
+/// would compute whole products again to get the activation.
+pub fn fuse_epilogues(graph: &mut Graph, abilities: &Abilities) {
+    if !abilities.hardware || graph.fixed_order {
+        return;
+    }
+    let mut index = 0;
+    while index < graph.nodes.len() {
+        if let Some((producer, fused)) = fusion_at(graph, index) {
+            graph.nodes[producer] = fused;
+            graph.nodes.remove(index);
+        } else {
+            index += 1;
+        }
+    }
+}
+
+/// If node `index` can be an epilogue: the product it reads, and the node that does both.
+fn fusion_at(graph: &Graph, index: usize) -> Option<(usize, Node)> {
+    let node = &graph.nodes[index];
+    if !matches!(node.op, Op::Rope { .. } | Op::Swiglu) {
+        return None;
+    }
+    let sums = node.inputs[0];
+    let producer = graph.nodes[..index].iter().position(|other| other.outputs[0] == sums)?;
+    let product = &graph.nodes[producer];
+    let linear = Op::Matmul { transpose_a: false, transpose_b: true, residual_scale: 0.0 };
+    let depth = graph.tensor(product.inputs[0]).cols;
+    if product.op != linear || !depth.is_multiple_of(4) {
+        return None;
+    }
+    let only_reader = used(graph, sums) == 1;
+    let (op, inputs, outputs) = match node.op {
+        Op::Rope { rotated_cols, head_dim, sign } => {
+            let cols = [graph.tensor(sums).cols, rotated_cols, head_dim];
+            if sign != 1.0 || !only_reader || !cols.iter().all(|cols| cols.is_multiple_of(4)) {
+                return None;
+            }
+            let op = Op::MatmulRope { rotated_cols, head_dim };
+            (op, [&product.inputs[..], &node.inputs[1..]].concat(), node.outputs.clone())
+        }
+        _ => {
+            if !graph.tensor(node.outputs[0]).cols.is_multiple_of(4) {
+                return None;
+            }
+            let kept = if only_reader { None } else { Some(sums) };
+            let outputs = node.outputs.iter().copied().chain(kept).collect();
+            (Op::MatmulSwiglu, product.inputs.clone(), outputs)
+        }
+    };
+    Some((producer, Node { op, inputs, outputs, ..product.clone() }))
+}

@@ -1,0 +1,252 @@
+//! Models by their name on the hub: a stand-in for the hub on this machine, and a ready cache.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::program::{Run, command, fixture, run, text_of};
+
+const NAME: &str = "someone/tiny";
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// How the stand-in behaves.
+#[derive(Clone, Copy, PartialEq)]
+enum Mood {
+    Fine,
+    /// Answers are cut off after so many bytes of a file.
+    Cut(usize),
+    /// Every answer is this status.
+    Status(u16),
+    /// The files of the model are listed, and asking for one gives this status.
+    FileStatus(u16),
+}
+
+#[derive(Default)]
+struct Seen {
+    /// First lines, `Range` and `Authorization` of all requests for files.
+    requests: Vec<(String, String, String)>,
+}
+
+/// A hub with one model, until the test ends.
+struct Hub {
+    address: String,
+    mood: Arc<Mutex<Mood>>,
+    seen: Arc<Mutex<Seen>>,
+    home: tempfile::TempDir,
+}
+
+impl Hub {
+    fn new(folder: &str, files: &[&str], mood: Mood) -> Self {
+        let read = |name: &&str| (name.to_string(), fs::read(fixture(folder).join(name)).unwrap());
+        let files: BTreeMap<String, Vec<u8>> = files.iter().map(read).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (mood, seen) = (Arc::new(Mutex::new(mood)), Arc::new(Mutex::new(Seen::default())));
+        let (its_mood, its_seen) = (mood.clone(), seen.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mood = *its_mood.lock().unwrap();
+                // The other side may have gone.
+                let _ = answer(&stream.unwrap(), &files, mood, &its_seen);
+            }
+        });
+        Self { address, mood, seen, home: tempfile::tempdir().unwrap() }
+    }
+
+    fn set(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    /// Runs `blt info` for the model of that name.
+    fn info(&self, name: &str, environment: &[(&str, &str)]) -> Run {
+        let mut command = command(&["info", name, "--json", "--device", "cpu"]);
+        for name in ["HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE"] {
+            command.env_remove(name);
+        }
+        command.env("HF_HOME", self.home.path()).env("HF_ENDPOINT", &self.address);
+        command.env("no_proxy", "*").envs(environment.iter().copied());
+        run(command)
+    }
+
+    fn requests(&self) -> Vec<(String, String, String)> {
+        std::mem::take(&mut self.seen.lock().unwrap().requests)
+    }
+}
+
+fn answer(
+    stream: &TcpStream,
+    files: &BTreeMap<String, Vec<u8>>,
+    mood: Mood,
+    seen: &Mutex<Seen>,
+) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next().unwrap_or(Ok(String::new()))?;
+    let (mut range, mut token) = (String::new(), String::new());
+    for line in lines {
+        let line = line?;
+        match line.split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case("range") => range = value.into(),
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                token = value.into();
+            }
+            _ if line.is_empty() => break,
+            _ => {}
+        }
+    }
+    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let resolve = format!("/{NAME}/resolve/main/");
+    let file = path.strip_prefix(&resolve);
+    if let Some(file) = file {
+        seen.lock().unwrap().requests.push((file.to_owned(), range.clone(), token));
+    }
+    let status = match (mood, file) {
+        (Mood::Status(status), _) | (Mood::FileStatus(status), Some(_)) => Some(status),
+        _ => None,
+    };
+    if let Some(status) = status {
+        return reply(stream, status, "", b"no", 2);
+    }
+    if path == format!("/api/models/{NAME}/revision/main") {
+        let listed: Vec<_> =
+            files.keys().map(|name| format!("{{\"rfilename\": \"{name}\"}}")).collect();
+        let body = format!("{{\"sha\": \"{COMMIT}\", \"siblings\": [{}]}}", listed.join(","));
+        return reply(stream, 200, "", body.as_bytes(), body.len());
+    }
+    let Some(bytes) = file.and_then(|file| files.get(file)) else {
+        return reply(stream, 404, "", b"no", 2);
+    };
+    let (begin, end) = range.trim_start_matches("bytes=").split_once('-').unwrap_or(("0", ""));
+    let begin: usize = begin.parse().unwrap_or(0);
+    let end = end.parse::<usize>().map_or(bytes.len(), |last| (last + 1).min(bytes.len()));
+    let part = &bytes[begin.min(end)..end];
+    let headers = format!(
+        "x-repo-commit: {COMMIT}\r\netag: \"{:x}-{}\"\r\ncontent-range: bytes {begin}-{}/{}\r\n",
+        bytes.iter().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into())),
+        bytes.len(),
+        end.saturating_sub(1),
+        bytes.len()
+    );
+    let sent = match mood {
+        Mood::Cut(most) if part.len() > 1 => &part[..part.len().min(most)],
+        _ => part,
+    };
+    reply(stream, 206, &headers, sent, part.len())
+}
+
+/// An answer that promises `length` bytes.
+fn reply(
+    mut stream: &TcpStream,
+    status: u16,
+    headers: &str,
+    body: &[u8],
+    length: usize,
+) -> std::io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)
+}
+
+const HUGGING_FACE: [&str; 3] = ["config.json", "generation_config.json", "model.safetensors"];
+const RELEASE: [&str; 4] = [
+    "config.json",
+    "model.safetensors",
+    "entropy_model/params.json",
+    "entropy_model/consolidated.pth",
+];
+
+/// Every tensor of the model is shown.
+#[track_caller]
+fn opens(run: Run) {
+    let said = run.json();
+    assert!(said["model"]["tensors"].as_array().unwrap().len() > 30, "{said}");
+}
+
+#[test]
+fn a_model_is_fetched_once_and_then_found() {
+    let hub = Hub::new("k2_entropy", &HUGGING_FACE, Mood::Fine);
+    opens(hub.info(NAME, &[]));
+    let asked: Vec<_> = hub.requests().into_iter().map(|(file, ..)| file).collect();
+    assert!(HUGGING_FACE.iter().all(|name| asked.iter().any(|it| it == name)), "{asked:?}");
+    // Where programs of the hub keep their files, under the commit.
+    let place = hub.home.path().join("hub/models--someone--tiny/snapshots").join(COMMIT);
+    assert!(place.join("model.safetensors").exists());
+    opens(hub.info(NAME, &[]));
+    opens(hub.info(NAME, &[("HF_HUB_OFFLINE", "1")]));
+    assert_eq!(hub.requests(), [], "nothing is asked for twice");
+}
+
+#[test]
+fn the_original_layout_is_fetched_with_its_entropy_model() {
+    let hub = Hub::new("release", &RELEASE, Mood::Fine);
+    opens(hub.info(NAME, &[]));
+    let asked: Vec<_> = hub.requests().into_iter().map(|(file, ..)| file).collect();
+    assert!(RELEASE.iter().all(|name| asked.iter().any(|it| it == name)), "{asked:?}");
+    opens(hub.info(NAME, &[]));
+    assert_eq!(hub.requests(), []);
+}
+
+#[test]
+fn an_answer_that_is_cut_off_is_said_and_gone_on_with() {
+    let hub = Hub::new("k2_entropy", &HUGGING_FACE, Mood::Cut(5000));
+    let failed = hub.info(NAME, &[]);
+    failed.fails(1, &["someone/tiny: model.safetensors", "hint: ", "only the rest"]);
+    hub.requests();
+    // Not found in the cache as if it were whole, and only the rest is asked for.
+    hub.info(NAME, &[("HF_HUB_OFFLINE", "1")]).fails(1, &["only some of its files"]);
+    hub.set(Mood::Fine);
+    opens(hub.info(NAME, &[]));
+    let ranges: Vec<_> = hub.requests().into_iter().map(|(_, range, _)| range).collect();
+    assert!(ranges.contains(&"bytes=5000-".to_owned()), "{ranges:?}");
+}
+
+#[test]
+fn what_the_hub_does_not_give_is_said() {
+    let hub = Hub::new("k2_entropy", &HUGGING_FACE, Mood::Status(404));
+    hub.info(NAME, &[]).fails(1, &["someone/tiny", "hub has no such", "hint: "]);
+    hub.set(Mood::Status(401));
+    hub.info(NAME, &[]).fails(1, &["401", "accept its licence", "HF_TOKEN"]);
+    hub.set(Mood::FileStatus(403));
+    hub.info(NAME, &[]).fails(1, &["403", "config.json", "accept the licence"]);
+    hub.set(Mood::Status(500));
+    hub.info(NAME, &[]).fails(1, &["status 500", "hint: "]);
+    hub.info("other/model", &[("HF_HUB_OFFLINE", "1")]).fails(1, &["not in the cache", "hint: "]);
+    let nobody = [("HF_ENDPOINT", "http://127.0.0.1:9")];
+    hub.info(NAME, &nobody).fails(1, &["could not be fetched", "hint: "]);
+    hub.info("no/such/place", &[]).fails(1, &["there is no such directory"]);
+}
+
+#[test]
+fn the_token_is_looked_for_where_it_usually_is() {
+    let hub = Hub::new("k2_entropy", &HUGGING_FACE, Mood::FileStatus(403));
+    let token_of = |environment: &[(&str, &str)]| {
+        hub.info(NAME, environment);
+        hub.requests().pop().unwrap().2
+    };
+    assert_eq!(token_of(&[]), "");
+    fs::write(hub.home.path().join("token"), "hf_file\n").unwrap();
+    assert_eq!(token_of(&[]), "Bearer hf_file");
+    let other = hub.home.path().join("other");
+    fs::write(&other, "hf_other").unwrap();
+    assert_eq!(token_of(&[("HF_TOKEN_PATH", text_of(&other))]), "Bearer hf_other");
+    assert_eq!(token_of(&[("HF_TOKEN", "hf_own")]), "Bearer hf_own");
+}
+
+#[test]
+fn a_cache_that_others_filled_is_used() {
+    let hub = Hub::new("k2_entropy", &HUGGING_FACE, Mood::Status(500));
+    let cache = hub.home.path().join("elsewhere");
+    let model = cache.join("models--someone--tiny");
+    let snapshot = model.join("snapshots").join(COMMIT);
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::create_dir_all(model.join("refs")).unwrap();
+    fs::write(model.join("refs/main"), COMMIT).unwrap();
+    for name in HUGGING_FACE {
+        fs::copy(fixture("k2_entropy").join(name), snapshot.join(name)).unwrap();
+    }
+    opens(hub.info(NAME, &[("HF_HUB_CACHE", text_of(Path::new(&cache)))]));
+}
