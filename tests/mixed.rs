@@ -189,7 +189,9 @@ fn streams_logits_and_statistics_stay_in_f32() {
                 "attention_key_grad" => ["q", "dout", "dkv"].map(element) == [Element::F16; 3],
                 "rms_norm_grad" => element("dx") == Element::F32,
                 "copy" => true,
-                "swiglu" | "swiglu_grad" | "rope" | "attention_delta" | "attention_query_grad" => {
+                // What products alone read is not cast, but written as they read it.
+                "cross_entropy_grad" => element("logits") == Element::F32,
+                "swiglu" | "swiglu_grad" | "rope" | "attention_query_grad" => {
                     dispatch.halves != Default::default()
                 }
                 _ => dispatch.halves == Default::default(),

@@ -2,11 +2,9 @@
 
 mod support;
 
-use blt_wgpu::bench::{BenchShape, Memory};
+use blt_wgpu::bench::{BenchShape, Memory, training_recordings};
 use blt_wgpu::blt::config::ModelConfig;
-use blt_wgpu::blt::{
-    Batch, TRAIN_NATS, TableUpdates, forward_graph, halves_recording, store_layout, training_graph,
-};
+use blt_wgpu::blt::{Batch, TRAIN_NATS, forward_graph, halves_recording, training_graph};
 use blt_wgpu::cpu::{HostEngine, NUMERICS};
 use blt_wgpu::engine::{Engine, Inputs};
 use blt_wgpu::graph::{
@@ -30,14 +28,14 @@ struct Expected {
 }
 
 const EXPECTED: [Expected; 3] = [
-    // 4 to embed, 9 in each of 5 blocks, 6 in each of 3 cross-attentions, 2 to pool and project
+    // 3 to embed, 9 in each of 5 blocks, 6 in each of 3 cross-attentions, 2 to pool and project
     // patches, 1 to project them back, 2 for the logits, 1 for entropies. A tensor dies young.
-    Expected { plan: "forward", dispatches: 73, pipelines: 12, slots: 8, transient_kib: 6_688 },
-    // The same without entropies, 2 for the nats, 1 for their gradient; then backwards 15 a block,
-    // 12 a cross-attention, 3 for the head, 5 for pooling and projections, 2 for embeddings, and
-    // sums where three gradients meet, and one sum of all that comes in pieces. What the backward
-    // pass reads lives through the forward pass.
-    Expected { plan: "micro", dispatches: 195, pipelines: 26, slots: 93, transient_kib: 50_397 },
+    Expected { plan: "forward", dispatches: 72, pipelines: 11, slots: 8, transient_kib: 6_688 },
+    // The same without entropies, 2 for the nats, 1 for their gradient; then backwards 14 a block,
+    // 10 a cross-attention, 3 for the head, 5 for pooling and projections, 2 for embeddings, and
+    // one sum of all that comes in pieces. What the backward pass reads lives through the forward
+    // pass.
+    Expected { plan: "micro", dispatches: 185, pipelines: 23, slots: 93, transient_kib: 50_397 },
     // Norm and AdamW of the hash table and of all other weights, and the decision.
     Expected { plan: "update", dispatches: 5, pipelines: 3, slots: 1, transient_kib: 1 },
 ];
@@ -103,9 +101,9 @@ fn plans_have_their_size() {
 /// Memory of a training step of the shape `s` in mixed precision on a GPU with bindings of 2 GiB:
 /// what is computed again, MiB of activations, MiB in all. The peer takes 7.8 GiB compiled.
 const MEMORY_OF_S: [(Recompute, usize, usize); 3] = [
-    (Recompute::None, 3_507, 7_624),
-    (Recompute::Cheap, 2_717, 6_834),
-    (Recompute::Blocks, 1_045, 5_162),
+    (Recompute::None, 3_555, 7_672),
+    (Recompute::Cheap, 2_765, 6_881),
+    (Recompute::Blocks, 1_093, 5_210),
 ];
 
 #[test]
@@ -168,12 +166,17 @@ fn recompute_changes_no_bit_of_a_gradient_on_the_gpu() {
     recompute_changes_no_bit(&engine);
 }
 
-/// What a GPU with matrix units runs to train the shape `s`: every dispatch costs it microseconds.
+/// What a GPU with matrix units runs to train the shape `s`: in either precision products, sums of
+/// pieces, dispatches of a step in all. Every dispatch costs it microseconds.
+const DISPATCHES_OF_S: [(Precision, usize, usize, usize); 2] =
+    [(Precision::F32, 184, 4, 386), (Precision::Mixed, 184, 12, 398)];
+
+/// What a step of `s` may take: some 2 µs of a GPU each, where the step takes 36 ms.
+const MOST_DISPATCHES_OF_S: usize = 400;
+
 #[test]
 fn a_large_gpu_trains_in_few_dispatches() {
     let shape = BenchShape::named("s").unwrap().unwrap();
-    let (config, precision) = (shape.model.config.clone(), Precision::Mixed);
-    let layout = store_layout(&config, Some(TableUpdates::Dense), precision, 1 << 29).unwrap();
     let abilities = Abilities {
         f16: true,
         cooperative_matrix: true,
@@ -185,16 +188,19 @@ fn a_large_gpu_trains_in_few_dispatches() {
         hardware: true,
         ..Abilities::CORE
     };
-    let options = CompileOptions { abilities, precision, ..CompileOptions::BASE };
-    let counts = shape.batch(0).unwrap().counts;
-    let graph = training_graph(&config).unwrap();
-    let micro = compile_for(graph, "micro", &layout, counts, &options).unwrap();
-    let of = |kernel| count(&micro, kernel);
-    assert_eq!((of("matmul"), of("rms_norm_grad"), of("sum_rows")), (184, 37, 21));
-    assert_eq!(micro.dispatches.len(), 423, "{}", micro.explain());
-    let waiting = micro.dispatches.iter().filter(|it| it.kernel.name == "sum_rows");
-    let most = waiting.map(|it| it.regions[0].length * 4).max();
-    assert!(most.is_some_and(|bytes| bytes <= 128 << 20), "{most:?} bytes of pieces");
+    let measured = DISPATCHES_OF_S.map(|(precision, ..)| {
+        let options = CompileOptions { abilities, precision, ..CompileOptions::BASE };
+        let (_, recordings) = training_recordings(&shape, &options, 1 << 29).unwrap();
+        let micro = &recordings[0];
+        let sums = micro.dispatches.iter().filter(|it| it.kernel.name == "sum_rows");
+        let most = sums.map(|it| it.regions[0].length * 4).max();
+        assert!(most.is_some_and(|bytes| bytes <= 192 << 20), "{most:?} bytes of pieces");
+        let of = |kernel| count(micro, kernel);
+        let all = recordings.iter().map(|it| it.dispatches.len()).sum();
+        (precision, of("matmul"), of("sum_rows"), all)
+    });
+    assert_eq!(measured, DISPATCHES_OF_S);
+    assert!(measured.iter().all(|(.., all)| *all <= MOST_DISPATCHES_OF_S));
 }
 
 #[test]
@@ -328,7 +334,7 @@ fn what_the_cpu_engine_computes_has_a_number() {
     for values in train(&session(&engine), &small_batch()) {
         values.iter().for_each(|value| hash.add(&value.to_le_bytes()));
     }
-    let known = (1, "29c27ba87651cc61".to_owned());
+    let known = (2, "7dab98fe01c0fac1".to_owned());
     assert_eq!((NUMERICS, hash.to_hex()), known, "if it is meant: raise NUMERICS, take the hash");
 }
 

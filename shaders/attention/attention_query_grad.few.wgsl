@@ -1,7 +1,7 @@
-// dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp), where every
-// query sees a few keys, as in pooling and unpooling. LANES lanes own one query and head, each two
-// vec4 of its columns; two keys a round. Products are sums over the lanes, exchanged through
-// workgroup memory; the rounds of a workgroup end together.
+// dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp) and
+// delta = rowsum(dout * out), where every query sees a few keys, as in pooling and unpooling. LANES
+// lanes own one query and head, each two vec4 of its columns; two keys a round. Products are sums
+// over the lanes, exchanged through workgroup memory; the rounds of a workgroup end together.
 #import shared/attention
 
 @group(0) @binding(2) var<storage, read> q: array<q_type>;          // [queries, query_stride]
@@ -9,8 +9,9 @@
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;     // [entries, 2]
 @group(0) @binding(5) var<storage, read> dout: array<dout_type>;    // [queries, heads, head_dim]
 @group(0) @binding(6) var<storage, read> log_sum_exp: array<f32>;   // [queries, heads]
-@group(0) @binding(7) var<storage, read> delta: array<f32>;         // [queries, heads]
-@group(0) @binding(8) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
+@group(0) @binding(7) var<storage, read> out: array<out_type>;      // [queries, heads, head_dim]
+@group(0) @binding(8) var<storage, read_write> delta: array<f32>;   // [queries, heads]
+@group(0) @binding(9) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
 
 const WIDTH: u32 = 64u;
 const LANES: u32 = HEAD_DIM / 8u;
@@ -18,7 +19,7 @@ const PAIRS: u32 = WIDTH / LANES;  // of a query and a head
 const PITCH: u32 = LANES + 1u;     // pairs start in different banks
 const ROUND: u32 = PAIRS * PITCH;
 
-// Of two rounds, [PAIRS, LANES]: q k of two keys, then dout v of both.
+// Of two rounds, [PAIRS, LANES]: q k of two keys, then dout v of both. Before that dout out.
 var<workgroup> partial: array<vec4<f32>, 2u * ROUND>;
 var<workgroup> seen_counts: array<u32, PAIRS>;
 var<workgroup> most_seen: u32;
@@ -55,7 +56,7 @@ fn main(
     var dout_0 = vec4<f32>();
     var dout_1 = vec4<f32>();
     var shift = 0.0;
-    var row_delta = 0.0;
+    var my_delta = 0.0;
     if (is_row) {
         let entry = row / params.query_factor * 2u;
         first = key_range[entry] * params.key_factor;
@@ -66,12 +67,21 @@ fn main(
         dout_0 = vec4<f32>(dout[dout_at]);
         dout_1 = vec4<f32>(dout[dout_at + LANES]);
         shift = log_sum_exp[pair_index];
-        row_delta = delta[pair_index];
+        my_delta = dot(dout_0, vec4<f32>(out[dout_at]));
+        my_delta += dot(dout_1, vec4<f32>(out[dout_at + LANES]));
     }
     if (lane == 0u) {
         seen_counts[pair] = seen_count;
     }
-    workgroupBarrier();  // all counts are there
+    partial[pair * PITCH + lane].x = my_delta;
+    workgroupBarrier();  // all counts and parts of delta are there
+    var row_delta = 0.0;
+    for (var i = 0u; i < LANES; i++) {
+        row_delta += partial[pair * PITCH + i].x;
+    }
+    if (is_row && lane == 0u) {
+        delta[pair_index] = row_delta;
+    }
     if (index == 0u) {
         var most = 0u;
         for (var i = 0u; i < PAIRS; i++) {
@@ -79,7 +89,7 @@ fn main(
         }
         most_seen = most;
     }
-    let longest = workgroupUniformLoad(&most_seen);
+    let longest = workgroupUniformLoad(&most_seen);  // and everybody has read the parts of delta
 
     var dq_0 = vec4<f32>();
     var dq_1 = vec4<f32>();

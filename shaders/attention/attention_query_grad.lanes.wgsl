@@ -1,6 +1,7 @@
-// dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp), without
-// workgroup memory and barriers, for drivers that compute on the processor. A lane owns two queries
-// of one head; a subgroup walks the keys that any of its queries sees. Heads of 32 columns.
+// dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp) and
+// delta = rowsum(dout * out), without workgroup memory and barriers, for drivers that compute on
+// the processor. A lane owns two queries of one head; a subgroup walks the keys that any of its
+// queries sees. Heads of 32 columns.
 #import shared/attention
 #import shared/lane_head
 
@@ -9,8 +10,9 @@
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;     // [entries, 2]
 @group(0) @binding(5) var<storage, read> dout: array<dout_type>;    // [queries, heads, head_dim]
 @group(0) @binding(6) var<storage, read> log_sum_exp: array<f32>;   // [queries, heads]
-@group(0) @binding(7) var<storage, read> delta: array<f32>;         // [queries, heads]
-@group(0) @binding(8) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
+@group(0) @binding(7) var<storage, read> out: array<out_type>;      // [queries, heads, head_dim]
+@group(0) @binding(8) var<storage, read_write> delta: array<f32>;   // [queries, heads]
+@group(0) @binding(9) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
 
 const WIDTH: u32 = 32u;
 const ROWS: u32 = 2u * WIDTH;
@@ -67,6 +69,28 @@ fn load_dout(at: u32) -> LaneHead {
     return head;
 }
 
+// The head that begins at `at`; each lane has its own.
+fn load_out(at: u32) -> LaneHead {
+    var head: LaneHead;
+    head.c_0 = vec4<f32>(f32(out[at + 0u]), f32(out[at + 1u]),
+        f32(out[at + 2u]), f32(out[at + 3u]));
+    head.c_1 = vec4<f32>(f32(out[at + 4u]), f32(out[at + 5u]),
+        f32(out[at + 6u]), f32(out[at + 7u]));
+    head.c_2 = vec4<f32>(f32(out[at + 8u]), f32(out[at + 9u]),
+        f32(out[at + 10u]), f32(out[at + 11u]));
+    head.c_3 = vec4<f32>(f32(out[at + 12u]), f32(out[at + 13u]),
+        f32(out[at + 14u]), f32(out[at + 15u]));
+    head.c_4 = vec4<f32>(f32(out[at + 16u]), f32(out[at + 17u]),
+        f32(out[at + 18u]), f32(out[at + 19u]));
+    head.c_5 = vec4<f32>(f32(out[at + 20u]), f32(out[at + 21u]),
+        f32(out[at + 22u]), f32(out[at + 23u]));
+    head.c_6 = vec4<f32>(f32(out[at + 24u]), f32(out[at + 25u]),
+        f32(out[at + 26u]), f32(out[at + 27u]));
+    head.c_7 = vec4<f32>(f32(out[at + 28u]), f32(out[at + 29u]),
+        f32(out[at + 30u]), f32(out[at + 31u]));
+    return head;
+}
+
 // The head that begins at `at`, the same for all lanes of a subgroup.
 fn gather_kv(at: u32, lane: u32) -> LaneHead {
     let own = at + lane % 8u;
@@ -94,7 +118,8 @@ fn load_row(row: u32, head: u32) -> Row {
     let at = row * params.head_count + head;
     let q = load_q(row * params.query_stride + params.query_offset + head * HEAD_DIM);
     let dout = load_dout(at * HEAD_DIM);
-    return Row(head_times(q, params.scale), dout, log_sum_exp[at], delta[at]);
+    let row_delta = head_product(dout, load_out(at * HEAD_DIM));
+    return Row(head_times(q, params.scale), dout, log_sum_exp[at], row_delta);
 }
 
 fn dscore_of(row: Row, k: LaneHead, v: LaneHead, is_seen: bool) -> f32 {
@@ -164,9 +189,11 @@ fn main(
         far_sum = head_plus(far_sum, dscore_of(far_query, k, v, far_seen), k);
     }
     if (near < count) {
+        delta[near * params.head_count + head] = near_query.delta;
         store_head(near * params.query_stride + q_offset, head_times(near_sum, params.scale));
     }
     if (far < count) {
+        delta[far * params.head_count + head] = far_query.delta;
         store_head(far * params.query_stride + q_offset, head_times(far_sum, params.scale));
     }
 }

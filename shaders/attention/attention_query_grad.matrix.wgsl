@@ -1,6 +1,7 @@
-// dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp), on
-// cooperative matrices: f16 operands, f32 sums. A workgroup owns ROWS queries of one head, a
-// subgroup 16 of them, and all walk the union of their key ranges. HEAD_DIM is 64, 96 or 128.
+// dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp) and
+// delta = rowsum(dout * out), on cooperative matrices: f16 operands, f32 sums. A workgroup owns
+// ROWS queries of one head, a subgroup 16 of them, and all walk the union of their key ranges.
+// HEAD_DIM is 64, 96 or 128.
 #import shared/attention_matrix
 
 @group(0) @binding(2) var<storage, read> q: array<vec4<u32>>;       // [queries, query_stride]
@@ -8,8 +9,9 @@
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;     // [entries, 2]
 @group(0) @binding(5) var<storage, read> dout: array<vec4<u32>>;    // [queries, heads, head_dim]
 @group(0) @binding(6) var<storage, read> log_sum_exp: array<f32>;   // [queries, heads]
-@group(0) @binding(7) var<storage, read> delta: array<f32>;         // [queries, heads]
-@group(0) @binding(8) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
+@group(0) @binding(7) var<storage, read> out: array<out_type>;      // [queries, heads, head_dim]
+@group(0) @binding(8) var<storage, read_write> delta: array<f32>;   // [queries, heads]
+@group(0) @binding(9) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
 
 const SUBGROUP_ROWS: u32 = 16u;
 const ROWS: u32 = SUBGROUP_ROWS * SUBGROUPS;
@@ -30,9 +32,22 @@ fn seen_by(row: u32, count: u32) -> vec2<u32> {
     return vec2<u32>(first, max(key_range[entry + 1u] * params.key_factor, first) - first);
 }
 
-fn saved_of(row: u32, count: u32, head: u32) -> Saved {
+// Lanes 2 r and 2 r + 1 own a row, every other eight columns each.
+fn saved_of(row: u32, count: u32, head: u32, lane: u32) -> Saved {
     let at = min(row, count - 1u) * params.head_count + head;
-    return Saved(LOG2_E * log_sum_exp[at], delta[at]);
+    var sums = vec4<f32>();
+    for (var i = lane % 2u; i < HEAD_DIM / 8u; i += 2u) {
+        let words = dout[at * (HEAD_DIM / 8u) + i];
+        let place = at * (HEAD_DIM / 4u) + 2u * i;
+        sums += vec4<f32>(left_half(words)) * vec4<f32>(out[place]);
+        sums += vec4<f32>(right_half(words)) * vec4<f32>(out[place + 1u]);
+    }
+    let mine = (sums.x + sums.y) + (sums.z + sums.w);
+    let row_delta = mine + subgroupShuffleXor(mine, 1u);
+    if (row < count && lane % 2u == 0u) {
+        delta[at] = row_delta;
+    }
+    return Saved(LOG2_E * log_sum_exp[at], row_delta);
 }
 
 fn dout_part(row: u32, last: u32, at: u32) -> Part {
@@ -124,7 +139,7 @@ fn main(
     let subgroup_row = row_0 + subgroup * SUBGROUP_ROWS;
 
     let row = subgroup_row + lane / 2u;
-    let saved = saved_of(row, count, head);
+    let saved = saved_of(row, count, head, lane);
     let seen = seen_by(row, count);
     var together = seen_together(seen, row < count);
     let range = seen_by_any(together, subgroup, lane);

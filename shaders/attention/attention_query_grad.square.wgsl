@@ -1,7 +1,8 @@
-// dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp), by products
-// of 64 x 64 x 16. A workgroup owns ROWS queries and 64 columns of one head and walks the union of
-// their key ranges, KEYS keys at a time. An invocation has the scores of 8 keys and 8 queries in
-// registers, transposed; ds goes to the third product through workgroup memory, 16 keys at a time.
+// dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp) and
+// delta = rowsum(dout * out), by products of 64 x 64 x 16. A workgroup owns ROWS queries and 64
+// columns of one head and walks the union of their key ranges, KEYS keys at a time. An invocation
+// has the scores of 8 keys and 8 queries in registers, transposed; ds goes to the third product
+// through workgroup memory, 16 keys at a time.
 #import shared/attention
 #import shared/register_tile
 #import shared/row_ranges
@@ -11,8 +12,9 @@
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;     // [entries, 2]
 @group(0) @binding(5) var<storage, read> dout: array<dout_type>;    // [queries, heads, head_dim]
 @group(0) @binding(6) var<storage, read> log_sum_exp: array<f32>;   // [queries, heads]
-@group(0) @binding(7) var<storage, read> delta: array<f32>;         // [queries, heads]
-@group(0) @binding(8) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
+@group(0) @binding(7) var<storage, read> out: array<out_type>;      // [queries, heads, head_dim]
+@group(0) @binding(8) var<storage, read_write> delta: array<f32>;   // [queries, heads]
+@group(0) @binding(9) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
 
 const ROWS: u32 = 64u;
 const KEYS: u32 = 64u;
@@ -40,6 +42,15 @@ fn dout_part(row: u32, last: u32, at: u32, stride: u32) -> Part {
         vec4<f32>(dout[min(row + 16u, last) * stride + at]),
         vec4<f32>(dout[min(row + 32u, last) * stride + at]),
         vec4<f32>(dout[min(row + 48u, last) * stride + at]));
+}
+
+// Vector `at` of row `row` and of every 16th from there, none behind `last`.
+fn out_part(row: u32, last: u32, at: u32, stride: u32) -> Part {
+    return Part(
+        vec4<f32>(out[min(row, last) * stride + at]),
+        vec4<f32>(out[min(row + 16u, last) * stride + at]),
+        vec4<f32>(out[min(row + 32u, last) * stride + at]),
+        vec4<f32>(out[min(row + 48u, last) * stride + at]));
 }
 
 // Vector `at` of row `row` and of every 16th from there, none behind `last`.
@@ -149,8 +160,25 @@ fn main(
     put_range(lane, range);
     let saved_at = min(row_0 + lane, count - 1u) * params.head_count + head;
     row_shift[lane / 4u][lane % 4u] = shift_of(log_sum_exp[saved_at]);
-    row_delta[lane / 4u][lane % 4u] = delta[saved_at];
-    workgroupBarrier();  // all ranges are there before they are united
+    // Of delta I bring every fourth vector of four rows.
+    var parts = vec4<f32>();
+    for (var vec = lane % 4u; vec < VECS; vec += 4u) {
+        let up = dout_part(row_0 + lane / 4u, count - 1u, head * VECS + vec, dout_stride);
+        let down = out_part(row_0 + lane / 4u, count - 1u, head * VECS + vec, dout_stride);
+        parts += vec4<f32>(
+            dot(up.v_0, down.v_0), dot(up.v_1, down.v_1),
+            dot(up.v_2, down.v_2), dot(up.v_3, down.v_3));
+    }
+    a_tile[lane] = parts;
+    workgroupBarrier();  // all ranges are there before they are united, and all parts of delta
+    var my_delta = 0.0;
+    for (var i = 0u; i < 4u; i++) {
+        my_delta += a_tile[lane % 16u * 4u + i][lane / 16u];
+    }
+    row_delta[lane / 4u][lane % 4u] = my_delta;
+    if (col_part == 0u && row_0 + lane < count) {
+        delta[saved_at] = my_delta;
+    }
     if (lane == 0u) {
         tile_range = united();
     }

@@ -1,4 +1,5 @@
-// dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp).
+// dq = scale * ds k with ds = p (dout v^T - delta), p = exp(scale q k^T - log_sum_exp), and
+// delta = rowsum(dout * out).
 // A workgroup owns ROWS queries of one head and walks the union of their key ranges, KEYS keys at
 // a time. Each invocation owns 2 rows x 2 vec4 of dq: vec4 `col` and `col + COL_GROUPS`.
 #import shared/attention
@@ -8,8 +9,9 @@
 @group(0) @binding(4) var<storage, read> key_range: array<u32>;     // [entries, 2]
 @group(0) @binding(5) var<storage, read> dout: array<dout_type>;    // [queries, heads, head_dim]
 @group(0) @binding(6) var<storage, read> log_sum_exp: array<f32>;   // [queries, heads]
-@group(0) @binding(7) var<storage, read> delta: array<f32>;         // [queries, heads]
-@group(0) @binding(8) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
+@group(0) @binding(7) var<storage, read> out: array<out_type>;      // [queries, heads, head_dim]
+@group(0) @binding(8) var<storage, read_write> delta: array<f32>;   // [queries, heads]
+@group(0) @binding(9) var<storage, read_write> dq: array<dq_type>;  // [queries, query_stride]
 
 const WIDTH: u32 = 64u;
 const COL_GROUPS: u32 = WIDTH / ROW_GROUPS;
@@ -52,6 +54,20 @@ fn load_dout(at: u32, col: u32) -> vec4<f32> {
     }
     if (col + 3u < HEAD_DIM) {
         value.w = f32(dout[at + col + 3u]);
+    }
+    return value;
+}
+
+fn load_out(at: u32, col: u32) -> vec4<f32> {
+    var value = vec4<f32>(f32(out[at + col]), 0.0, 0.0, 0.0);
+    if (col + 1u < HEAD_DIM) {
+        value.y = f32(out[at + col + 1u]);
+    }
+    if (col + 2u < HEAD_DIM) {
+        value.z = f32(out[at + col + 2u]);
+    }
+    if (col + 3u < HEAD_DIM) {
+        value.w = f32(out[at + col + 3u]);
     }
     return value;
 }
@@ -141,17 +157,32 @@ fn main(
     let key_range_of_tile = workgroupUniformLoad(&tile_range);
     let key_end = key_range_of_tile.y;
 
-    // For the scores an invocation owns one row and two keys.
+    // For the scores an invocation owns one row and two keys; for delta every HALF-th vec4 of it.
     let score_row = lane / HALF;
     let score_key = lane % HALF;
+    let is_row = score_row < ROWS && row_0 + score_row < count;
+    let row_at = (row_0 + score_row) * params.head_count + head;
     var range = vec2<u32>();
     var row_log_sum_exp = 0.0;
     var row_delta = 0.0;
-    if (score_row < ROWS && row_0 + score_row < count) {
+    if (is_row) {
         range = row_range[score_row];
-        let at = (row_0 + score_row) * params.head_count + head;
-        row_log_sum_exp = log_sum_exp[at];
-        row_delta = delta[at];
+        row_log_sum_exp = log_sum_exp[row_at];
+        for (var i = score_key; i < VECS; i += HALF) {
+            let upstream = dout_tile[score_row * PITCH + i];
+            row_delta += dot(upstream, load_out(row_at * HEAD_DIM, i * 4u));
+        }
+        dscores[score_row * SCORE_PITCH + score_key] = row_delta;
+    }
+    workgroupBarrier();  // all parts of the rows' sums are there
+    if (is_row) {
+        row_delta = 0.0;
+        for (var i = 0u; i < HALF; i++) {
+            row_delta += dscores[score_row * SCORE_PITCH + i];
+        }
+        if (score_key == 0u) {
+            delta[row_at] = row_delta;
+        }
     }
     // For dq it owns two rows and two vec4 columns.
     let row = lane / COL_GROUPS * 2u;

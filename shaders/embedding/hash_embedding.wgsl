@@ -1,7 +1,7 @@
-// out[byte] += one row of each hash table, in table order. The tables lie one below the other and
-// are cut into shards of rows_per_shard rows; this call adds the rows that lie in its shards. The
-// sum starts from out, so calls over later shards go on with the same bits as one call would.
-// One byte a workgroup.
+// out[byte] = x[byte] and one row of each hash table, in table order. The tables lie one below the
+// other and are cut into shards of rows_per_shard rows; this call adds the rows that lie in its
+// shards. The call over the first shard starts from x, the others from out: they go on with the
+// same bits as one call would. One byte a workgroup.
 #import shared/step
 #import shared/wide
 
@@ -22,7 +22,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read> shard_2: array<number>;    // [rows_per_shard, cols]
 @group(0) @binding(6) var<storage, read> shard_3: array<number>;    // [rows_per_shard, cols]
 @group(0) @binding(7) var<storage, read> shard_4: array<number>;    // [rows_per_shard, cols]
-@group(0) @binding(8) var<storage, read_write> out: array<number>;  // [bytes, cols]
+@group(0) @binding(8) var<storage, read> x: array<number>;          // [bytes, cols]
+@group(0) @binding(9) var<storage, read_write> out: array<number>;  // [bytes, cols]
 
 const WIDTH: u32 = 64u;
 
@@ -66,7 +67,12 @@ fn main(
         workgroupBarrier();  // the rows of these tables are known
         let count = min(params.table_count - table_0, WIDTH);
         for (var col = lane; col < cols; col += WIDTH) {
-            var sum = out[byte * cols + col];
+            var sum = number();
+            if (params.first_shard == 0u && table_0 == 0u) {
+                sum = x[byte * cols + col];
+            } else {
+                sum = out[byte * cols + col];
+            }
             for (var i = 0u; i < count; i++) {
                 sum += table_at(shards[i], bases[i] + col);
             }

@@ -11,11 +11,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> logits: array<f32>;         // [rows, classes]
-@group(0) @binding(3) var<storage, read> targets: array<u32>;        // [rows]
-@group(0) @binding(4) var<storage, read> weights: array<f32>;        // [rows]
-@group(0) @binding(5) var<storage, read> train_state: array<f32>;    // [16]
-@group(0) @binding(6) var<storage, read_write> dlogits: array<f32>;  // [rows, classes]
+@group(0) @binding(2) var<storage, read> logits: array<f32>;                  // [rows, classes]
+@group(0) @binding(3) var<storage, read> targets: array<u32>;                 // [rows]
+@group(0) @binding(4) var<storage, read> weights: array<f32>;                 // [rows]
+@group(0) @binding(5) var<storage, read> train_state: array<f32>;             // [16]
+@group(0) @binding(6) var<storage, read_write> dlogits: array<dlogits_type>;  // [rows, classes]
 
 const WIDTH: u32 = 32u;
 
@@ -42,6 +42,7 @@ fn main(
     let target_id = targets[row];
     for (var id = 0u; id < params.classes; id++) {
         let onehot = select(0.0, 1.0, id == target_id);
-        dlogits[base + id] = factor * (exp(logits[base + id] - largest) / total - onehot);
+        let probability = exp(logits[base + id] - largest) / total;
+        dlogits[base + id] = dlogits_type(factor * (probability - onehot));
     }
 }

@@ -9,7 +9,7 @@ struct Params {
     out_stride: u32,
     out_offset: u32,
     accumulate: u32,
-    reserved: u32,
+    residual_scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,6 +1,7 @@
 // dx of patch_pool: a mean gives each byte of the patch an equal share of dpooled; a maximum or
 // minimum gives it to the bytes that equal pooled, in equal shares. A byte belongs to one patch at
-// most, so an invocation owns one column of one patch and no sum is shared.
+// most, so an invocation owns one column of one patch and no sum is shared. With a residual scale
+// so many times a residual is added.
 // One workgroup takes 64 columns of one patch.
 #import shared/step
 
@@ -11,7 +12,7 @@ struct Params {
     out_stride: u32,
     out_offset: u32,
     accumulate: u32,
-    reserved: u32,
+    residual_scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -19,7 +20,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> pooled: array<f32>;    // [patches, out_stride]
 @group(0) @binding(4) var<storage, read> dpooled: array<f32>;   // [patches, out_stride]
 @group(0) @binding(5) var<storage, read> range: array<u32>;     // [patches, 2]
-@group(0) @binding(6) var<storage, read_write> dx: array<f32>;  // [bytes, cols]
+@group(0) @binding(6) var<storage, read> residual: array<f32>;  // [bytes, cols]
+@group(0) @binding(7) var<storage, read_write> dx: array<f32>;  // [bytes, cols]
 
 const WIDTH: u32 = 64u;
 const MEAN: u32 = 1u;
@@ -55,6 +57,9 @@ fn main(
         var sum = 0.0;
         if (params.accumulate != 0u) {
             sum = dx[place];
+        }
+        if (params.residual_scale != 0.0) {
+            sum += params.residual_scale * residual[place];
         }
         if (all || x[place] == kept) {
             sum += share;

@@ -101,7 +101,7 @@ mod tests {
         // 2 rows of 17 patches, each sees itself and those before: 9 on average; 4 heads of 32.
         let latent = "model.global_transformer.layers.0";
         assert_eq!(flops("attention", latent), 4 * 2 * 17 * 9 * 4 * 32);
-        assert_eq!(flops("attention_query_grad", latent), 6 * 2 * 17 * 9 * 4 * 32);
+        assert_eq!(flops("attention_query_grad", latent), (6 * 9 + 2) * 2 * 17 * 4 * 32);
         assert_eq!(flops("attention_key_grad", latent), 8 * 2 * 17 * 9 * 4 * 32);
         // 2 x 64 bytes, each sees the 2 vectors of one patch; 2 heads of 32.
         let decoder = "model.local_decoder.cross_attn_layers.0";

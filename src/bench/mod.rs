@@ -35,7 +35,7 @@ pub use compare::{Change, Comparison, compare, comparison_table};
 pub use device_id::DeviceId;
 pub use job::{Bench, BenchOptions, Clock, Event, Part};
 pub use markdown::{markdown, rate_text, short_number};
-pub use memory::Memory;
+pub use memory::{Memory, training_recordings};
 pub use profile::{DispatchTime, Profile, ProfileLine};
 pub use roofline::{Rate, Roofline};
 pub use row::{BenchRow, SCHEMA, Status};

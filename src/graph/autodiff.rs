@@ -131,9 +131,19 @@ impl Backward {
         }
     }
 
-    /// The sum of all contributions to a tensor, as one tensor.
+    /// The sum of all contributions to a tensor, as one tensor. Those that whoever makes them can
+    /// add to another come late, so that fusion leaves no sum by itself, and those of norms last,
+    /// since the gradient of a norm can be written in f16 as well.
     fn gradient(&mut self, graph: &mut Graph, tensor: TensorId) -> Result<Option<TensorId>> {
         let Some(contributions) = self.contributions.get_mut(&tensor) else { return Ok(None) };
+        contributions.sort_by_key(|&(gradient, scale)| {
+            let maker = graph.nodes.iter().rfind(|node| node.outputs[0] == gradient);
+            match maker.map(|node| &node.op) {
+                Some(Op::RmsNormGrad { .. }) if scale == 1.0 => 2,
+                Some(Op::Matmul { .. } | Op::PatchPoolGrad { .. }) if scale == 1.0 => 1,
+                _ => 0,
+            }
+        });
         let (mut sum, mut scale) = contributions[0];
         for &(gradient, beta) in &contributions[1..] {
             (sum, scale) = (graph.add(sum, scale, gradient, beta)?, 1.0);
@@ -245,7 +255,7 @@ fn rule(
             emit(graph, backward, inputs[0], Op::ScatterAdd, &lists);
         }
         Op::PatchPool { kinds } => {
-            let op = Op::PatchPoolGrad { kinds: kinds.clone() };
+            let op = Op::PatchPoolGrad { kinds: kinds.clone(), residual_scale: 0.0 };
             let grad_inputs = [inputs[0], node.outputs[0], dout, inputs[1]];
             emit(graph, backward, inputs[0], op, &grad_inputs);
         }

@@ -309,12 +309,14 @@ impl Lower<'_> {
                 }
                 Ok(())
             }
-            Op::PatchPoolGrad { kinds } => {
+            Op::PatchPoolGrad { kinds, residual_scale } => {
+                let residual = inputs.get(4).copied().unwrap_or(inputs[0]);
                 for (index, kind) in kinds.iter().enumerate() {
                     let mut params =
                         self.pool_params(inputs[0], inputs[3], kinds.len(), index, *kind);
                     params.accumulate = (index > 0).into();
-                    let tensors = [inputs[0], inputs[1], inputs[2], inputs[3], out];
+                    params.residual_scale = if index == 0 { *residual_scale } else { 0.0 };
+                    let tensors = [inputs[0], inputs[1], inputs[2], inputs[3], residual, out];
                     self.dispatch(&patch::patch_pool_grad::KERNEL, &params, &tensors)?;
                 }
                 Ok(())
@@ -393,11 +395,8 @@ impl Lower<'_> {
         let dq = node.outputs[0];
         let dkv = if q == kv { dq } else { node.outputs[1] };
         let delta = *node.outputs.last().expect("attention_grad has outputs");
-        let heads = (shape.head_count as u32, shape.head_dim as u32);
-        let params = attention::attention_delta::Params::new(self.rows(q), heads.0, heads.1);
-        self.dispatch(&attention::attention_delta::KERNEL, &params, &[out, dout, delta])?;
         let params = self.attention_params(&node.inputs, shape);
-        let tensors = [q, kv, key_range, dout, log_sum_exp, delta, dq];
+        let tensors = [q, kv, key_range, dout, log_sum_exp, out, delta, dq];
         self.dispatch(&attention::attention_query_grad::KERNEL, &params, &tensors)?;
         let tensors = [q, kv, query_range, dout, log_sum_exp, delta, dkv];
         self.dispatch(&attention::attention_key_grad::KERNEL, &params, &tensors)

@@ -71,8 +71,9 @@ pub enum Op {
     /// Pooling of the bytes of every patch, each kind `cols` columns wide (spec §7); inputs x,
     /// byte range of every patch.
     PatchPool { kinds: Vec<PoolKind> },
-    /// Inputs x, pooled, dpooled, range; output dx.
-    PatchPoolGrad { kinds: Vec<PoolKind> },
+    /// Inputs x, pooled, dpooled, range and, if the scale is not zero, a residual that is added;
+    /// output dx.
+    PatchPoolGrad { kinds: Vec<PoolKind>, residual_scale: f32 },
     /// Weighted nats of every row (spec §12); inputs logits, targets, weights; output [rows, 1].
     CrossEntropy,
     /// Inputs logits, targets, weights, train_state; output dlogits.

@@ -1,7 +1,9 @@
 //! Passes over a graph between autodiff and lowering: dead code, fusion.
 
-use super::graph::{Graph, Node, Source, TensorId};
+use super::graph::{Graph, Node, Source, Tensor, TensorId};
+use super::lifetimes::roots;
 use super::op::Op;
+use crate::kernels::Element;
 
 /// Drops every node that neither an output nor a gradient or cache of the Store depends on.
 pub fn remove_dead_code(graph: &mut Graph) {
@@ -26,9 +28,9 @@ pub fn remove_dead_code(graph: &mut Graph) {
     graph.nodes = kept;
 }
 
-/// Moves an addition into the epilogue of the matmul or the gradient of a norm that computes one of
-/// its sides, where that feeds nothing else: `x + y Wᵀ` is one dispatch, and so are the `2 x + ..`
-/// of a cross-attention and the sums of gradients along a residual stream.
+/// Moves an addition into the epilogue of the matmul, or of the gradient of a norm or of pooling,
+/// that computes one of its sides, where that feeds nothing else: `x + y Wᵀ` is one dispatch, and
+/// so are the `2 x + ..` of a cross-attention and the sums of gradients along a residual stream.
 pub fn fuse_residuals(graph: &mut Graph) {
     let mut index = 0;
     while index < graph.nodes.len() {
@@ -49,9 +51,9 @@ pub fn fuse_residuals(graph: &mut Graph) {
 /// The factor of what an op adds to its result, if it can; zero while it adds nothing.
 fn residual_scale(op: &mut Op) -> Option<&mut f32> {
     match op {
-        Op::Matmul { residual_scale, .. } | Op::RmsNormGrad { residual_scale, .. } => {
-            Some(residual_scale)
-        }
+        Op::Matmul { residual_scale, .. }
+        | Op::RmsNormGrad { residual_scale, .. }
+        | Op::PatchPoolGrad { residual_scale, .. } => Some(residual_scale),
         _ => None,
     }
 }
@@ -77,27 +79,38 @@ fn residual_of(graph: &Graph, index: usize) -> Option<(usize, TensorId, f32)> {
     })
 }
 
-/// Lets the gradient of a norm write what it makes in f16 too, where a cast of it follows.
+/// Lets whoever makes what is cast write f16: the gradient of a norm as well, the gradient of a
+/// cross-entropy instead, where nothing else reads it. A name of what is written remains of the
+/// cast. Not so a product with a residual: on matrix units its sums begin with it and end in f32.
 pub fn fuse_casts(graph: &mut Graph) {
-    let mut index = 0;
-    while index < graph.nodes.len() {
-        if let Some(producer) = cast_of(graph, index) {
-            let cast = graph.nodes.remove(index);
-            graph.nodes[producer].outputs.extend(cast.outputs);
-        } else {
-            index += 1;
+    for index in 0..graph.nodes.len() {
+        let Some(producer) = producer_of_cast(graph, index) else { continue };
+        let made = graph.tensor(graph.nodes[producer].outputs[0]).clone();
+        let half = graph.add_tensor(Tensor { element: Element::F16, ..made });
+        match &mut graph.nodes[producer] {
+            Node { op: Op::RmsNormGrad { .. }, outputs, .. } => outputs.push(half),
+            Node { outputs, .. } => outputs[0] = half,
         }
+        (graph.nodes[index].op, graph.nodes[index].inputs) = (Op::Reshape, vec![half]);
     }
 }
 
-/// If node `index` is a cast of what the gradient of a norm makes: that node.
-fn cast_of(graph: &Graph, index: usize) -> Option<usize> {
+/// If node `index` is a cast that can be left to the node that makes what is cast: that node.
+fn producer_of_cast(graph: &Graph, index: usize) -> Option<usize> {
     let node = &graph.nodes[index];
-    let makes = |other: &Node| other.outputs[0] == node.inputs[0];
-    let producer = graph.nodes[..index].iter().position(makes)?;
-    let Op::RmsNormGrad { with_gain, .. } = graph.nodes[producer].op else { return None };
-    let has_copy = graph.nodes[producer].outputs.len() > 1 + usize::from(with_gain);
-    (node.op == Op::Cast && !has_copy).then_some(producer)
+    if node.op != Op::Cast {
+        return None;
+    }
+    let (input, root) = (node.inputs[0], roots(graph)[node.inputs[0].0]);
+    let producer = graph.nodes[..index].iter().position(|other| other.outputs[0] == root)?;
+    let can = match graph.nodes[producer].op {
+        Op::RmsNormGrad { with_gain, .. } => {
+            graph.nodes[producer].outputs.len() == 1 + usize::from(with_gain)
+        }
+        Op::CrossEntropyGrad => input == root && used(graph, input) == 1,
+        _ => false,
+    };
+    can.then_some(producer)
 }
 
 /// How many nodes and outputs use a tensor.

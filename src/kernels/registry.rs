@@ -23,7 +23,6 @@ pub static REGISTRY: &[&Kernel] = &[
     &attention::rope::KERNEL,
     &attention::attention::KERNEL,
     &attention::attention_row::KERNEL,
-    &attention::attention_delta::KERNEL,
     &attention::attention_query_grad::KERNEL,
     &attention::attention_key_grad::KERNEL,
     &patch::patch_pool::KERNEL,

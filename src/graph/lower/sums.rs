@@ -13,8 +13,8 @@ use crate::kernels::Element;
 use crate::kernels::reduce::sum_rows::{self, MOST_PARTS, Part};
 
 /// Elements of pieces that wait at the same time, unless a single gradient has more: 128 MiB, what
-/// every device binds.
-const MOST_WAITING: usize = 32 << 20;
+/// every device binds, and where the largest arena is bound too 192 MiB.
+const MOST_WAITING: [usize; 2] = [32 << 20, 48 << 20];
 
 /// Pieces that nobody has summed yet.
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl Lower<'_> {
             let part = Part::new(piece_count, place.length, 0, place.offset);
             *buffer == place.buffer && part.overlaps(other)
         };
-        let is_full = self.waiting.length + length > MOST_WAITING
+        let is_full = self.waiting.length + length > self.most_waiting()
             || self.waiting.parts.len() == MOST_PARTS
             || self.waiting.parts.iter().any(is_like);
         if is_full {
@@ -58,6 +58,12 @@ impl Lower<'_> {
         let transient = &mut self.recording.transients[slot];
         transient.length = transient.length.max(self.waiting.length);
         Ok(Region { buffer: BufferId::Transient(slot), offset, length })
+    }
+
+    fn most_waiting(&self) -> usize {
+        let arenas = self.layout.arenas().iter().filter(|arena| arena.element == Element::F32);
+        let [least, most] = MOST_WAITING;
+        arenas.map(|arena| arena.length).max().unwrap_or(0).clamp(least, most)
     }
 
     /// Adds up all pieces that wait.

@@ -16,8 +16,6 @@ impl Lower<'_> {
     ) -> Result<()> {
         let (x, hash_ids, table) = (node.inputs[0], node.inputs[1], node.inputs[2]);
         let out = node.outputs[0];
-        let params = dense::copy::Params::new(self.rows(out), self.cols(out));
-        self.dispatch(&dense::copy::KERNEL, &params, &[x, out])?;
         let Source::Stored { name, .. } = &self.graph.tensor(table).source else {
             unreachable!("tables are stored")
         };
@@ -38,7 +36,7 @@ impl Lower<'_> {
                 let shard = if index < shards.len() { index } else { 0 };
                 regions.push(shard_region(&place, group * SHARDS_PER_DISPATCH + shard));
             }
-            regions.push(self.region(out)?);
+            regions.extend([self.region(x)?, self.region(out)?]);
             self.dispatch_regions(&embedding::hash_embedding::KERNEL, &params, regions);
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! Gradient of attention with respect to the keys and values (spec §26.1).
 //!
 //! Inputs as in [`attention`](super::attention), but with the ranges the other way round: key `j`
-//! is seen by the queries `query_range[j / key_factor] * query_factor`. dkv is laid out like kv:
+//! is seen by the queries `query_range[j / key_factor] * query_factor`; `log_sum_exp` and dout, and
+//! delta from the gradient of the [queries](super::attention_query_grad). dkv is laid out like kv:
 //! the columns of keys and values are overwritten, the others left alone. Query heads that share a
 //! key head add up in order. Keys that nobody sees get zeros.
 
@@ -90,7 +91,7 @@ fn cpu(mut call: Call<'_, f32>) {
     let params: Params = call.params();
     let key_count = call.length(params.keys);
     let input = Input::new(&params, call.f(0), call.f(1));
-    let upstream = Upstream::new(&input, &call);
+    let upstream = Upstream::new(&input, &call, call.f(5));
     let (row_factor, unit) = (params.key_factor as usize, params.query_factor as usize);
     let ranges = Ranges { pairs: call.u(2), row_factor, unit };
     let stride = input.k.stride;

@@ -1,8 +1,10 @@
 //! Gradient of attention with respect to the queries (spec §26.1).
 //!
-//! Inputs as in [`attention`](super::attention), dout [queries, head_count * head_dim],
-//! `log_sum_exp` and delta [queries, head_count]. dq is laid out like q: the columns of the heads
-//! are overwritten, the others left alone. Queries that see nothing get zeros.
+//! Inputs as in [`attention`](super::attention), its outputs out [queries, head_count * head_dim]
+//! and `log_sum_exp` [queries, head_count], and dout like out. dq is laid out like q: the columns
+//! of the heads are overwritten, the others left alone. Queries that see nothing get zeros. On the
+//! way it writes delta [queries, head_count], the sums of dout out over the columns of a head,
+//! which the gradient of the [keys](super::attention_key_grad) subtracts too.
 
 use super::attention::{Input, Params, constants, pair_count, row_groups, tile_rows};
 use super::cases::{oracle_input, oracle_shape, query_grad_cases};
@@ -29,7 +31,8 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("key_range", Element::U32),
         Binding::read("dout", Element::F32).or_half(),
         Binding::read("log_sum_exp", Element::F32),
-        Binding::read("delta", Element::F32),
+        Binding::read("out", Element::F32).or_half(),
+        Binding::write("delta", Element::F32),
         Binding::update("dq", Element::F32).or_half(),
     ],
     variants: &[
@@ -78,9 +81,9 @@ fn cost(params: &[u8], counts: &Counts) -> Cost {
     let query_heads = params.queries.length(counts) as u64 * heads;
     let key_heads = params.keys.length(counts) as u64 * u64::from(params.kv_head_count);
     Cost {
-        flops: 6 * pair_count(&params, counts) * heads * head_dim,
-        read_bytes: 8 * (head_dim * (query_heads + key_heads) + query_heads),
-        written_bytes: 4 * query_heads * head_dim,
+        flops: (6 * pair_count(&params, counts) * heads + 2 * query_heads) * head_dim,
+        read_bytes: 4 * (head_dim * (3 * query_heads + 2 * key_heads) + query_heads),
+        written_bytes: 4 * query_heads * (head_dim + 1),
     }
 }
 
@@ -93,9 +96,9 @@ pub(super) struct Upstream<'a> {
 }
 
 impl<'a> Upstream<'a> {
-    pub fn new(input: &Input, call: &Call<'a, f32>) -> Self {
+    pub fn new(input: &Input, call: &Call<'a, f32>, delta: &'a [f32]) -> Self {
         let dout = Heads::packed(call.f(3), input.head_count, input.q.head_dim);
-        Self { dout, log_sum_exp: call.f(4), delta: call.f(5) }
+        Self { dout, log_sum_exp: call.f(4), delta }
     }
 }
 
@@ -103,11 +106,13 @@ fn cpu(mut call: Call<'_, f32>) {
     let params: Params = call.params();
     let query_count = call.length(params.queries);
     let input = Input::new(&params, call.f(0), call.f(1));
-    let upstream = Upstream::new(&input, &call);
+    let delta = &mut call.f_mut(6)[..query_count * input.head_count];
+    put_deltas(call.f(5), call.f(3), delta, input.q.head_dim);
+    let upstream = Upstream::new(&input, &call, delta);
     let (row_factor, unit) = (params.query_factor as usize, params.key_factor as usize);
     let ranges = Ranges { pairs: call.u(2), row_factor, unit };
     let stride = input.q.stride;
-    let tiles = call.f_mut(6)[..query_count * stride].par_chunks_mut(TILE_ROWS * stride);
+    let tiles = call.f_mut(7)[..query_count * stride].par_chunks_mut(TILE_ROWS * stride);
     tiles.enumerate().for_each(|(tile, dq)| {
         let rows = tile_rows(tile, query_count);
         let keys = ranges.union(rows.clone());
@@ -121,6 +126,27 @@ fn cpu(mut call: Call<'_, f32>) {
                 sparse_tile(&input, &upstream, &ranges, rows, dq);
             });
         }
+    });
+}
+
+/// Rows and heads whose delta one task computes.
+const DELTAS_PER_TASK: usize = 256;
+
+/// `delta = Σ dout out` of every row and head.
+fn put_deltas(out: &[f32], dout: &[f32], delta: &mut [f32], head_dim: usize) {
+    let length = delta.len() * head_dim;
+    let tasks = delta
+        .par_chunks_mut(DELTAS_PER_TASK)
+        .zip(out[..length].par_chunks(DELTAS_PER_TASK * head_dim))
+        .zip(dout[..length].par_chunks(DELTAS_PER_TASK * head_dim));
+    tasks.for_each(|((delta, out), dout)| {
+        #[rustfmt::skip] // it would drop the attribute of the closure
+        with_wide_vectors(#[inline(always)] || {
+            let heads = out.chunks_exact(head_dim).zip(dout.chunks_exact(head_dim));
+            for (delta, (out, dout)) in delta.iter_mut().zip(heads) {
+                *delta = dot(out, dout);
+            }
+        });
     });
 }
 
@@ -207,12 +233,10 @@ fn oracle(mut call: Call<'_, f64>) {
     let params: Params = call.params();
     let shape = oracle_shape(&params, &call);
     let input = oracle_input(&params, call.f(0), call.f(1));
-    let upstream = oracle::attention::AttentionUpstream {
-        dout: call.f(3),
-        log_sum_exp: call.f(4),
-        delta: call.f(5),
-    };
+    let (dout, log_sum_exp, out, delta) = (call.f(3), call.f(4), call.f(5), call.f_mut(6));
+    oracle::attention::attention_delta(out, dout, delta, &shape);
+    let upstream = oracle::attention::AttentionUpstream { dout, log_sum_exp, delta };
     let (stride, offset) = (input.q.stride, input.q.offset);
-    let mut dq = oracle::attention::ColumnsMut { data: call.f_mut(6), stride, offset };
+    let mut dq = oracle::attention::ColumnsMut { data: call.f_mut(7), stride, offset };
     oracle::attention::attention_query_grad(&input, call.u(2), &upstream, &mut dq, &shape);
 }

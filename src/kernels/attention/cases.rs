@@ -1,7 +1,7 @@
 //! Inputs on which attention and both of its gradients must agree with the oracles.
 
 use super::attention::{KERNEL, Params};
-use super::attention_delta;
+use super::attention_query_grad;
 use crate::kernels::{Axis, Call, Case, Counts, Extent, Halves, HostBuffer, Step, values};
 use crate::oracle::attention::{AttentionInput, AttentionShape, Columns};
 use bytemuck::Zeroable;
@@ -28,29 +28,19 @@ pub(super) fn row_cases() -> Vec<Case> {
 
 pub(super) fn query_grad_cases() -> Vec<Case> {
     let setups = setups().into_iter().chain(vector_setups()).chain([many_heads()]);
-    let case =
-        |setup: Setup| setup.gradient(&setup.key_range, setup.query_count() * setup.query_row());
-    let mut cases: Vec<Case> = setups.map(case).collect();
-    cases.extend(
-        with_halves()
-            .into_iter()
-            .map(case)
-            .map(|case| case.halves(&[0, 1, 3, 6]).tolerance(HALF_GRADIENT)),
-    );
+    let mut cases: Vec<Case> = setups.map(|setup| setup.query_grad()).collect();
+    let in_halves = |setup: &Setup| setup.query_grad().halves(&[0, 1, 3, 5, 7]);
+    let with_halves = with_halves();
+    cases.extend(with_halves.iter().map(|setup| in_halves(setup).tolerance(HALF_GRADIENT)));
     cases
 }
 
 pub(super) fn key_grad_cases() -> Vec<Case> {
     let setups = setups().into_iter().chain(vector_setups()).chain([many_keys()]);
-    let case =
-        |setup: Setup| setup.gradient(&setup.query_range(), setup.key_count() * setup.kv_row());
-    let mut cases: Vec<Case> = setups.map(case).collect();
-    cases.extend(
-        with_halves()
-            .into_iter()
-            .map(case)
-            .map(|case| case.halves(&[0, 1, 3, 6]).tolerance(HALF_GRADIENT)),
-    );
+    let mut cases: Vec<Case> = setups.map(|setup| setup.key_grad()).collect();
+    let in_halves = |setup: &Setup| setup.key_grad().halves(&[0, 1, 3, 6]);
+    let with_halves = with_halves();
+    cases.extend(with_halves.iter().map(|setup| in_halves(setup).tolerance(HALF_GRADIENT)));
     cases
 }
 
@@ -351,28 +341,27 @@ impl Setup {
         case
     }
 
-    /// A gradient over `ranges` into a buffer of `length` elements.
-    fn gradient(&self, ranges: &[u32], length: usize) -> Case {
-        let forward = self.forward();
-        let dout = values(3, self.query_count() * self.width());
-        let [_, _, _, out, log_sum_exp] = forward.expected(&KERNEL).try_into().expect("bindings");
-        let (out, log_sum_exp) = (narrow(out), narrow(log_sum_exp));
-        let delta_case = Case::new(
-            "delta",
-            &attention_delta::Params::new(
-                Extent::of(Axis::Bytes),
-                self.heads[0] as u32,
-                self.head_dim as u32,
-            ),
-            self.step(),
-        );
-        let delta_case = delta_case.f(out).f(dout.clone()).out(log_sum_exp.len());
-        let [_, _, delta] =
-            delta_case.expected(&attention_delta::KERNEL).try_into().expect("bindings");
-        let mut case = forward;
-        case.buffers.truncate(2);
-        // Outliers make gradients of some hundreds out of differences.
-        case.u(ranges.to_vec()).f(dout).f(log_sum_exp).f(narrow(delta)).out(length).tolerance(1e-4)
+    /// The gradient of the queries.
+    fn query_grad(&self) -> Case {
+        let mut case = self.forward();
+        let [_, _, _, out, log_sum_exp] = case.expected(&KERNEL).try_into().expect("bindings");
+        case.buffers.truncate(3);
+        case.f(values(3, self.query_count() * self.width()))
+            .f(narrow(log_sum_exp))
+            .f(narrow(out))
+            .out(self.query_count() * self.heads[0])
+            .out(self.query_count() * self.query_row())
+            // Outliers make gradients of some hundreds out of differences.
+            .tolerance(1e-4)
+    }
+
+    /// The gradient of keys and values.
+    fn key_grad(&self) -> Case {
+        let mut case = self.query_grad();
+        let delta = case.expected(&attention_query_grad::KERNEL).swap_remove(6);
+        case.buffers[2] = HostBuffer::U(self.query_range());
+        case.buffers.truncate(5);
+        case.f(narrow(delta)).out(self.key_count() * self.kv_row())
     }
 
     /// The inverse of `key_range`, by search.
@@ -400,7 +389,7 @@ fn narrow(buffer: HostBuffer<f64>) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{attention_key_grad, attention_query_grad, attention_row};
+    use super::super::{attention_key_grad, attention_row};
     use super::*;
 
     #[test]

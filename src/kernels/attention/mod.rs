@@ -2,7 +2,6 @@
 
 #[allow(clippy::module_inception)] // a kernel's file bears the kernel's name
 pub mod attention;
-pub mod attention_delta;
 pub mod attention_key_grad;
 pub mod attention_query_grad;
 pub mod attention_row;

@@ -1,11 +1,11 @@
-//! Hashed n-gram embeddings: `out[i] += one row of each table`, in table order (spec §2.1).
+//! Hashed n-gram embeddings: `out[i] = x[i] + one row of each table`, in table order (spec §2.1).
 //!
-//! hash_ids is [bytes, tables], out [bytes, cols]. The tables [tables * rows_per_table, cols] lie
-//! one below the other and are cut into shards of `rows_per_shard` rows. One call binds up to five
-//! shards, from `first_shard` on, and adds the rows that lie in them; whatever is bound beyond
-//! `shard_count` is not read. Since each call goes on from what out holds and later tables lie in
-//! later shards, calls over all shards in order give the bits of one call over one shard.
-//! Its gradient is [`scatter_add`](super::scatter_add).
+//! hash_ids is [bytes, tables], x and out are [bytes, cols]. The tables [tables * rows_per_table,
+//! cols] lie one below the other and are cut into shards of `rows_per_shard` rows. One call binds
+//! up to five shards, from `first_shard` on, and adds the rows that lie in them; whatever is bound
+//! beyond `shard_count` is not read. The call over the first shard starts from x, the others go on
+//! from what out holds. Since later tables lie in later shards, calls over all shards in order give
+//! the bits of one call over one shard. Its gradient is [`scatter_add`](super::scatter_add).
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
@@ -46,6 +46,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("shard_2", Element::F32),
         Binding::read("shard_3", Element::F32),
         Binding::read("shard_4", Element::F32),
+        Binding::read("x", Element::F32),
         Binding::update("out", Element::F32),
     ],
     variants: &[Variant::base(
@@ -93,7 +94,9 @@ fn cpu(mut call: Call<'_, f32>) {
     let (bytes, cols) = (call.length(params.bytes), params.cols as usize);
     let table_count = params.table_count as usize;
     let shards: Vec<&[f32]> = bound_shards(&params).map(|shard| call.f(1 + shard)).collect();
-    let tasks = call.f_mut(6)[..bytes * cols].par_chunks_mut(BYTES_PER_TASK * cols);
+    let tasks = call.f_mut(7)[..bytes * cols]
+        .par_chunks_mut(BYTES_PER_TASK * cols)
+        .zip(call.f(6)[..bytes * cols].par_chunks(BYTES_PER_TASK * cols));
     let hash_ids = call.u(0)[..bytes * table_count].par_chunks(BYTES_PER_TASK * table_count);
     let row_of = |table: usize, id: u32| {
         let row = table as u32 * params.rows_per_table + id;
@@ -101,7 +104,10 @@ fn cpu(mut call: Call<'_, f32>) {
         let from = (row % params.rows_per_shard) as usize * cols;
         Some(&shards.get(shard as usize)?[from..from + cols])
     };
-    tasks.zip(hash_ids).for_each_init(Vec::new, |rows, (out, hash_ids)| {
+    tasks.zip(hash_ids).for_each_init(Vec::new, |rows, ((out, x), hash_ids)| {
+        if params.first_shard == 0 {
+            out.copy_from_slice(x);
+        }
         for (out, ids) in out.chunks_exact_mut(cols).zip(hash_ids.chunks_exact(table_count)) {
             rows.clear();
             rows.extend(ids.iter().enumerate().filter_map(|(table, &id)| row_of(table, id)));
@@ -140,7 +146,11 @@ fn oracle(mut call: Call<'_, f64>) {
     for (place, shard) in places.zip(bound_shards(&params)) {
         place.copy_from_slice(&call.f(1 + shard)[..place.len()]);
     }
-    hash_embedding(call.u(0), &table, call.f_mut(6), &shape);
+    let (x, out, length) = (call.f(6), call.f_mut(7), shape.byte_count * shape.cols);
+    if params.first_shard == 0 {
+        out[..length].copy_from_slice(&x[..length]);
+    }
+    hash_embedding(call.u(0), &table, out, &shape);
 }
 
 fn cases() -> Vec<Case> {
@@ -186,7 +196,8 @@ fn cases() -> Vec<Case> {
         for index in 0..MAX_SHARDS {
             case = case.f(shards.get(index).unwrap_or(&shards[0]).to_vec());
         }
-        cases.push(case.f(values(seed as u64 + 200, bytes * cols)));
+        let case = case.f(values(seed as u64 + 200, bytes * cols));
+        cases.push(case.f(values(seed as u64 + 300, bytes * cols)));
     }
     cases
 }
@@ -194,13 +205,13 @@ fn cases() -> Vec<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::HostBuffer;
+    use crate::kernels::{HostBuffer, POISON};
 
     /// Runs all shards of a table, `per_call` of them at once.
     fn embed(table: &[f32], rows_per_shard: usize, per_call: usize) -> HostBuffer<f32> {
         let (bytes, cols, tables, rows) = (50, 7, 3, 20);
         let shards: Vec<&[f32]> = table.chunks(rows_per_shard * cols).collect();
-        let mut out = HostBuffer::F(values(3, bytes * cols));
+        let mut out = HostBuffer::F(vec![POISON; bytes * cols]);
         for (call, shards) in shards.chunks(per_call).enumerate() {
             let params = Params {
                 bytes: Extent::fixed(bytes),
@@ -218,7 +229,8 @@ mod tests {
                 case = case.f(shards.get(index).unwrap_or(&shards[0]).to_vec());
             }
             let HostBuffer::F(before) = out else { unreachable!("out holds numbers") };
-            out = case.f(before).on_cpu(&KERNEL).pop().unwrap();
+            let x = values(3, bytes * cols);
+            out = case.f(x).f(before).on_cpu(&KERNEL).pop().unwrap();
         }
         out
     }

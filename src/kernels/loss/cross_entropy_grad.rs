@@ -25,7 +25,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("targets", Element::U32),
         Binding::read("weights", Element::F32),
         Binding::read("train_state", Element::F32),
-        Binding::write("dlogits", Element::F32),
+        Binding::write("dlogits", Element::F32).or_half(),
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/loss/cross_entropy_grad.wgsl"), groups),
@@ -98,5 +98,7 @@ fn cases() -> Vec<Case> {
             .f(state)
             .out(rows * classes + 3)
     };
-    SHAPES.into_iter().map(case).collect()
+    let mut cases: Vec<Case> = SHAPES.into_iter().map(case).collect();
+    cases.push(case(SHAPES[4]).halves(&[4]));
+    cases
 }

@@ -27,8 +27,8 @@ pub struct Params {
     pub out_offset: u32,
     /// One: the gradient adds to what dx holds. The forward kernel always overwrites.
     pub accumulate: u32,
-    /// Keeps the size a multiple of 16 bytes.
-    pub reserved: u32,
+    /// Of the gradient. Zero: there is no residual, and any buffer may be bound in its place.
+    pub residual_scale: f32,
 }
 
 const _: () = assert!(size_of::<Params>() == 32);
@@ -183,7 +183,7 @@ fn cases() -> Vec<Case> {
                 out_stride: stride as u32,
                 out_offset: (stride - cols) as u32,
                 accumulate: 0,
-                reserved: 0,
+                residual_scale: 0.0,
             };
             let counts = Counts::default().with(Axis::Patches, patches);
             let step = Step::of(counts.with(Axis::Bytes, shape.byte_count));

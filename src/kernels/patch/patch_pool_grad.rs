@@ -2,8 +2,9 @@
 //!
 //! x and dx are [bytes, cols], pooled and dpooled [patches, out_stride] of which columns
 //! `out_offset..out_offset + cols` are read, range is [patches, 2]. A mean gives each byte an equal
-//! share; a maximum or minimum gives it to the bytes that equal pooled, in equal shares. A byte
-//! belongs to one patch at most; bytes of no patch are left as they were.
+//! share; a maximum or minimum gives it to the bytes that equal pooled, in equal shares. Then
+//! `residual_scale * residual` [bytes, cols] is added. A byte belongs to one patch at most; bytes
+//! of no patch are left as they were.
 
 use super::disjoint_rows::for_disjoint_rows;
 pub use super::patch_pool::Params;
@@ -23,6 +24,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("pooled", Element::F32),
         Binding::read("dpooled", Element::F32),
         Binding::read("range", Element::U32),
+        Binding::read("residual", Element::F32),
         Binding::update("dx", Element::F32),
     ],
     variants: &[Variant::base(include_str!("../../../shaders/patch/patch_pool_grad.wgsl"), groups)],
@@ -37,7 +39,8 @@ fn cost(params: &[u8], counts: &Counts) -> Cost {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let (patches, cols) = (params.patches.length(counts) as u64, u64::from(params.cols));
     let bytes = counts.get(Axis::Bytes) as u64;
-    let bytes_read = u64::from(params.kind != MEAN) + u64::from(params.accumulate);
+    let adds = u64::from(params.accumulate) + u64::from(params.residual_scale != 0.0);
+    let bytes_read = u64::from(params.kind != MEAN) + adds;
     Cost {
         flops: 2 * bytes * cols,
         read_bytes: 4 * (bytes_read * bytes * cols + 2 * patches * cols + 2 * patches),
@@ -50,14 +53,19 @@ fn cpu(mut call: Call<'_, f32>) {
     let (patches, cols) = (call.length(params.patches), params.cols as usize);
     let (stride, offset) = (params.out_stride as usize, params.out_offset as usize);
     let (x, pooled, dpooled, range) = (call.f(0), call.f(1), call.f(2), call.u(3));
+    let (residual, scale) = (call.f(4), params.residual_scale);
     let bytes_of = |patch: usize| range[2 * patch] as usize..range[2 * patch + 1] as usize;
-    for_disjoint_rows(call.f_mut(4), cols, patches, bytes_of, |patch, dx| {
+    for_disjoint_rows(call.f_mut(5), cols, patches, bytes_of, |patch, dx| {
         let at = patch * stride + offset;
         let (pooled, dpooled) = (&pooled[at..at + cols], &dpooled[at..at + cols]);
         let bytes = bytes_of(patch);
         let x = &x[bytes.start * cols..bytes.end * cols];
         if params.accumulate == 0 {
             dx.fill(0.0);
+        }
+        if scale != 0.0 {
+            let residual = &residual[bytes.start * cols..bytes.end * cols];
+            dx.iter_mut().zip(residual).for_each(|(dx, residual)| *dx += scale * residual);
         }
         with_scratch(2 * cols, |room| {
             let (counts, shares) = room.split_at_mut(cols);
@@ -115,7 +123,8 @@ fn oracle(mut call: Call<'_, f64>) {
     let params: Params = call.params();
     let (patches, cols) = (call.length(params.patches), params.cols as usize);
     let (stride, offset) = (params.out_stride as usize, params.out_offset as usize);
-    let dx = call.f_mut(4);
+    let (residual, dx) = (call.f(4), call.f_mut(5));
+    let scale = f64::from(params.residual_scale);
     let range = &call.u(3)[..2 * patches];
     let columns = |matrix: &[f64]| -> Vec<f64> {
         let rows = matrix[..patches * stride].chunks(stride);
@@ -127,7 +136,8 @@ fn oracle(mut call: Call<'_, f64>) {
     for pair in range.chunks(2) {
         for at in pair[0] as usize * cols..pair[1] as usize * cols {
             let kept = if params.accumulate == 1 { dx[at] } else { 0.0 };
-            dx[at] = kept + shares[at];
+            let added = if scale == 0.0 { 0.0 } else { scale * residual[at] };
+            dx[at] = kept + added + shares[at];
         }
     }
 }
@@ -149,7 +159,7 @@ fn cases() -> Vec<Case> {
                 out_stride: stride as u32,
                 out_offset: (stride - cols) as u32,
                 accumulate: ((seed + index) % 2) as u32,
-                reserved: 0,
+                residual_scale: [0.0, 2.0, 1.0][(seed + index) % 3],
             };
             // Rounded to quarters, so that many bytes of a patch share the largest value.
             let rounded = |value: f32| (value * 4.0).round() / 4.0;
@@ -165,13 +175,15 @@ fn cases() -> Vec<Case> {
             let counts = Counts::default().with(Axis::Patches, patches);
             let step = Step::of(counts.with(Axis::Bytes, shape.byte_count + 1));
             let adds = if params.accumulate == 1 { ", accumulate" } else { "" };
-            let name = format!("{kind_name}, {}, cols {cols}{adds}", shape.name);
+            let scale = params.residual_scale;
+            let name = format!("{kind_name}, {}, cols {cols}{adds}, + {scale}", shape.name);
             cases.push(
                 Case::new(name, &params, step)
                     .f(x)
                     .f(wide)
                     .f(values(seed as u64 + 200, patches * stride))
                     .u(shape.range.clone())
+                    .f(values(seed as u64 + 400, (shape.byte_count + 1) * cols))
                     .f(values(seed as u64 + 300, (shape.byte_count + 1) * cols)),
             );
         }

@@ -10,8 +10,18 @@ pub struct AttentionUpstream<'a, R> {
     pub dout: &'a [R],
     /// `[query_count, head_count]`, from the forward pass.
     pub log_sum_exp: &'a [R],
-    /// `[query_count, head_count]`, from `attention_delta`.
+    /// `[query_count, head_count]`, from [`attention_delta`].
     pub delta: &'a [R],
+}
+
+/// `delta[query, head] = Σ dout · out` over the head's columns: what both gradients subtract.
+/// `out`, from the forward pass, and `dout` are `[query_count, head_count · head_dim]`.
+pub fn attention_delta<R: Real>(out: &[R], dout: &[R], delta: &mut [R], shape: &AttentionShape<R>) {
+    let head_dim = shape.head_dim;
+    for row in 0..shape.query_count * shape.head_count {
+        let head = row * head_dim..(row + 1) * head_dim;
+        delta[row] = dot(&out[head.clone()], &dout[head]);
+    }
 }
 
 /// `dq = scale · Σ P · (dout·v - delta) · k` over the keys of each query, `P = exp(score -

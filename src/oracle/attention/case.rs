@@ -2,7 +2,7 @@
 //! serve queries and keys alike, with a spare column at either end.
 
 use super::attention::{AttentionInput, AttentionShape, Columns, attention};
-use super::attention_delta::attention_delta;
+use super::attention_query_grad::attention_delta;
 use crate::oracle::Real;
 use crate::oracle::finite_difference::Random;
 
@@ -97,10 +97,9 @@ impl Case {
 
     /// `log_sum_exp` and `delta` of this case.
     pub fn saved(&self) -> (Vec<f64>, Vec<f64>) {
-        let AttentionShape { query_count, head_count, head_dim, .. } = self.shape;
         let (out, lse) = self.forward(&self.data);
         let mut delta = vec![9.0; lse.len()];
-        attention_delta(&out, &self.dout, &mut delta, query_count, head_count, head_dim);
+        attention_delta(&out, &self.dout, &mut delta, &self.shape);
         (lse, delta)
     }
 
