@@ -40,12 +40,14 @@ fn train<E: Engine>(engine: &E, precision: Precision) -> Trained {
     let mut trainer = trainer(engine, precision);
     let batch = small_batch();
     let weight = (1.0 / batch.target_count) as f32;
-    let read =
-        |trainer: &Trainer<'_, E>, name: &str| block_on(trainer.model.read(engine, name)).unwrap();
+    let read = |trainer: &Trainer<'_, E>, name: &str| {
+        block_on(trainer.settled().unwrap().read(engine, name)).unwrap()
+    };
     let loss_scale = read(&trainer, TRAIN_STATE)[0];
     block_on(trainer.micro(&batch, weight)).unwrap();
     let nats = block_on(trainer.take_nats()).unwrap();
-    let names: Vec<String> = trainer.model.parameters.iter().map(|it| it.name.clone()).collect();
+    let parameters = &trainer.settled().unwrap().parameters;
+    let names: Vec<String> = parameters.iter().map(|it| it.name.clone()).collect();
     let gradients = names.into_iter().map(|name| {
         let scaled = read(&trainer, &blt_wgpu::graph::gradient_name(&name));
         (name, scaled.iter().map(|value| value / loss_scale).collect())

@@ -145,7 +145,7 @@ fn check_golden_training<E: Engine>(engine: &E, tolerance: Tolerance) {
     let Session { engine, model } = session;
     let mut trainer = block_on(Trainer::new(engine, model, &AdamW::default())).unwrap();
     trainer.update(1e-3).unwrap();
-    let read = |name: &str| block_on(trainer.model.read(engine, name)).unwrap();
+    let read = |name: &str| block_on(trainer.settled().unwrap().read(engine, name)).unwrap();
     let total = f64::from(read(TRAIN_STATE)[GRAD_NORM]);
     let off = (total / expected["total"].as_f64().unwrap() - 1.0).abs();
     assert!(off < tolerance.gradient, "norm of all gradients {total}: {off:.1e} off");
@@ -307,7 +307,7 @@ fn check_fixture_training<E: Engine>(
         block_on(trainer.micro(&batch, (1.0 / batch.target_count) as f32)).unwrap();
         losses.push((block_on(trainer.take_nats()).unwrap() / batch.target_count) as f32);
         trainer.update(1e-3).unwrap();
-        norms.push(block_on(trainer.model.read(engine, TRAIN_STATE)).unwrap()[GRAD_NORM]);
+        norms.push(block_on(trainer.train_state()).unwrap()[GRAD_NORM]);
     }
     let expected = &fixture.expected("adamw.loss")[..step_count];
     assert_close(&format!("{name} losses"), expected, &losses, 4.0 * tolerance.nats);
@@ -322,7 +322,7 @@ fn check_fixture_training<E: Engine>(
         if fixture.without_gradient.iter().any(|it| it == parameter) {
             continue;
         }
-        let got = block_on(trainer.model.read(engine, parameter)).unwrap();
+        let got = block_on(trainer.settled().unwrap().read(engine, parameter)).unwrap();
         let what = format!("{name} after ten steps {parameter}");
         assert_close(&what, expected, &got, tolerance.weights);
         count += 1;

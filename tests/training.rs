@@ -130,7 +130,7 @@ fn two_micro_batches_are_one_large_batch() {
     let engine = HostEngine::default();
     for base in [ENTROPY, BLT] {
         let (mut parts, mut whole) = (trainer(&engine, base), trainer(&engine, base));
-        let config = whole.model.config.clone();
+        let config = whole.config().clone();
         let rows = rows(&config, 5);
         let large = Batch::new(&config, &rows).unwrap();
         let small = [&rows[..2], &rows[2..]].map(|rows| Batch::new(&config, rows).unwrap());
@@ -144,10 +144,11 @@ fn two_micro_batches_are_one_large_batch() {
             }
             let (sum, all) = (parts.take_nats().await.unwrap(), whole.take_nats().await.unwrap());
             assert!((sum - all).abs() < 1e-5 * all && all > 0.0, "{sum} {all}");
-            for spec in &whole.model.parameters {
+            let [whole, parts] = [&whole, &parts].map(|it| it.settled().unwrap());
+            for spec in &whole.parameters {
                 let name = gradient_name(&spec.name);
-                let expected = whole.model.read(&engine, &name).await.unwrap();
-                let got = parts.model.read(&engine, &name).await.unwrap();
+                let expected = whole.read(&engine, &name).await.unwrap();
+                let got = parts.read(&engine, &name).await.unwrap();
                 assert!(expected.iter().any(|value| *value != 0.0), "{name} is zero");
                 assert!(relative(&got, &expected) < 1e-5, "{name}");
             }
@@ -160,7 +161,7 @@ fn evaluation_sees_the_weights_that_training_changes() {
     let engine = HostEngine::default();
     for base in [ENTROPY, BLT] {
         let mut trainer = trainer(&engine, base);
-        let config = trainer.model.config.clone();
+        let config = trainer.config().clone();
         let batch = Batch::new(&config, &rows(&config, 4)).unwrap();
         block_on(async {
             let mut scores = Vec::new();

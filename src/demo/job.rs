@@ -387,7 +387,7 @@ impl<'e, E: Engine> Demo<'e, E> {
 
     /// Bits per byte of some windows of the held-out text.
     async fn quick_bpb(&self, training: &Training<'e, E>, patch_lengths: &[u32]) -> Result<f64> {
-        let model = &training.trainer.model;
+        let model = training.trainer.settled()?;
         let document = ScoredDocument { ids: &self.held_out_ids, patch_lengths };
         let mut scorer = scorer(&model.config);
         let score = scorer.sample(self.engine, model, document, QUICK_EVERY).await?;
@@ -404,7 +404,7 @@ impl<'e, E: Engine> Demo<'e, E> {
     async fn calibrate(&mut self, training: Training<'e, E>) -> Result<DemoEvent> {
         self.end_phase("entropy model", self.phase_started, "training");
         let before = (self.clock)();
-        let entropy = training.trainer.model;
+        let entropy = training.trainer.into_model()?;
         self.report.result.entropy_bpb = self.held_out(&entropy, &[]).await?;
         let mut scorer = scorer(&entropy.config);
         let train_entropies = scorer.entropies(self.engine, &entropy, &self.train_ids).await?;
@@ -452,7 +452,7 @@ impl<'e, E: Engine> Demo<'e, E> {
     ) -> Result<DemoEvent> {
         self.end_phase("BLT", self.phase_started, "training");
         let before = (self.clock)();
-        let blt = training.trainer.model;
+        let blt = training.trainer.into_model()?;
         let bpb = self.held_out(&blt, &cut.patch_lengths).await?;
         let bytes_per_patch = self.report.result.bytes_per_patch;
         self.report.result.bpb = bpb;

@@ -1,7 +1,7 @@
 //! The training of one of the demo's two models.
 
 use crate::blt::tables::Row;
-use crate::blt::{Batch, LoadedModel, TRAIN_STATE};
+use crate::blt::{Batch, LoadedModel};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::kernels::optim::train_state;
@@ -11,7 +11,6 @@ use crate::train::{AdamW, Trainer};
 
 /// Rows in a seeded order, one batch after another, epoch after epoch.
 pub(super) struct Training<'e, E: Engine> {
-    engine: &'e E,
     pub trainer: Trainer<'e, E>,
     rows: Vec<Row>,
     order: Vec<usize>,
@@ -68,7 +67,6 @@ impl<'e, E: Engine> Training<'e, E> {
         let order = (0..rows.len()).collect();
         let next = rows.len();
         Ok(Self {
-            engine,
             trainer,
             rows,
             order,
@@ -89,7 +87,7 @@ impl<'e, E: Engine> Training<'e, E> {
     pub async fn step(&mut self) -> Result<()> {
         self.learning_rate = self.next_learning_rate();
         let rows = self.next_rows();
-        let batch = Batch::new(&self.trainer.model.config, &rows)?;
+        let batch = Batch::new(self.trainer.config(), &rows)?;
         self.trainer.micro(&batch, (1.0 / batch.target_count) as f32).await?;
         self.trainer.update(self.learning_rate as f32)?;
         self.byte_count += batch.target_count as u64;
@@ -110,7 +108,7 @@ impl<'e, E: Engine> Training<'e, E> {
     /// Figures since the last call, at `now` seconds. Waits for the device.
     pub async fn figures(&mut self, now: f64) -> Result<StepFigures> {
         let nats = self.trainer.take_nats().await?;
-        let state = self.trainer.model.read(self.engine, TRAIN_STATE).await?;
+        let state = self.trainer.train_state().await?;
         let (byte_count, seconds) = (self.byte_count - self.asked.0, now - self.asked.1);
         self.asked = (self.byte_count, now);
         Ok(StepFigures {
@@ -123,7 +121,7 @@ impl<'e, E: Engine> Training<'e, E> {
 
     /// Waits until the device has done everything.
     pub async fn wait(&self) -> Result<()> {
-        self.trainer.model.read(self.engine, TRAIN_STATE).await.map(|_| ())
+        self.trainer.train_state().await.map(|_| ())
     }
 
     /// Optimiser steps after which every row has been read once.

@@ -2,8 +2,10 @@
 
 use super::lazy_rows::LazyRows;
 use super::update::{AdamW, update_recording};
+use crate::blt::config::ModelConfig;
 use crate::blt::{
-    Batch, HALVES, LoadedModel, PlanSlot, TRAIN_NATS, evaluation_graph, halves_recording,
+    Batch, HALVES, LoadedModel, PlanSlot, TRAIN_NATS, TRAIN_STATE, evaluation_graph,
+    halves_recording,
 };
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
@@ -12,8 +14,9 @@ use crate::kernels::{Counts, Step};
 /// Trains one model on one engine. The host waits for nothing but the figures it asks for.
 pub struct Trainer<'e, E: Engine> {
     engine: &'e E,
-    /// Where its table is updated lazily, rows of it may be behind: [`Trainer::settle`] first.
-    pub model: LoadedModel<E>,
+    /// Where its table is updated lazily, rows of it may be behind: nobody outside sees it before
+    /// they have been settled.
+    model: LoadedModel<E>,
     micro: PlanSlot<E>,
     evaluate: PlanSlot<E>,
     update: E::Plan,
@@ -78,13 +81,40 @@ impl<'e, E: Engine> Trainer<'e, E> {
         self.engine.run(&self.update, &Step { learning_rate, ..Step::of(counts) }, &inputs)
     }
 
-    /// Brings every weight and moment up to the last update, which rows of a lazily updated table
-    /// may be behind. To be called before anybody else reads them; nothing where nothing is lazy.
+    /// The model, with every weight and moment up to the last update, which rows of a lazily
+    /// updated table are behind otherwise. It costs a pass over such a table.
     ///
     /// # Errors
     /// If the device is lost.
-    pub fn settle(&self) -> Result<()> {
+    pub fn settled(&self) -> Result<&LoadedModel<E>> {
+        self.settle()?;
+        Ok(&self.model)
+    }
+
+    /// The same at the end of training.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub fn into_model(self) -> Result<LoadedModel<E>> {
+        self.settle()?;
+        Ok(self.model)
+    }
+
+    fn settle(&self) -> Result<()> {
         self.lazy.as_ref().map_or(Ok(()), |lazy| lazy.settle(self.engine))
+    }
+
+    /// What the model is.
+    pub fn config(&self) -> &ModelConfig {
+        &self.model.config
+    }
+
+    /// The words of the device's state, which are never behind. Waits for the device.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn train_state(&self) -> Result<Vec<f32>> {
+        self.model.read(self.engine, TRAIN_STATE).await
     }
 
     /// Nats of all training targets since the last call. Waits for the device.
@@ -107,5 +137,86 @@ impl<'e, E: Engine> Trainer<'e, E> {
         let step = Step::of(batch.counts);
         self.engine.run(plan, &step, &batch.inputs)?;
         self.engine.output(plan, "nats", &step).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blt::TableUpdates;
+    use crate::blt::config::{
+        BltConfig, CrossAttentionConfig, HashEmbeddingConfig, PatchingConfig, Pooling, Semantics,
+        TransformerConfig,
+    };
+    use crate::blt::parameters::HASH_TABLE_NAME;
+    use crate::blt::tables::Row;
+    use crate::cpu::HostEngine;
+    use crate::graph::Precision;
+    use crate::text;
+    use pollster::block_on;
+
+    fn model() -> ModelConfig {
+        let stack = TransformerConfig {
+            hidden_size: 16,
+            layer_count: 1,
+            head_count: 1,
+            kv_head_count: 1,
+            head_dim: 16,
+            intermediate_size: 32,
+            rms_norm_eps: 1e-5,
+            rope_theta: 500_000.0,
+            max_positions: 64,
+            window: None,
+        };
+        let cross = CrossAttentionConfig {
+            head_count: 1,
+            kv_head_count: 1,
+            head_dim: 16,
+            all_layers: true,
+            window: None,
+        };
+        ModelConfig::Blt(BltConfig {
+            semantics: Semantics::Transformers,
+            encoder: stack.clone(),
+            encoder_cross_attention: Some(cross.clone()),
+            global: stack.clone(),
+            decoder: stack,
+            decoder_cross_attention: Some(cross),
+            cross_attention_k: 1,
+            pooling: vec![Pooling::Max],
+            hash: HashEmbeddingConfig {
+                group_sizes: vec![3],
+                function_count: 1,
+                rows_per_table: 512,
+            },
+            patching: PatchingConfig::default(),
+            patcher: None,
+        })
+    }
+
+    #[test]
+    fn rows_that_are_behind_are_seen_by_nobody() {
+        let (engine, updates) =
+            (HostEngine::<f32>::default(), TableUpdates::Lazy { slot_count: 40 });
+        block_on(async {
+            let model =
+                LoadedModel::create_to_train(&engine, model(), Precision::F32, updates).await;
+            let model = model.unwrap();
+            model.initialise(&engine, 3).unwrap();
+            let mut trainer = Trainer::new(&engine, model, &AdamW::default()).await.unwrap();
+            for words in ["one and two", "rivers flow", "other words"] {
+                let tokens = text::encode(words.as_bytes(), true, true);
+                let lengths = vec![1; tokens.len()];
+                let batch =
+                    Batch::new(trainer.config(), &[Row::from_tokens(tokens, lengths)]).unwrap();
+                trainer.micro(&batch, 0.1).await.unwrap();
+                trainer.update(0.01).unwrap();
+            }
+            let behind = trainer.model.read(&engine, HASH_TABLE_NAME).await.unwrap();
+            let settled = trainer.settled().unwrap().read(&engine, HASH_TABLE_NAME).await.unwrap();
+            assert_ne!(behind, settled, "no row was behind");
+            let taken = trainer.into_model().unwrap();
+            assert_eq!(taken.read(&engine, HASH_TABLE_NAME).await.unwrap(), settled);
+        });
     }
 }

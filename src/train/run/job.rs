@@ -6,7 +6,7 @@ use super::evaluation::HeldOut;
 use super::figures::MAX_SKIPPED_IN_A_ROW;
 use super::interval::{Interval, patch_count};
 use super::metrics_file::MetricsFile;
-use crate::blt::{Batch, TRAIN_STATE, TableUpdates};
+use crate::blt::{Batch, TableUpdates};
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -211,7 +211,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
         let mut metrics = None;
         if has_line || step.is_multiple_of(MAX_SKIPPED_IN_A_ROW) {
-            let words = self.trainer.model.read(self.engine, TRAIN_STATE).await?;
+            let words = self.trainer.train_state().await?;
             let state = TrainState::read(&words);
             self.count_skipped(&state);
             if has_line {
@@ -233,9 +233,8 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
     async fn evaluate(&mut self) -> Result<Event> {
         let started = self.platform.monotonic_seconds();
-        self.trainer.settle()?;
         let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
-        let score = held_out.bits_per_byte(self.engine, &self.trainer.model).await?;
+        let score = held_out.bits_per_byte(self.engine, self.trainer.settled()?).await?;
         let seconds = self.platform.monotonic_seconds() - started;
         self.evaluated_step = Some(self.step);
         if let Some(mut line) = self.waiting_line.take() {

@@ -5,7 +5,7 @@ use super::plan::saved_plan;
 use super::state::{CONFIG_FILE, OPTIMIZER_FILE, PLAN_FILE, STATE_FILE, SavedState};
 use crate::blt::config::ModelConfig;
 use crate::blt::parameters::{PATCHER_PREFIX, model_parameters};
-use crate::blt::{MOMENT1, MOMENT2, TRAIN_STATE};
+use crate::blt::{LoadedModel, MOMENT1, MOMENT2};
 use crate::checkpoint::{Checkpoint, CheckpointDraft, atomic_write};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -20,12 +20,11 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
     pub(super) async fn write_checkpoint(&mut self) -> Result<Checkpoint> {
         // What the device has added up is read now: its sum is not part of the checkpoint.
         self.interval.nats += self.trainer.take_nats().await?;
-        self.trainer.settle()?;
+        let model = self.trainer.settled()?;
         let draft = self.checkpoints.begin(self.step)?;
-        self.write_weights(&draft).await?;
-        self.write_moments(&draft).await?;
+        self.write_weights(&draft, model).await?;
+        self.write_moments(&draft, model).await?;
         draft.write_json(STATE_FILE, &self.saved_state().await?)?;
-        let model = &self.trainer.model;
         let capacity = *self.trainer.micro_capacity();
         let plan =
             saved_plan(self.engine, model, capacity, self.table_updates, &self.adamw).await?;
@@ -35,8 +34,8 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         draft.commit()
     }
 
-    async fn write_weights(&self, draft: &CheckpointDraft) -> Result<()> {
-        let config = &self.trainer.model.config;
+    async fn write_weights(&self, draft: &CheckpointDraft, model: &LoadedModel<E>) -> Result<()> {
+        let config = &model.config;
         let mut writer = draft.model_writer(config)?;
         for spec in model_parameters(config) {
             let in_patcher = match config {
@@ -45,15 +44,14 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
             };
             let values = match (in_patcher, &self.batches.rows.entropies) {
                 (Some(name), Some(scorer)) => scorer.model.read(self.engine, name).await?,
-                _ => self.trainer.model.read(self.engine, &spec.name).await?,
+                _ => model.read(self.engine, &spec.name).await?,
             };
             writer.push(&spec.name, &values)?;
         }
         writer.commit()
     }
 
-    async fn write_moments(&self, draft: &CheckpointDraft) -> Result<()> {
-        let model = &self.trainer.model;
+    async fn write_moments(&self, draft: &CheckpointDraft, model: &LoadedModel<E>) -> Result<()> {
         let both = |spec: &crate::blt::parameters::ParameterSpec| {
             [MOMENT1, MOMENT2].map(|class| (format!("{}.{class}", spec.name), spec.shape()))
         };
@@ -66,7 +64,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
     }
 
     async fn saved_state(&self) -> Result<SavedState> {
-        let words = self.trainer.model.read(self.engine, TRAIN_STATE).await?;
+        let words = self.trainer.train_state().await?;
         Ok(SavedState {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             engine: self.engine.name(),

@@ -32,13 +32,13 @@ pub(super) fn groups(machines: &[Machine<'_>], keys: &[Key<'_>]) -> String {
 }
 
 fn group(machines: &[Machine<'_>], key: &Key<'_>) -> String {
-    let rows = machines.iter().filter_map(|machine| Some((machine, machine.find(key)?)));
-    let rows: Vec<_> = rows.collect();
+    let of = |machine| Machine::all(machine, key).into_iter().map(move |row| (machine, row));
+    let rows: Vec<(&Machine<'_>, &BenchRow)> = machines.iter().flat_map(of).collect();
     // Of what has no rate, less is more: memory, dispatches and drift are shown by size alone.
     let largest = rows.iter().filter_map(|(_, row)| row.rate).fold(0.0, f64::max).max(1e-300);
     let bars = rows.iter().map(|(machine, row)| Bar {
         name: machine.name.clone(),
-        note: row.variant.clone(),
+        note: note(row, key),
         value: rate_text(row),
         value_note: value_note(row),
         share: row.rate.unwrap_or(0.0) / largest,
@@ -53,6 +53,13 @@ fn group(machines: &[Machine<'_>], key: &Key<'_>) -> String {
         Text(&words),
         bar_table(&format!("{} {words}", title(key)), ["machine", "rate"], &bars),
     )
+}
+
+/// The variant, and the number type where its row calls it otherwise than the group.
+fn note(row: &BenchRow, key: &Key<'_>) -> String {
+    let precision = if row.precision == key.precision { "" } else { row.precision.as_str() };
+    let words = [row.variant.as_str(), precision].into_iter().filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// What a key is about, in words.

@@ -41,6 +41,19 @@ impl Machine<'_> {
         roofline
     }
 
+    /// Its last good row of a key in every number type that has that class, in their order.
+    pub fn all(&self, key: &Key<'_>) -> Vec<&BenchRow> {
+        let mut found: Vec<&BenchRow> = Vec::new();
+        let rows = self.rows.iter().copied();
+        for row in rows.filter(|row| Key::of(row) == *key && row.status == Status::Ok) {
+            match found.iter_mut().find(|other| other.precision == row.precision) {
+                Some(other) => *other = row,
+                None => found.push(row),
+            }
+        }
+        found
+    }
+
     /// Its last good row of a key.
     pub fn find(&self, key: &Key<'_>) -> Option<&BenchRow> {
         let mut rows = self.rows.iter().rev();
@@ -55,13 +68,24 @@ pub(super) struct Key<'a> {
     pub kernel: &'a str,
     /// Of peaks it is how much work a sample was, and does not tell them apart.
     pub shape: &'a str,
+    /// [`precision_class`]: what a peer calls otherwise stands beside ours.
     pub precision: &'a str,
 }
 
 impl<'a> Key<'a> {
     pub fn of(row: &'a BenchRow) -> Self {
         let shape = if row.kind == "peak" { "" } else { row.shape.as_str() };
-        Self { kind: &row.kind, kernel: &row.kernel, shape, precision: &row.precision }
+        let precision = precision_class(&row.precision);
+        Self { kind: &row.kind, kernel: &row.kernel, shape, precision }
+    }
+}
+
+/// Number types that do the same: operands of 16 bits with sums and weights of 32, whether their
+/// rows say `mixed`, `f16` or `bf16`; `compiled` is the way to run and no type.
+fn precision_class(precision: &str) -> &str {
+    match precision.strip_suffix(" compiled").unwrap_or(precision) {
+        "bf16" | "f16" => "mixed",
+        precision => precision,
     }
 }
 

@@ -68,6 +68,30 @@ fn every_machine_has_its_bars_its_dots_and_its_reasons() {
 }
 
 #[test]
+fn a_peer_in_bf16_stands_beside_mixed_precision() {
+    let step = |device: &str, precision: &str, variant: &str, ms: f64| {
+        let row = row(device, "train", "step", "s", ms);
+        BenchRow { precision: precision.into(), variant: variant.into(), ..row }
+    };
+    let rows = [
+        step("Card A", "mixed", "", 10.0),
+        step("Card A", "f32", "", 40.0),
+        step("Card A, PyTorch", "bf16", "eager", 20.0),
+        step("Card A, PyTorch", "bf16 compiled", "compiled", 15.0),
+        step("Card A, PyTorch", "f32 compiled", "compiled", 50.0),
+    ];
+    let html = render(&rows);
+    let groups: Vec<_> = html.split("<div class=\"group\">").skip(1).collect();
+    assert_eq!(groups.len(), 2, "mixed and f32");
+    assert!(groups[0].contains("<small>s, mixed</small>"), "{}", groups[0]);
+    assert_eq!(groups[0].matches("<span class=\"fill").count(), 3);
+    for note in ["eager, bf16<", "compiled, bf16 compiled<"] {
+        assert!(groups[0].contains(note), "{}", groups[0]);
+    }
+    assert!(groups[1].contains("s, f32") && groups[1].contains("compiled, f32 compiled<"));
+}
+
+#[test]
 fn one_machine_gives_the_page_its_name() {
     let html = render(&rows()[..6]);
     assert!(html.contains("<h1>Card A</h1>") && !html.contains("fill m1"));
