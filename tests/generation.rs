@@ -46,7 +46,7 @@ fn texts() -> Vec<Text> {
 }
 
 fn open<E: Engine>(engine: &E, name: &str) -> LoadedDirectory<E> {
-    let directory = ModelDirectory::open(&fixtures().join(name)).unwrap();
+    let directory = ModelDirectory::open(fixtures().join(name)).unwrap();
     block_on(LoadedDirectory::load(engine, &directory, false)).unwrap()
 }
 
