@@ -96,6 +96,26 @@ pub trait Engine {
     /// If there is no such output or the device is lost.
     async fn output(&self, plan: &Self::Plan, name: &str, step: &Step) -> Result<Vec<f32>>;
 
+    /// Replays a plan and reads outputs of it, in one submission where that can be: what a step of
+    /// generation waits for.
+    ///
+    /// # Errors
+    /// As [`Self::run`] and [`Self::output`].
+    async fn run_for(
+        &self,
+        plan: &Self::Plan,
+        step: &Step,
+        inputs: &Inputs,
+        names: &[&str],
+    ) -> Result<Vec<Vec<f32>>> {
+        self.run(plan, step, inputs)?;
+        let mut outputs = Vec::with_capacity(names.len());
+        for name in names {
+            outputs.push(self.output(plan, name, step).await?);
+        }
+        Ok(outputs)
+    }
+
     /// Overwrites a tensor of the Store, all shards of it.
     ///
     /// # Errors

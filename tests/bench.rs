@@ -100,6 +100,9 @@ fn every_part_gives_rows_on_the_cpu_engine() {
         ("generate", "decode", "bytes/s", 2),
         ("generate", "first_byte", "starts/s", 2),
         ("generate", "prefill", "bytes/s", 2),
+        ("generate", "prefill_2048", "bytes/s", 2),
+        ("generate", "decode_64", "bytes/s", 2),
+        ("generate", "dispatch_count", "dispatches/byte", 2),
     ] {
         let mut found = of(&rows, kind, kernel);
         found.retain(|row| row.status == Status::Ok);

@@ -6,17 +6,24 @@
 
 mod support;
 
+use blt_wgpu::bench::BenchShape;
 use blt_wgpu::blt::config::{
-    BltConfig, EntropyConfig, HashEmbeddingConfig, ModelConfig, PatchingMode, Pooling, Semantics,
+    BltConfig, EntropyConfig, HashEmbeddingConfig, ModelConfig, PatchingMode, Pooling,
+    ReferenceEntropyKeys, Semantics,
 };
+use blt_wgpu::blt::parameters::PATCHER_PREFIX;
 use blt_wgpu::blt::tables::Row;
-use blt_wgpu::blt::{Batch, LoadedDirectory, LoadedModel, PlanSlot, forward_graph};
+use blt_wgpu::blt::{
+    Batch, CacheShape, LoadedDirectory, LoadedModel, Pass, PlanSlot, cache_layout, forward_graph,
+    greedy_step_graph, store_layout,
+};
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::eval::{Cut, Patcher};
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
-use blt_wgpu::generate::{Added, StreamId, Streams};
-use blt_wgpu::kernels::Step;
+use blt_wgpu::generate::{Added, Cached, Recompute, Source, StreamId, Streams};
+use blt_wgpu::graph::{CompileOptions, Precision, compile_for};
+use blt_wgpu::kernels::{Abilities, Axis, Counts, Step};
 use blt_wgpu::text::VOCABULARY_SIZE;
 use pollster::block_on;
 use support::{Session, golden_blt, golden_entropy, write_golden_weights};
@@ -169,6 +176,7 @@ fn check<E: Engine>(engine: &E, directory: &LoadedDirectory<E>, what: &str, coun
     for prompt in prompts {
         let what = format!("{what}, prompt of {}", prompt.len());
         let mut streams = block_on(Streams::new(engine, directory, 1)).unwrap();
+        streams.keep_logits(true);
         let id = streams.open(&prompt, greedy()).unwrap();
         let mut added = generate(&mut streams, id, count / 2);
         streams.push(id, &[104, 2, 1, 105, 36, 107]).unwrap();
@@ -352,6 +360,51 @@ fn streams_do_not_see_each_other() {
     }
 }
 
+/// Ids that are drawn, or chosen by what came before, are those of who reads everything again.
+#[test]
+fn drawn_ids_are_those_of_recomputing() {
+    let engine = HostEngine::<f32>::default();
+    let directory = directory(&engine, blt(PatchingMode::Entropy));
+    let drawn = SamplingOptions { temperature: 0.9, top_k: 40, ..SamplingOptions::default() };
+    let penalised = SamplingOptions { repetition_penalty: 1.3, ..SamplingOptions::default() };
+    let banned = SamplingOptions { banned_ids: (4..200).collect(), ..SamplingOptions::default() };
+    for options in [drawn, penalised, banned] {
+        let sampler = || Sampler::new(options.clone(), 3).unwrap();
+        let prompt = ids("ab");
+        let mut expected = Recompute::new(&engine, &directory, sampler()).unwrap();
+        let mut cached = block_on(Cached::new(&engine, &directory, sampler())).unwrap();
+        expected.begin(&prompt, 0).unwrap();
+        cached.begin(&prompt, 0).unwrap();
+        for _ in 0..40 {
+            let (a, b) = (block_on(cached.step()).unwrap(), block_on(expected.step()).unwrap());
+            assert_eq!((a.id, a.starts_patch), (b.id, b.starts_patch), "{options:?}");
+        }
+    }
+}
+
+/// A stream that cannot choose is told so, and stands where it stood.
+#[test]
+fn a_stream_that_cannot_choose_is_told_so() {
+    let engine = HostEngine::<f32>::default();
+    let directory = directory(&engine, blt(PatchingMode::Entropy));
+    let options = SamplingOptions { banned_ids: (0..260).collect(), ..SamplingOptions::default() };
+    let nothing = Sampler::new(options, 0).unwrap();
+    let mut streams = block_on(Streams::new(&engine, &directory, 2)).unwrap();
+    let (none, some) =
+        (streams.open(&ids("a"), nothing).unwrap(), streams.open(&ids("a"), greedy()).unwrap());
+    for round in 1..4 {
+        let step = block_on(streams.step()).unwrap();
+        assert_eq!((step[0].0, step[1].0), (none, some));
+        let error = step[0].1.as_ref().unwrap_err().to_string();
+        assert_eq!(error, "logits: every id is banned, expected at least one choice");
+        assert_eq!((streams.generated(none).len(), streams.generated(some).len()), (0, round));
+    }
+    let rows = directory.model.layout.require("lm_head.weight").unwrap().length();
+    directory.model.write(&engine, "lm_head.weight", &vec![f32::NAN; rows]).unwrap();
+    let step = block_on(streams.step()).unwrap();
+    assert!(step.iter().all(|(_, added)| added.is_err()), "{step:?}");
+}
+
 /// A stream ends at an EOS, and at the last position with an error of its own.
 #[test]
 fn a_stream_without_room_is_told_so_and_others_go_on() {
@@ -372,4 +425,33 @@ fn a_stream_without_room_is_told_so_and_others_go_on() {
     streams.close(long);
     assert!(streams.push(long, &[7]).is_err(), "it is closed");
     assert!(block_on(streams.step()).unwrap().iter().all(|(id, _)| *id == short));
+}
+
+/// What a GPU waits for: dispatches of a byte, and of a byte with which a patch closes.
+#[test]
+fn a_byte_of_s_takes_few_dispatches() {
+    let bench = BenchShape::named("s").unwrap().unwrap();
+    let entropy = ReferenceEntropyKeys::from_table(bench.run.entropy_model.clone()).unwrap();
+    let entropy = entropy.into_config().unwrap().config;
+    let (config, most) = (bench.model.config.clone(), 1 << 29);
+    let patcher = Some((&entropy, PATCHER_PREFIX));
+    let shape = CacheShape { streams: 1, patches: 128, states: 32 };
+    let layout_of = |config| store_layout(config, None, Precision::F32, most).unwrap();
+    let mut layout = layout_of(&config);
+    layout.append(PATCHER_PREFIX, &layout_of(&ModelConfig::Entropy(entropy.clone())));
+    layout.append("", &cache_layout(&config, patcher, &shape, most).unwrap());
+    let abilities = Abilities { hardware: true, ..Abilities::CORE };
+    let options = CompileOptions { abilities, ..CompileOptions::BASE };
+    let counts =
+        Counts::default().with(Axis::Bytes, 1).with(Axis::Patches, 1).with(Axis::SeenBytes, 8);
+    let dispatches = |pass| {
+        let graph = greedy_step_graph(&config, patcher, shape, pass).unwrap();
+        let recording = compile_for(graph, "step", &layout, counts, &options).unwrap();
+        recording.dispatches.len()
+    };
+    // 3 to embed; 5 a block, of which there are 1 and 4; 3 a cross-attention, of which there are 4;
+    // 1 for the states, 1 for the logits, 1 for the id; of the entropy model 1, 2 x 5, 1 and 1.
+    // Where a patch closes besides: 7 to make it, 8 x 5 to take it through the latent transformer,
+    // 1 to project it, 4 x 2 for what the decoder reads of it.
+    assert_eq!([dispatches(Pass::Open), dispatches(Pass::Close)], [56, 56 + 56]);
 }

@@ -1,47 +1,64 @@
-//! Generation with a shape: a prompt of random bytes, then the likeliest byte after the other.
+//! Generation with a shape: texts of random bytes, which streams with caches read and go on with.
 //!
-//! Where the configuration has an entropy model it cuts the text as it grows, as the peer does it;
-//! its weights are random, so that about every byte is a patch of its own.
+//! What they go on with is pushed: a byte that is pushed costs what one that is chosen costs,
+//! logits and choice included, and the text is the same everywhere. Where the configuration has an
+//! entropy model it cuts the text as it grows, at the threshold that makes patches of
+//! [`PATCH_BYTES`]; its weights are random.
 
 use super::fresh::fresh_model;
 use super::job::Clock;
 use super::shape::BenchShape;
 use super::timing::Patience;
-use crate::blt::config::{
-    DEFAULT_PATCHING_THRESHOLD, EntropyConfig, ModelConfig, PatchingMode, ReferenceEntropyKeys,
-};
+use crate::blt::config::{EntropyConfig, ModelConfig, PatchingMode, ReferenceEntropyKeys};
+use crate::blt::patching::{Patching, PatchingMode as Mode};
 use crate::blt::{LoadedDirectory, LoadedModel};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::eval::Patcher;
 use crate::generate::sampling::{Sampler, SamplingOptions};
-use crate::generate::{ModelSource, OnLimit, Stops, TextStream};
+use crate::generate::{StreamId, Streams};
 use crate::graph::Precision;
 use crate::random::Random;
-use crate::text::{BYTE_OFFSET, EOS_ID};
+use crate::text::BYTE_OFFSET;
 
-/// Bytes of the prompt, and bytes that are generated: those of the peer.
+/// Bytes of the prompt, and bytes behind it: those of the peer.
 pub(super) const PROMPT_BYTES: usize = 64;
 pub(super) const NEW_BYTES: usize = 64;
-/// What the random prompt is for, in the streams of a seed.
-const PROMPT_STREAM: u64 = 0x70_726f_6d70;
+/// Bytes of a long prompt.
+pub(super) const LONG_PROMPT_BYTES: usize = 2048;
+/// Streams at the same time.
+pub(super) const STREAM_COUNT: usize = 64;
+/// Where in a text a byte is early, and where late.
+const EARLY: usize = 100;
+const LATE: usize = 8000;
+/// Bytes of a patch, about: those of the released models.
+const PATCH_BYTES: f64 = 4.5;
+/// What the random text is for, in the streams of a seed.
+const TEXT_STREAM: u64 = 0x7465_7874;
 
 /// A model that generates.
 pub(super) struct Generating<'d> {
     device: &'d Device,
     directory: LoadedDirectory<Device>,
-    prompt: Vec<u32>,
+    text: Vec<u32>,
 }
 
 /// How long it took, a number a repetition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GenerationTimes {
-    /// Until the logits of the first byte of all: plans are compiled and variants checked on the
-    /// way.
+    /// Until the first byte of all: plans are compiled and variants checked on the way.
     pub first_byte_ms: f64,
-    /// Until the logits of the first new byte.
+    /// Until a prompt is read.
     pub prefill_ms: Vec<f64>,
-    /// All bytes after the first.
+    pub long_prefill_ms: Vec<f64>,
+    /// All bytes behind a prompt.
     pub decode_ms: Vec<f64>,
+    /// The same of many streams together.
+    pub streams_ms: Vec<f64>,
+    /// Dispatches of a byte, on average.
+    pub dispatches: f64,
+    /// Milliseconds of a byte early and late in a text; `None` if it would have taken too long.
+    pub early_late_ms: Option<[f64; 2]>,
 }
 
 impl<'d> Generating<'d> {
@@ -50,24 +67,25 @@ impl<'d> Generating<'d> {
     /// # Errors
     /// If the device has not the memory, or the model has not the positions.
     pub async fn new(device: &'d Device, shape: &BenchShape, precision: Precision) -> Result<Self> {
+        let mut random = Random::new(0, TEXT_STREAM);
+        let length = LATE + NEW_BYTES + 1;
+        let text: Vec<u32> = (0..length).map(|_| BYTE_OFFSET + random.below(256) as u32).collect();
         let mut config = shape.model.config.clone();
         make_room(&mut config);
         let mut patcher = None;
         if let (ModelConfig::Blt(blt), Some(entropy)) = (&mut config, entropy_config(shape)?) {
-            blt.patching.mode = PatchingMode::Entropy;
-            blt.patching.threshold = DEFAULT_PATCHING_THRESHOLD;
             blt.attach_patcher(entropy.clone());
             let mut config = ModelConfig::Entropy(entropy);
             make_room(&mut config);
             let model = LoadedModel::create(device, config, false).await?;
             model.initialise(device, 1)?;
+            blt.patching.mode = PatchingMode::Entropy;
+            blt.patching.threshold = threshold(device, &model, &text).await?.into();
             patcher = Some(model);
         }
         let model = fresh_model(device, shape, config, None, precision).await?;
-        let mut random = Random::new(0, PROMPT_STREAM);
-        let prompt = (0..PROMPT_BYTES).map(|_| BYTE_OFFSET + random.below(256) as u32).collect();
         device.wait().await?;
-        Ok(Self { device, directory: LoadedDirectory { model, patcher }, prompt })
+        Ok(Self { device, directory: LoadedDirectory { model, patcher }, text })
     }
 
     /// Generates again and again.
@@ -75,41 +93,172 @@ impl<'d> Generating<'d> {
     /// # Errors
     /// [`Error::Cancelled`] if somebody wants to stop, or if the device is lost.
     pub async fn times(&self, clock: &Clock, patience: Patience) -> Result<GenerationTimes> {
-        let [first_byte_ms, _] = self.once(clock).await?;
+        let mut times = GenerationTimes::default();
         let begin = clock.monotonic_seconds();
-        let mut times = GenerationTimes { first_byte_ms, ..GenerationTimes::default() };
-        while times.decode_ms.len() < patience.sample_count.max(1) {
-            if clock.is_stop_requested() {
-                return Err(Error::Cancelled);
-            }
-            let late = clock.monotonic_seconds() - begin > patience.seconds;
-            if late && !times.decode_ms.is_empty() {
-                break;
-            }
-            let [prefill_ms, decode_ms] = self.once(clock).await?;
-            times.prefill_ms.push(prefill_ms);
-            times.decode_ms.push(decode_ms);
+        let mut solo = Streams::new(self.device, &self.directory, 1).await?;
+        self.once(&mut solo, clock, 1, 1).await?;
+        times.first_byte_ms = (clock.monotonic_seconds() - begin) * 1e3;
+        // Once for the plans that the first byte has not needed.
+        self.once(&mut solo, clock, 1, NEW_BYTES).await?;
+        let before = solo.dispatch_count();
+        let mut bytes = 0;
+        self.repeat(
+            clock,
+            patience,
+            async |times: &mut GenerationTimes| {
+                let [prefill_ms, decode_ms] = self.once(&mut solo, clock, 1, NEW_BYTES).await?;
+                times.prefill_ms.push(prefill_ms);
+                times.decode_ms.push(decode_ms);
+                bytes += NEW_BYTES;
+                Ok(())
+            },
+            &mut times,
+        )
+        .await?;
+        // Prompts are read in the same plans, few beside those of the bytes.
+        times.dispatches = (solo.dispatch_count() - before) as f64 / bytes as f64;
+        self.prefill(&mut solo, clock, LONG_PROMPT_BYTES).await?;
+        self.repeat(
+            clock,
+            patience,
+            async |times: &mut GenerationTimes| {
+                let ms = self.prefill(&mut solo, clock, LONG_PROMPT_BYTES).await?;
+                times.long_prefill_ms.push(ms);
+                Ok(())
+            },
+            &mut times,
+        )
+        .await?;
+        let mut many = Streams::new(self.device, &self.directory, STREAM_COUNT).await?;
+        self.once(&mut many, clock, STREAM_COUNT, NEW_BYTES).await?;
+        self.repeat(
+            clock,
+            patience,
+            async |times: &mut GenerationTimes| {
+                let [_, decode_ms] = self.once(&mut many, clock, STREAM_COUNT, NEW_BYTES).await?;
+                times.streams_ms.push(decode_ms);
+                Ok(())
+            },
+            &mut times,
+        )
+        .await?;
+        drop(many);
+        let long_ms = times.long_prefill_ms[0] * (LATE / LONG_PROMPT_BYTES) as f64;
+        if long_ms < 1e3 * patience.seconds {
+            let early = self.bytes_at(&mut solo, clock, EARLY).await?;
+            times.early_late_ms = Some([early, self.bytes_at(&mut solo, clock, LATE).await?]);
         }
         Ok(times)
     }
 
-    async fn once(&self, clock: &Clock) -> Result<[f64; 2]> {
-        let options = SamplingOptions { banned_ids: vec![EOS_ID], ..SamplingOptions::default() };
-        let sampler = Sampler::new(options, 0)?;
+    /// Repeats a measurement until there are enough samples, or the time is over; once at least.
+    async fn repeat(
+        &self,
+        clock: &Clock,
+        patience: Patience,
+        mut measure: impl AsyncFnMut(&mut GenerationTimes) -> Result<()>,
+        times: &mut GenerationTimes,
+    ) -> Result<()> {
         let begin = clock.monotonic_seconds();
-        let source = ModelSource::new(self.device, &self.directory, sampler).await?;
-        let stops = Stops { count: Some(NEW_BYTES), ..Stops::default() };
-        let mut stream = TextStream::new(source, &stops, OnLimit::Error)?;
-        stream.push_ids(&self.prompt)?;
-        stream.prefill().await?;
+        for count in 0..patience.sample_count.max(1) {
+            if clock.is_stop_requested() {
+                return Err(Error::Cancelled);
+            }
+            if count > 0 && clock.monotonic_seconds() - begin > patience.seconds {
+                break;
+            }
+            measure(times).await?;
+        }
+        Ok(())
+    }
+
+    /// Milliseconds of reading the prompts of so many streams, and of so many bytes behind them.
+    async fn once(
+        &self,
+        streams: &mut Streams<'_, Device>,
+        clock: &Clock,
+        stream_count: usize,
+        byte_count: usize,
+    ) -> Result<[f64; 2]> {
+        let mut ids = Vec::new();
+        for index in 0..stream_count {
+            let text = &self.text[index * PROMPT_BYTES..];
+            let id = streams.open(&text[..PROMPT_BYTES], sampler()?)?;
+            streams.push(id, &text[PROMPT_BYTES..PROMPT_BYTES + byte_count])?;
+            ids.push(id);
+        }
+        let begin = clock.monotonic_seconds();
+        streams.prefill().await?;
         let prefilled = clock.monotonic_seconds();
-        while stream.step().await?.is_some() {}
+        step(streams, byte_count).await?;
         let end = clock.monotonic_seconds();
+        ids.into_iter().for_each(|id| streams.close(id));
         Ok([(prefilled - begin) * 1e3, (end - prefilled) * 1e3])
+    }
+
+    /// Milliseconds of reading a prompt of so many bytes.
+    async fn prefill(
+        &self,
+        streams: &mut Streams<'_, Device>,
+        clock: &Clock,
+        length: usize,
+    ) -> Result<f64> {
+        let begin = clock.monotonic_seconds();
+        let id = self.read(streams, length).await?;
+        self.device.wait().await?;
+        let end = clock.monotonic_seconds();
+        streams.close(id);
+        Ok((end - begin) * 1e3)
+    }
+
+    /// Milliseconds of a byte behind so many.
+    async fn bytes_at(
+        &self,
+        streams: &mut Streams<'_, Device>,
+        clock: &Clock,
+        length: usize,
+    ) -> Result<f64> {
+        let id = self.read(streams, length).await?;
+        streams.push(id, &self.text[length..length + NEW_BYTES])?;
+        // Once for plans and caches that have grown.
+        step(streams, NEW_BYTES / 4).await?;
+        let begin = clock.monotonic_seconds();
+        step(streams, NEW_BYTES / 2).await?;
+        let end = clock.monotonic_seconds();
+        streams.close(id);
+        Ok((end - begin) * 1e3 / (NEW_BYTES / 2) as f64)
+    }
+
+    async fn read(&self, streams: &mut Streams<'_, Device>, length: usize) -> Result<StreamId> {
+        let id = streams.open(&self.text[..length], sampler()?)?;
+        streams.prefill().await?;
+        Ok(id)
     }
 }
 
-/// Positions for the prompt and what follows it, one patch a byte.
+async fn step(streams: &mut Streams<'_, Device>, count: usize) -> Result<()> {
+    for _ in 0..count {
+        for (_, added) in streams.step().await? {
+            added?;
+        }
+    }
+    Ok(())
+}
+
+fn sampler() -> Result<Sampler> {
+    Sampler::new(SamplingOptions::default(), 0)
+}
+
+/// The threshold above which one in [`PATCH_BYTES`] entropies of a text lies.
+async fn threshold(device: &Device, model: &LoadedModel<Device>, text: &[u32]) -> Result<f32> {
+    let patching = Patching::new(Mode::Entropy { threshold: 0.0 });
+    let mut patcher = Patcher::new(device, patching, Some(model))?;
+    let mut entropies = patcher.entropies(&text[..LONG_PROMPT_BYTES]).await?;
+    entropies.sort_by(f32::total_cmp);
+    Ok(entropies[(entropies.len() as f64 * (1.0 - 1.0 / PATCH_BYTES)) as usize])
+}
+
+/// Positions for the longest text, one patch a byte.
 fn make_room(config: &mut ModelConfig) {
     let stacks = match config {
         ModelConfig::Entropy(config) => vec![&mut config.transformer],
@@ -118,7 +267,7 @@ fn make_room(config: &mut ModelConfig) {
         }
     };
     for stack in stacks {
-        stack.max_positions = stack.max_positions.max(PROMPT_BYTES + NEW_BYTES + 1);
+        stack.max_positions = stack.max_positions.max(LATE + NEW_BYTES + 2);
     }
 }
 

@@ -1,7 +1,7 @@
 //! How each part of the benchmark is measured.
 
 use super::gemm::Gemm;
-use super::generating::{Generating, NEW_BYTES, PROMPT_BYTES};
+use super::generating::{Generating, LONG_PROMPT_BYTES, NEW_BYTES, PROMPT_BYTES, STREAM_COUNT};
 use super::job::{Bench, Clock, Part, StepTask};
 use super::kernel_list::KernelList;
 use super::memory::Memory;
@@ -32,7 +32,8 @@ const MOST_SOAK_SAMPLES: usize = 1000;
 
 impl<P: Platform + Sync + 'static> Bench<'_, P> {
     fn patience(&self) -> Patience {
-        Patience { sample_count: self.options.sample_count, seconds: self.options.seconds }
+        let (sample_count, seconds) = (self.options.sample_count, self.options.seconds);
+        Patience { sample_count, seconds, enough_ms: f64::INFINITY }
     }
 
     /// One measure of what the device can do at best.
@@ -108,7 +109,7 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
         }
         warm_up(&mut stepping, &self.platform).await?;
         let left_out_count = stepping.left_out_count().await?;
-        let Patience { sample_count, seconds } = self.patience();
+        let Patience { sample_count, seconds, .. } = self.patience();
         let times = sampled(&mut stepping, &self.platform, sample_count, seconds).await?;
         if stepping.left_out_count().await? != left_out_count {
             let problem = "updates were left out while it was timed: their gradients overflowed";
@@ -181,7 +182,23 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
         let prefill = self.step_row(task, "prefill");
         self.give(prefill.timed(times.prefill_ms, PROMPT_BYTES as f64, "bytes/s"));
         let decode = self.step_row(task, "decode");
-        self.give(decode.timed(times.decode_ms, (NEW_BYTES - 1) as f64, "bytes/s"));
+        self.give(decode.timed(times.decode_ms, NEW_BYTES as f64, "bytes/s"));
+        let dispatches = self.step_row(task, "dispatch_count");
+        self.give(dispatches.counted(times.dispatches, "dispatches/byte"));
+        let long = self.step_row(task, &format!("prefill_{LONG_PROMPT_BYTES}"));
+        self.give(long.timed(times.long_prefill_ms, LONG_PROMPT_BYTES as f64, "bytes/s"));
+        let streams = self.step_row(task, &format!("decode_{STREAM_COUNT}"));
+        let bytes = (STREAM_COUNT * NEW_BYTES) as f64;
+        self.give(streams.timed(times.streams_ms, bytes, "bytes/s"));
+        let late = self.step_row(task, "late");
+        self.give(match times.early_late_ms {
+            None => late.skipped("reading so long a text would take too long"),
+            Some([early_ms, late_ms]) => {
+                let mut row = late.counted(late_ms / early_ms, "times an early byte");
+                row.reason = format!("{early_ms:.3} ms early, {late_ms:.3} ms late");
+                row
+            }
+        });
         Ok(())
     }
 }

@@ -30,8 +30,36 @@ pub fn seed_graph(config: &ModelConfig, shape: CacheShape) -> Result<Graph> {
 /// If the shapes of the configuration contradict each other.
 pub fn step_graph(config: &ModelConfig, shape: CacheShape, pass: Pass) -> Result<Graph> {
     let mut graph = Graph::default();
+    graph.expect_few_rows();
     let logits = model_pass(&mut graph, config, Caches { shape, pass })?;
     graph.output("logits", logits);
+    Ok(graph)
+}
+
+/// The same, then the likeliest id of every stream, and where entropies cut, the entropy after it,
+/// in one go: outputs `chosen` and `status` [bytes, 1], see [`Graph::likeliest`], and `entropies`.
+///
+/// # Errors
+/// If the shapes of the configuration contradict each other.
+pub fn greedy_step_graph(
+    config: &ModelConfig,
+    patcher: Option<(&EntropyConfig, &str)>,
+    shape: CacheShape,
+    pass: Pass,
+) -> Result<Graph> {
+    let mut graph = Graph::default();
+    graph.expect_few_rows();
+    let logits = model_pass(&mut graph, config, Caches { shape, pass })?;
+    graph.output("logits", logits);
+    let words = graph.tensor(logits).cols.div_ceil(32);
+    let banned = inputs::integers(&mut graph, "banned", Axis::Bytes, words);
+    let forced = inputs::integers(&mut graph, "forced", Axis::Bytes, 1);
+    let [chosen, status] = graph.likeliest(logits, banned, forced);
+    graph.output("chosen", chosen);
+    graph.output("status", status);
+    if let Some((config, prefix)) = patcher {
+        entropies(&mut graph, config, prefix, chosen, Caches { shape, pass: Pass::Open })?;
+    }
     Ok(graph)
 }
 
@@ -61,6 +89,7 @@ pub fn next_entropies_graph(
     shape: CacheShape,
 ) -> Result<Graph> {
     let mut graph = Graph::default();
+    graph.expect_few_rows();
     let ids = inputs::integers(&mut graph, "next_ids", Axis::Bytes, 1);
     entropies(&mut graph, config, prefix, ids, Caches { shape, pass: Pass::Open })?;
     Ok(graph)

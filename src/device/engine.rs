@@ -203,6 +203,18 @@ impl Engine for Device {
         dispatch!(self, plan: DevicePlan, |engine, plan| engine.run(plan, step, inputs))
     }
 
+    async fn run_for(
+        &self,
+        plan: &DevicePlan,
+        step: &Step,
+        inputs: &Inputs,
+        names: &[&str],
+    ) -> Result<Vec<Vec<f32>>> {
+        dispatch!(self, plan: DevicePlan, |engine, plan| {
+            engine.run_for(plan, step, inputs, names).await
+        })
+    }
+
     async fn output(&self, plan: &DevicePlan, name: &str, step: &Step) -> Result<Vec<f32>> {
         dispatch!(self, plan: DevicePlan, |engine, plan| engine.output(plan, name, step).await)
     }

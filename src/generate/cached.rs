@@ -31,7 +31,8 @@ impl<'m, E: Engine> Cached<'m, E> {
         directory: &'m LoadedDirectory<E>,
         sampler: Sampler,
     ) -> Result<Self> {
-        let streams = Streams::new(engine, directory, 1).await?;
+        let mut streams = Streams::new(engine, directory, 1).await?;
+        streams.keep_logits(true);
         Ok(Self { streams, sampler, stream: None, origin: 0, waiting_count: 0 })
     }
 }

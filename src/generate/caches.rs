@@ -6,7 +6,7 @@ use crate::blt::parameters::PATCHER_PREFIX;
 use crate::blt::{CacheShape, LoadedDirectory, LoadedModel, cache_layout, model_patching};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::graph::{Graph, StoreLayout, compile_for};
+use crate::graph::{CompileOptions, Graph, Precision, StoreLayout, compile_for};
 use crate::kernels::Counts;
 
 /// A Store of both models and of the caches, and plans over it.
@@ -77,7 +77,8 @@ impl<'m, E: Engine> StreamCaches<'m, E> {
         Ok(larger)
     }
 
-    /// A plan over models and caches, with variants of kernels that the engine trusts.
+    /// A plan over models and caches, with variants of kernels that the engine trusts, and how many
+    /// dispatches it has.
     ///
     /// # Errors
     /// If the device has not the memory or refuses a shader.
@@ -86,12 +87,17 @@ impl<'m, E: Engine> StreamCaches<'m, E> {
         name: &str,
         capacity: Counts,
         build: impl Fn() -> Result<Graph>,
-    ) -> Result<E::Plan> {
+    ) -> Result<(E::Plan, usize)> {
         loop {
-            let options = self.directory.model.compile_options(self.engine);
+            // Whatever precision the model was loaded for: a byte waits for weights, not for units.
+            let options = CompileOptions {
+                precision: Precision::F32,
+                ..self.directory.model.compile_options(self.engine)
+            };
             let recording = compile_for(build()?, name, &self.layout, capacity, &options)?;
             if self.engine.trusts(&recording).await? {
-                return self.engine.compile(&self.store, recording).await;
+                let count = recording.dispatches.len();
+                return Ok((self.engine.compile(&self.store, recording).await?, count));
             }
         }
     }

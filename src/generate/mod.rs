@@ -22,6 +22,7 @@ mod source;
 mod step_tables;
 mod stops;
 mod stream_plans;
+mod stream_step;
 mod streams;
 mod text_stream;
 #[cfg(test)]

@@ -5,8 +5,14 @@ use super::place::Place;
 use super::sampling::Sampler;
 use crate::blt::patching::PatchCutter;
 use crate::error::Result;
-use crate::text::EOS_ID;
+use crate::text::{BOE_ID, BOS_ID, BPE_ID, EOS_ID, VOCABULARY_SIZE};
 use std::collections::VecDeque;
+
+/// Words of bits for all ids.
+pub(super) const BAN_WORDS: usize = (VOCABULARY_SIZE as usize).div_ceil(32);
+
+/// No id.
+const NOTHING_PUSHED: u32 = u32::MAX;
 
 /// A stream in its slot. All its ids but the last are in the caches of the model, all of them in
 /// those of the entropy model.
@@ -63,8 +69,25 @@ impl Slot {
         Ok(id)
     }
 
+    /// What the next id may not be, a bit an id, and the id that was pushed, if the device can
+    /// choose by these alone: greedily, whatever came before.
+    pub fn greedy(&self) -> Option<([u32; BAN_WORDS], u32)> {
+        let mut banned = [0; BAN_WORDS];
+        if let Some(&id) = self.pushed.front() {
+            return Some((banned, id));
+        }
+        let options = self.sampler.options();
+        let is_greedy = options.temperature == 0.0 && options.repetition_penalty == 1.0;
+        let special = if options.allow_special { &[][..] } else { &[BOE_ID, BOS_ID, BPE_ID] };
+        for &id in options.banned_ids.iter().chain(special) {
+            // An id that there is not is the sampler's to refuse.
+            *banned.get_mut(id as usize / 32)? |= 1 << (id % 32);
+        }
+        (is_greedy && self.chosen.is_none()).then_some((banned, NOTHING_PUSHED))
+    }
+
     /// Goes on behind an id.
-    pub fn add(&mut self, id: u32, entropy: Option<f32>, logits: &[f32]) -> Added {
+    pub fn add(&mut self, id: u32, entropy: Option<f32>, logits: Vec<f32>) -> Added {
         let was_pushed = self.pushed.pop_front().is_some();
         self.chosen = None;
         let starts_patch = self.closes;
@@ -73,6 +96,6 @@ impl Slot {
         self.place.ids.push(id);
         let cutter = self.cutter.as_mut();
         self.closes = cutter.is_some_and(|it| it.push(id, entropy.unwrap_or(0.0)));
-        Added { id, was_pushed, starts_patch, entropy: expected, logits: logits.to_vec() }
+        Added { id, was_pushed, starts_patch, entropy: expected, logits }
     }
 }

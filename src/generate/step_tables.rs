@@ -100,9 +100,15 @@ pub(super) struct Next {
 
 /// Counts and inputs of a step of an entropy model.
 pub(super) fn next_inputs(config: &EntropyConfig, nexts: &[Next]) -> (Counts, Inputs) {
-    let ring = Ring::of(&config.transformer);
     let mut inputs = Inputs::default();
+    set_next(&mut inputs, config, nexts);
     inputs.set_u("next_ids", nexts.iter().map(|it| it.id).collect());
+    (Counts::default().with(Axis::Bytes, nexts.len()), inputs)
+}
+
+/// The inputs of it but the ids.
+pub(super) fn set_next(inputs: &mut Inputs, config: &EntropyConfig, nexts: &[Next]) {
+    let ring = Ring::of(&config.transformer);
     inputs.set_u("next_position", nexts.iter().map(|it| it.index as u32).collect());
     let rows = nexts.iter().map(|it| ring.row(it.stream, it.index));
     inputs.set_u("next_cache_row", rows.collect());
@@ -110,7 +116,6 @@ pub(super) fn next_inputs(config: &EntropyConfig, nexts: &[Next]) -> (Counts, In
         .iter()
         .flat_map(|it| ring.range(it.stream, ring.first_seen(it.document, it.index), it.index));
     inputs.set_u("next_key_range", ranges.collect());
-    (Counts::default().with(Axis::Bytes, nexts.len()), inputs)
 }
 
 /// Rows of the cache of a ring, and what of it each reader sees.

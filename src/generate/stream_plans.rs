@@ -3,7 +3,8 @@
 use super::caches::{StreamCaches, entropy_config, patcher};
 use crate::blt::parameters::PATCHER_PREFIX;
 use crate::blt::{
-    LoadedDirectory, Pass, next_entropies_graph, seed_entropies_graph, seed_graph, step_graph,
+    LoadedDirectory, Pass, greedy_step_graph, next_entropies_graph, seed_entropies_graph,
+    seed_graph, step_graph,
 };
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
@@ -19,18 +20,29 @@ pub(super) enum Work {
     SeedEntropies,
     /// The model reads a byte of every stream.
     Step(Pass),
+    /// The same, and the entropy model reads the likeliest id that follows.
+    GreedyStep(Pass),
     /// The entropy model reads a byte of every stream.
     NextEntropies,
 }
 
 /// A plan for each of them.
 pub(super) struct StreamPlans<E: Engine> {
-    plans: Vec<(Work, Counts, E::Plan)>,
+    plans: Vec<WorkPlan<E>>,
+    /// Dispatches of all that was run.
+    pub dispatch_count: u64,
+}
+
+struct WorkPlan<E: Engine> {
+    work: Work,
+    capacity: Counts,
+    plan: E::Plan,
+    dispatch_count: usize,
 }
 
 impl<E: Engine> StreamPlans<E> {
     pub fn new() -> Self {
-        Self { plans: Vec::new() }
+        Self { plans: Vec::new(), dispatch_count: 0 }
     }
 
     /// Drops all plans: the caches that they read are replaced.
@@ -38,7 +50,7 @@ impl<E: Engine> StreamPlans<E> {
         self.plans.clear();
     }
 
-    /// Runs a plan and reads an output of it, if there is one to be read.
+    /// Runs a plan and reads outputs of it.
     ///
     /// # Errors
     /// If it does not compile, or the device is lost.
@@ -47,26 +59,29 @@ impl<E: Engine> StreamPlans<E> {
         caches: &StreamCaches<'_, E>,
         work: Work,
         (counts, inputs): (Counts, &Inputs),
-        output: Option<&str>,
-    ) -> Result<Vec<f32>> {
-        let known = self.plans.iter().position(|(other, ..)| *other == work);
-        let fits = known.is_some_and(|known| counts.fit(&self.plans[known].1));
-        if !fits {
-            let mut capacity = capacity(caches, work, counts);
-            if let Some(known) = known {
-                capacity = capacity.max(&self.plans.swap_remove(known).1);
+        outputs: &[&str],
+    ) -> Result<Vec<Vec<f32>>> {
+        let known = self.plans.iter().position(|it| it.work == work);
+        let fitting = known.filter(|&known| counts.fit(&self.plans[known].capacity));
+        let index = match fitting {
+            Some(index) => index,
+            None => {
+                let mut capacity = capacity(caches, work, counts);
+                if let Some(known) = known {
+                    capacity = capacity.max(&self.plans.swap_remove(known).capacity);
+                }
+                let build = || graph(caches.directory, caches, work);
+                let (plan, dispatch_count) = caches.compile(name(work), capacity, build).await?;
+                self.plans.push(WorkPlan { work, capacity, plan, dispatch_count });
+                self.plans.len() - 1
             }
-            let build = || graph(caches.directory, caches, work);
-            let plan = caches.compile(name(work), capacity, build).await?;
-            self.plans.push((work, capacity, plan));
-        }
-        let find = |(other, ..): &&(Work, Counts, E::Plan)| *other == work;
-        let (.., plan) = self.plans.iter().find(find).expect("it was compiled above");
+        };
+        let WorkPlan { plan, dispatch_count, .. } = &self.plans[index];
+        self.dispatch_count += *dispatch_count as u64;
         let step = Step::of(counts);
-        caches.engine.run(plan, &step, inputs)?;
-        match output {
-            None => Ok(Vec::new()),
-            Some(output) => caches.engine.output(plan, output, &step).await,
+        match outputs {
+            [] => caches.engine.run(plan, &step, inputs).map(|()| Vec::new()),
+            _ => caches.engine.run_for(plan, &step, inputs, outputs).await,
         }
     }
 }
@@ -77,6 +92,8 @@ fn name(work: Work) -> &'static str {
         Work::SeedEntropies => "seed entropies",
         Work::Step(Pass::Close) => "close",
         Work::Step(_) => "open",
+        Work::GreedyStep(Pass::Close) => "close, greedy",
+        Work::GreedyStep(_) => "open, greedy",
         Work::NextEntropies => "next entropies",
     }
 }
@@ -87,13 +104,15 @@ fn capacity<E: Engine>(caches: &StreamCaches<'_, E>, work: Work, counts: Counts)
     let bucketed = counts.bucketed();
     match work {
         Work::Seed | Work::SeedEntropies => bucketed,
-        Work::Step(Pass::Close) => bucketed.max(
+        Work::Step(Pass::Close) | Work::GreedyStep(Pass::Close) => bucketed.max(
             &Counts::default()
                 .with(Axis::Bytes, streams)
                 .with(Axis::Patches, streams)
                 .with(Axis::SeenBytes, USUAL_PATCH * streams),
         ),
-        Work::Step(_) | Work::NextEntropies => Counts::default().with(Axis::Bytes, streams),
+        Work::Step(_) | Work::GreedyStep(_) | Work::NextEntropies => {
+            Counts::default().with(Axis::Bytes, streams)
+        }
     }
 }
 
@@ -111,6 +130,10 @@ fn graph<E: Engine>(
         Work::Seed => seed_graph(config, shape),
         Work::SeedEntropies => seed_entropies_graph(entropy(), PATCHER_PREFIX, shape),
         Work::Step(pass) => step_graph(config, shape, pass),
+        Work::GreedyStep(pass) => {
+            let patcher = patcher(directory).map(|it| (entropy_config(it), PATCHER_PREFIX));
+            greedy_step_graph(config, patcher, shape, pass)
+        }
         Work::NextEntropies => next_entropies_graph(entropy(), PATCHER_PREFIX, shape),
     }
 }

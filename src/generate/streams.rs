@@ -12,24 +12,25 @@ use super::place::{Place, PlaceRules};
 use super::sampling::Sampler;
 use super::seed_tables::{Seed, seed_batch, seed_entropies_batch};
 use super::slot::Slot;
-use super::step_tables::{Next, Reader, next_inputs, step_inputs};
 use super::stream_plans::{StreamPlans, Work};
-use crate::blt::config::{ModelConfig, Semantics};
+use super::stream_step::check_finite;
+use crate::blt::config::ModelConfig;
 use crate::blt::patching::{PatchCutter, PatchingMode};
-use crate::blt::{CacheShape, LoadedDirectory, Pass, model_patching};
+use crate::blt::{CacheShape, LoadedDirectory, model_patching};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::text::{EOS_ID, VOCABULARY_SIZE, check_ids};
+use crate::text::check_ids;
 
 /// Texts that a model generates at the same time.
 pub struct Streams<'m, E: Engine> {
-    directory: &'m LoadedDirectory<E>,
+    pub(super) directory: &'m LoadedDirectory<E>,
     rules: PlaceRules,
-    caches: StreamCaches<'m, E>,
-    plans: StreamPlans<E>,
+    pub(super) caches: StreamCaches<'m, E>,
+    pub(super) plans: StreamPlans<E>,
     /// By their number in the caches.
-    slots: Vec<Option<Slot>>,
+    pub(super) slots: Vec<Option<Slot>>,
     opened_count: u64,
+    pub(super) keeps_logits: bool,
 }
 
 /// One of them. No two streams that were ever open have the same.
@@ -73,7 +74,7 @@ impl<'m, E: Engine> Streams<'m, E> {
         let caches = StreamCaches::new(engine, directory, shape).await?;
         let rules = PlaceRules::new(config);
         let (plans, slots) = (StreamPlans::new(), Vec::new());
-        Ok(Self { directory, rules, caches, plans, slots, opened_count: 0 })
+        Ok(Self { directory, rules, caches, plans, slots, opened_count: 0, keeps_logits: false })
     }
 
     /// Adds a stream. Its prompt is ids, BOS included where wanted; it is read by the next step.
@@ -128,6 +129,17 @@ impl<'m, E: Engine> Streams<'m, E> {
         }
         slot.pushed.extend(ids);
         Ok(())
+    }
+
+    /// Whether [`Added::logits`] of the steps from now on are there. On a GPU they are more to wait
+    /// for than the ids.
+    pub fn keep_logits(&mut self, keeps: bool) {
+        self.keeps_logits = keeps;
+    }
+
+    /// Dispatches of all that was computed so far.
+    pub fn dispatch_count(&self) -> u64 {
+        self.plans.dispatch_count
     }
 
     /// Prompt and what came after it.
@@ -206,18 +218,9 @@ impl<'m, E: Engine> Streams<'m, E> {
             return Ok(done);
         }
         self.make_room(&[]).await?;
-        let logits = self.read_last(&readers).await?;
-        let mut chosen = Vec::new();
-        for (&index, logits) in readers.iter().zip(logits.chunks(VOCABULARY_SIZE as usize)) {
-            match self.at_mut(index).choose(logits) {
-                Ok(id) => chosen.push((index, id, logits)),
-                Err(error) => done.push((self.id_of(index), Err(error))),
-            }
-        }
-        let entropies = self.next_entropies(&chosen).await?;
-        for ((index, id, logits), entropy) in chosen.into_iter().zip(entropies) {
-            let added = self.at_mut(index).add(id, entropy, logits);
-            done.push((self.id_of(index), Ok(added)));
+        match self.greedy_tables(&readers) {
+            Some(tables) => self.step_greedily(&readers, tables, &mut done).await?,
+            None => self.step_by_logits(&readers, &mut done).await?,
         }
         done.sort_by_key(|(id, _)| id.slot);
         Ok(done)
@@ -227,15 +230,15 @@ impl<'m, E: Engine> Streams<'m, E> {
         self.slots.get(id.slot)?.as_ref().filter(|slot| slot.serial == id.serial)
     }
 
-    fn at(&self, index: usize) -> &Slot {
+    pub(super) fn at(&self, index: usize) -> &Slot {
         self.slots[index].as_ref().expect("the stream is open")
     }
 
-    fn at_mut(&mut self, index: usize) -> &mut Slot {
+    pub(super) fn at_mut(&mut self, index: usize) -> &mut Slot {
         self.slots[index].as_mut().expect("the stream is open")
     }
 
-    fn id_of(&self, index: usize) -> StreamId {
+    pub(super) fn id_of(&self, index: usize) -> StreamId {
         StreamId { slot: index, serial: self.at(index).serial }
     }
 
@@ -287,7 +290,7 @@ impl<'m, E: Engine> Streams<'m, E> {
             let batch = seed_entropies_batch(&patcher.config, entropy_config(patcher), &texts)?;
             let tables = (batch.counts, &batch.inputs);
             let work = Work::SeedEntropies;
-            entropies = self.plans.run(&self.caches, work, tables, Some("entropies")).await?;
+            entropies = self.plans.run(&self.caches, work, tables, &["entropies"]).await?.remove(0);
             check_finite(&entropies)?;
         }
         let mut rest = entropies.iter().copied();
@@ -331,64 +334,8 @@ impl<'m, E: Engine> Streams<'m, E> {
                 seed_entropies_batch(config, entropy, &texts)?
             }
         };
-        self.plans.run(&self.caches, Work::Seed, (batch.counts, &batch.inputs), None).await?;
+        self.plans.run(&self.caches, Work::Seed, (batch.counts, &batch.inputs), &[]).await?;
         Ok(())
-    }
-
-    /// Logits after the last id of these streams, one row after the other.
-    async fn read_last(&mut self, streams: &[usize]) -> Result<Vec<f32>> {
-        let readers: Vec<Reader<'_>> = streams
-            .iter()
-            .map(|&stream| {
-                let slot = self.slots[stream].as_ref().expect("the stream is open");
-                Reader { stream, place: &slot.place, closes: slot.closes }
-            })
-            .collect();
-        let (counts, inputs) = match &self.directory.model.config {
-            ModelConfig::Blt(config) => step_inputs(config, &self.caches.shape, &readers),
-            ModelConfig::Entropy(config) => {
-                let next = |it: &Reader<'_>| Next {
-                    stream: it.stream,
-                    id: it.place.ids[it.place.read],
-                    index: it.place.read,
-                    document: it.place.document,
-                };
-                next_inputs(config, &readers.iter().map(next).collect::<Vec<_>>())
-            }
-        };
-        let closes = readers.iter().any(|it| it.closes);
-        let work = Work::Step(if closes { Pass::Close } else { Pass::Open });
-        self.plans.run(&self.caches, work, (counts, &inputs), Some("logits")).await
-    }
-
-    /// The entropy after each of these ids of streams, which stand behind the last.
-    async fn next_entropies(
-        &mut self,
-        chosen: &[(usize, u32, &[f32])],
-    ) -> Result<Vec<Option<f32>>> {
-        let Some(patcher) = patcher(self.directory) else { return Ok(vec![None; chosen.len()]) };
-        let config = entropy_config(patcher);
-        // At the last position there is no next one to be read.
-        let limit = config.transformer.max_positions;
-        let fits = |&&(stream, ..): &&(usize, u32, &[f32])| self.at(stream).place.ids.len() < limit;
-        let next = |&(stream, id, _): &(usize, u32, &[f32])| {
-            let ids = &self.at(stream).place.ids;
-            let ends = |&id: &u32| id == EOS_ID && config.semantics == Semantics::Reference;
-            let document = ids.iter().rposition(ends).map_or(0, |end| end + 1);
-            Next { stream, id, index: ids.len(), document }
-        };
-        let nexts: Vec<Next> = chosen.iter().filter(fits).map(next).collect();
-        if nexts.is_empty() {
-            return Ok(vec![None; chosen.len()]);
-        }
-        let (counts, inputs) = next_inputs(config, &nexts);
-        let work = Work::NextEntropies;
-        let read = self.plans.run(&self.caches, work, (counts, &inputs), Some("entropies")).await?;
-        check_finite(&read)?;
-        let find = |&(stream, ..): &(usize, u32, &[f32])| {
-            nexts.iter().position(|next| next.stream == stream).map(|at| read[at])
-        };
-        Ok(chosen.iter().map(find).collect())
     }
 
     /// Caches large enough for these places and for the next step of all streams.
@@ -431,13 +378,3 @@ impl<'m, E: Engine> Streams<'m, E> {
 /// Patches and byte states that there is room for at first.
 const SMALLEST_PATCHES: usize = 128;
 const SMALLEST_STATES: usize = 32;
-
-fn check_finite(entropies: &[f32]) -> Result<()> {
-    match entropies.iter().find(|entropy| !entropy.is_finite()) {
-        None => Ok(()),
-        Some(entropy) => {
-            let problem = format!("expected finite numbers of nats, got {entropy}");
-            Err(Error::input("entropies", problem).with_hint("are the weights finite?"))
-        }
-    }
-}

@@ -141,6 +141,21 @@ impl Engine for GpuEngine {
         plan.replay(&self.context, step, inputs)
     }
 
+    async fn run_for(
+        &self,
+        plan: &GpuPlan,
+        step: &Step,
+        inputs: &Inputs,
+        names: &[&str],
+    ) -> Result<Vec<Vec<f32>>> {
+        let outputs = names.iter().map(|name| plan.output(name, step));
+        let outputs = outputs.collect::<Result<Vec<_>>>()?;
+        plan.upload(&self.context, step, inputs)?;
+        let last = plan.submit_but_last(&self.context)?;
+        let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode(last, encoder);
+        self.readback.read_after(&self.context, encode, &outputs).await
+    }
+
     async fn output(&self, plan: &GpuPlan, name: &str, step: &Step) -> Result<Vec<f32>> {
         let (buffer, offset, length) = plan.output(name, step)?;
         self.readback.read(&self.context, buffer, offset, length).await

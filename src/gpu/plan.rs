@@ -78,12 +78,32 @@ impl GpuPlan {
         context.scoped_now(&self.recording.name, || {
             for range in &self.submissions {
                 let mut encoder = context.device.create_command_encoder(&Default::default());
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                launch::encode(&self.launches[range.clone()], &mut pass);
-                drop(pass);
+                self.encode(range.clone(), &mut encoder);
                 context.queue.submit([encoder.finish()]);
             }
         })
+    }
+
+    /// Submits all but the last submission of a replay, and says which launches that one has.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub(super) fn submit_but_last(&self, context: &Context) -> Result<Range<usize>> {
+        let (last, before) = self.submissions.split_last().expect("a replay submits something");
+        context.scoped_now(&self.recording.name, || {
+            for range in before {
+                let mut encoder = context.device.create_command_encoder(&Default::default());
+                self.encode(range.clone(), &mut encoder);
+                context.queue.submit([encoder.finish()]);
+            }
+        })?;
+        Ok(last.clone())
+    }
+
+    /// Encodes some launches, in a pass of their own.
+    pub(super) fn encode(&self, launches: Range<usize>, encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        launch::encode(&self.launches[launches], &mut pass);
     }
 
     /// Uploads step and inputs.

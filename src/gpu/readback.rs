@@ -54,6 +54,47 @@ impl Readback {
         Ok(values)
     }
 
+    /// Regions of buffers (buffer, first element, elements of four bytes), as they are after what
+    /// `encode` encodes: both in one submission. They fit one mappable buffer.
+    ///
+    /// # Errors
+    /// If the device is lost or out of memory.
+    pub async fn read_after<T: Pod>(
+        &self,
+        context: &Context,
+        encode: impl FnOnce(&mut wgpu::CommandEncoder),
+        regions: &[(&wgpu::Buffer, usize, usize)],
+    ) -> Result<Vec<Vec<T>>> {
+        const { assert!(size_of::<T>() == 4) };
+        let bytes = |&(_, _, length): &(&wgpu::Buffer, usize, usize)| length * size_of::<T>();
+        let total = regions.iter().map(bytes).sum::<usize>().max(size_of::<T>());
+        let staging = self.staging(context, total).await?;
+        let copy = |encoder: &mut wgpu::CommandEncoder| {
+            encode(encoder);
+            let mut to = 0;
+            for region in regions {
+                let (at, size) = (region.1 * size_of::<T>(), bytes(region) as u64);
+                encoder.copy_buffer_to_buffer(region.0, at as u64, &staging, to, size);
+                to += size;
+            }
+        };
+        map_after(context, copy, &staging, total as u64).await?;
+        let mut values = Vec::with_capacity(regions.len());
+        {
+            let view = staging.get_mapped_range(0..total as u64);
+            let view = view.map_err(|error| failed(context, &error.to_string()))?;
+            let mut rest: &[T] = bytemuck::cast_slice(&view);
+            for &(_, _, length) in regions {
+                let (own, behind) = rest.split_at(length);
+                values.push(own.to_vec());
+                rest = behind;
+            }
+        }
+        staging.unmap();
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(staging);
+        Ok(values)
+    }
+
     /// A mappable buffer of at least so many bytes, taken out of where it is kept.
     async fn staging(&self, context: &Context, bytes: usize) -> Result<wgpu::Buffer> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -81,10 +122,23 @@ async fn map_copy(
     staging: &wgpu::Buffer,
     bytes: u64,
 ) -> Result<()> {
+    let copy = |encoder: &mut wgpu::CommandEncoder| {
+        encoder.copy_buffer_to_buffer(buffer, at, staging, 0, bytes);
+    };
+    map_after(context, copy, staging, bytes).await
+}
+
+/// Submits what `encode` encodes and waits until the first bytes of `staging` are mapped.
+async fn map_after(
+    context: &Context,
+    encode: impl FnOnce(&mut wgpu::CommandEncoder),
+    staging: &wgpu::Buffer,
+    bytes: u64,
+) -> Result<()> {
     let (answer, mapped) = answer();
     let submit = || {
         let mut encoder = context.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, at, staging, 0, bytes);
+        encode(&mut encoder);
         let submission = context.queue.submit([encoder.finish()]);
         staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| answer.give(result.is_ok()));
         submission

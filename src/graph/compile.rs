@@ -1,6 +1,7 @@
 //! Compiling: the passes over a graph in their order, then its lowering to a Recording.
 
 use super::epilogues::fuse_epilogues;
+use super::few_rows::fuse_few_rows;
 use super::graph::Graph;
 use super::lower::lower;
 use super::mixed::{Precision, use_halves};
@@ -46,8 +47,8 @@ pub fn compile(
     compile_for(graph, name, layout, capacity, &CompileOptions::BASE)
 }
 
-/// Compiles a graph: dead code, precision, fusion, recompute, epilogues, lifetimes, dispatches with
-/// their variants.
+/// Compiles a graph: dead code, precision, fusion, recompute, layers of few rows, epilogues,
+/// lifetimes, dispatches with their variants.
 ///
 /// # Errors
 /// If the layout lacks a tensor that the graph reads.
@@ -66,9 +67,10 @@ pub fn compile_for(
     fuse_residuals(&mut graph);
     fuse_casts(&mut graph);
     recompute(&mut graph, options.recompute);
+    fuse_few_rows(&mut graph);
     fuse_epilogues(&mut graph, &options.abilities);
     let mut recording = lower(&graph, name, layout, capacity, options)?;
-    mark_cuts(&mut recording);
+    mark_cuts(&mut recording, graph.few_rows);
     recording.check();
     Ok(recording)
 }
@@ -76,11 +78,16 @@ pub fn compile_for(
 /// Work between two cut marks: about a tenth of a second on a GPU of 100 GFLOP/s.
 const CUT_FLOPS: u64 = 10_000_000_000;
 
-fn mark_cuts(recording: &mut Recording) {
+/// Dispatches between two cut marks where each of them is short: so that a device begins while the
+/// others are encoded.
+const CUT_DISPATCHES: usize = 16;
+
+fn mark_cuts(recording: &mut Recording, is_short: bool) {
     let mut since_cut = 0;
     for (index, dispatch) in recording.dispatches.iter().enumerate() {
         let flops = dispatch.cost(&recording.capacity).flops;
-        if since_cut + flops > CUT_FLOPS && since_cut > 0 {
+        let is_early = is_short && index > 0 && index.is_multiple_of(CUT_DISPATCHES);
+        if is_early || (since_cut + flops > CUT_FLOPS && since_cut > 0) {
             recording.cuts.push(index);
             since_cut = 0;
         }

@@ -13,7 +13,7 @@ use crate::kernels::Abilities;
 /// Merges linear layers with the rope or swiglu that reads them. Stands behind recompute, which
 /// would compute whole products again to get the activation.
 pub fn fuse_epilogues(graph: &mut Graph, abilities: &Abilities) {
-    if !abilities.hardware || graph.fixed_order {
+    if !abilities.hardware {
         return;
     }
     let mut index = 0;
@@ -30,7 +30,7 @@ pub fn fuse_epilogues(graph: &mut Graph, abilities: &Abilities) {
 /// If node `index` can be an epilogue: the product it reads, and the node that does both.
 fn fusion_at(graph: &Graph, index: usize) -> Option<(usize, Node)> {
     let node = &graph.nodes[index];
-    if !matches!(node.op, Op::Rope { .. } | Op::Swiglu) {
+    if node.fixed_order || !matches!(node.op, Op::Rope { .. } | Op::Swiglu) {
         return None;
     }
     let sums = node.inputs[0];

@@ -64,6 +64,8 @@ pub struct Node {
     /// Where in the model this is, for example `local_decoder.layers.2.self_attn`.
     pub label: String,
     pub phase: Phase,
+    /// Whether it needs the kernels of one fixed order.
+    pub fixed_order: bool,
 }
 
 /// Ops in an order in which they can run.
@@ -73,6 +75,7 @@ pub struct Graph {
     pub(super) nodes: Vec<Node>,
     pub(super) outputs: Vec<(String, TensorId)>,
     pub(super) fixed_order: bool,
+    pub(super) few_rows: bool,
     has_slots: bool,
     scope: Vec<String>,
     is_backward: bool,
@@ -91,10 +94,15 @@ impl Graph {
         &self.nodes
     }
 
-    /// Asks for the kernels of one fixed order, under which a row of a result does not depend on
-    /// what is computed beside it, to the last bit. Such a graph has no gradients.
+    /// Asks for the kernels of one fixed order for the nodes that follow: a row of a result does
+    /// not depend on what is computed beside it, to the last bit. Such a graph has no gradients.
     pub fn fix_order(&mut self) {
         self.fixed_order = true;
+    }
+
+    /// Asks for kernels for a few rows, which take as long as reading the weights takes.
+    pub fn expect_few_rows(&mut self) {
+        self.few_rows = true;
     }
 
     /// Asks for gradients of hash tables in slots, one a touched row, instead of in rows of the
@@ -158,12 +166,7 @@ impl Graph {
         self.stored(name, rows, cols, element, false)
     }
 
-    /// A tensor of the Store in which [`Self::cache_rows`] keeps rows for later passes.
-    pub fn cache(&mut self, name: &str, rows: usize, cols: usize) -> TensorId {
-        self.stored(name, rows, cols, Element::F32, false)
-    }
-
-    fn stored(
+    pub(super) fn stored(
         &mut self,
         name: &str,
         rows: usize,
@@ -375,36 +378,6 @@ impl Graph {
         self.node(Op::GatherRows, &inputs, &[(rows, cols, Element::F32)])[0]
     }
 
-    /// Writes columns of x from `x_offset` on, as many as `cache` has, into rows of a tensor of the
-    /// Store: unit i, of `factor` rows of x, to the unit `index[i]`, and once more `mirror` units
-    /// behind; `u32::MAX` is nowhere. Returns the cache with them, for who reads it after that.
-    ///
-    /// # Errors
-    /// If x has not the columns, or the index not the rows.
-    pub fn cache_rows(
-        &mut self,
-        x: TensorId,
-        x_offset: usize,
-        index: TensorId,
-        factor: usize,
-        cache: TensorId,
-        mirror: usize,
-    ) -> Result<TensorId> {
-        let into = self.tensor(cache).clone();
-        if x_offset + into.cols > self.tensor(x).cols
-            || self.tensor(index).rows.times(factor) != self.tensor(x).rows
-        {
-            let (x, index) = (self.tensor(x), self.tensor(index));
-            let problem = format!("{factor} x {index} rows of {x} from {x_offset} on into {into}");
-            return Err(Error::input("cache_rows", problem));
-        }
-        let op = Op::CacheRows { cols: into.cols, x_offset, factor, mirror };
-        let outputs = [(into.rows, into.cols, into.element)];
-        let after = self.node(op, &[x, index, cache], &outputs)[0];
-        self.tensors[after.0].source = into.source;
-        Ok(after)
-    }
-
     /// Pools the bytes of every patch: x [bytes, cols], range [patches, 2] -> [patches,
     /// cols * kinds].
     pub fn patch_pool(&mut self, x: TensorId, range: TensorId, kinds: &[PoolKind]) -> TensorId {
@@ -458,7 +431,8 @@ impl Graph {
             false => Phase::Forward { block: self.block },
         };
         let (inputs, made) = (inputs.to_vec(), outputs.clone());
-        self.nodes.push(Node { op, inputs, outputs: made, label, phase });
+        let fixed_order = self.fixed_order;
+        self.nodes.push(Node { op, inputs, outputs: made, label, phase, fixed_order });
         outputs
     }
 

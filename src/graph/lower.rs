@@ -40,6 +40,7 @@ pub(super) fn lower(
         recording,
         options,
         label: String::new(),
+        fixed_order: false,
         waiting: Waiting::default(),
         scratch: None,
         nothing: [None; 2],
@@ -48,6 +49,7 @@ pub(super) fn lower(
     for node in &graph.nodes {
         lower.label =
             if node.label.is_empty() { node.op.name().into() } else { node.label.clone() };
+        lower.fixed_order = node.fixed_order;
         lower.node(node)?;
     }
     lower.sum_pieces();
@@ -66,6 +68,8 @@ struct Lower<'a> {
     recording: Recording,
     options: &'a CompileOptions,
     label: String,
+    /// Whether the node that is being lowered needs the kernels of one fixed order.
+    fixed_order: bool,
     waiting: Waiting,
     /// The transient slot for what lives no longer than a pair of dispatches.
     scratch: Option<usize>,
@@ -167,7 +171,7 @@ impl Lower<'_> {
     ) {
         let params = bytemuck::bytes_of(params).to_vec();
         let abilities = &self.options.abilities;
-        let fixed_order = self.graph.fixed_order;
+        let fixed_order = self.fixed_order;
         let variant = match fixed_order {
             true => 0,
             false => {
@@ -205,6 +209,10 @@ impl Lower<'_> {
             Op::MatmulRope { rotated_cols, head_dim } => {
                 self.matmul_rope(node, *rotated_cols, *head_dim)
             }
+            Op::MatvecRope { .. } => self.matvec_rope(node),
+            Op::Matvec { norm_eps, is_gated, residual_scale } => {
+                self.matvec(node, *norm_eps, *is_gated, *residual_scale)
+            }
             Op::MatmulSwiglu => self.matmul_swiglu(node),
             Op::Add { alpha, beta } => {
                 let params = dense::add::Params::new(self.rows(out), self.cols(out), *alpha, *beta);
@@ -226,7 +234,7 @@ impl Lower<'_> {
                 let tensors = [inputs[0], inputs[1], inputs[2], out];
                 self.dispatch(&attention::rope::KERNEL, &params, &tensors)
             }
-            Op::Attention(shape) if self.graph.fixed_order => {
+            Op::Attention(shape) if self.fixed_order => {
                 let params = self.attention_params(inputs, *shape);
                 let tensors = [inputs[0], inputs[1], inputs[2], out];
                 self.dispatch(&attention::attention_row::KERNEL, &params, &tensors)
@@ -277,6 +285,22 @@ impl Lower<'_> {
                 };
                 self.dispatch(&decode::cache_rows::KERNEL, &params, &[inputs[0], inputs[1], out])
             }
+            Op::RopeCache { rotated_cols, head_dim, x_offset, mirror } => {
+                let params = decode::rope_cache::Params {
+                    rows: self.rows(out),
+                    cols: self.cols(out),
+                    rotated_cols: *rotated_cols as u32,
+                    head_dim: *head_dim as u32,
+                    x_offset: *x_offset as u32,
+                    mirror: *mirror as u32,
+                    reserved: 0,
+                };
+                let [x, position, table, index, cache] = inputs[..] else {
+                    unreachable!("rope_cache has five inputs")
+                };
+                let tensors = [x, position, table, index, out, cache];
+                self.dispatch(&decode::rope_cache::KERNEL, &params, &tensors)
+            }
             Op::PatchPool { kinds } => {
                 for (index, kind) in kinds.iter().enumerate() {
                     let params = self.pool_params(inputs[0], inputs[1], kinds.len(), index, *kind);
@@ -305,6 +329,12 @@ impl Lower<'_> {
                 let params = loss::cross_entropy::Params::new(self.rows(out), self.cols(out));
                 let tensors = [inputs[0], inputs[1], inputs[2], inputs[3], out];
                 self.dispatch(&loss::cross_entropy_grad::KERNEL, &params, &tensors)
+            }
+            Op::Likeliest => {
+                let (rows, classes) = (self.rows(out), self.cols(inputs[0]));
+                let params = decode::likeliest::Params { rows, classes, reserved: 0 };
+                let tensors = [inputs[0], inputs[1], inputs[2], out, outputs[1]];
+                self.dispatch(&decode::likeliest::KERNEL, &params, &tensors)
             }
             Op::Entropy => {
                 let params = loss::entropy::Params::new(self.rows(out), self.cols(inputs[0]));

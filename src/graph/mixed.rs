@@ -96,7 +96,14 @@ fn operand(
     let half = graph.add_tensor(Tensor { element: Element::F16, source, ..tensor });
     if made {
         let (label, phase) = (product.label.clone(), product.phase);
-        nodes.push(Node { op: Op::Cast, inputs: vec![id], outputs: vec![half], label, phase });
+        nodes.push(Node {
+            op: Op::Cast,
+            inputs: vec![id],
+            outputs: vec![half],
+            label,
+            phase,
+            fixed_order: false,
+        });
     }
     casts.insert(id, half);
     half

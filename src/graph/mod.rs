@@ -3,7 +3,9 @@
 
 mod autodiff;
 mod compile;
+mod decode;
 mod epilogues;
+mod few_rows;
 #[allow(clippy::module_inception, reason = "the file is named after its one type")]
 mod graph;
 mod lifetimes;

@@ -12,6 +12,20 @@ pub enum Op {
     /// [`Matmul`](Op::Matmul) of a linear layer and [`Swiglu`](Op::Swiglu) of what it makes;
     /// inputs a, b; outputs out and, if something reads it, [gate | up]. Fusion makes it.
     MatmulSwiglu,
+    /// [`Matmul`](Op::Matmul) of a linear layer for a few rows, with the norm in front of it, if
+    /// there is one, and what follows: inputs x, weight, with a norm its gain, and, if the scale is
+    /// not zero, residual; gated, [`Swiglu`](Op::Swiglu) of what it makes.
+    Matvec { norm_eps: Option<f32>, is_gated: bool, residual_scale: f32 },
+    /// [`Matvec`](Op::Matvec) and [`RopeCache`](Op::RopeCache) of what it makes; inputs x, weight,
+    /// with a norm its gain, then position, table, index, cache; outputs the rotated rows and the
+    /// cache.
+    MatvecRope {
+        norm_eps: Option<f32>,
+        rotated_cols: usize,
+        head_dim: usize,
+        x_offset: usize,
+        mirror: usize,
+    },
     /// `alpha a + beta b`, same shapes.
     Add { alpha: f32, beta: f32 },
     /// The same elements under another shape; nothing runs.
@@ -51,6 +65,9 @@ pub enum Op {
     /// each entry of `index` and once more `mirror` entries behind (spec §14.3); inputs x, index,
     /// cache; output the cache as it is then.
     CacheRows { cols: usize, x_offset: usize, factor: usize, mirror: usize },
+    /// [`Rope`](Op::Rope) and [`CacheRows`](Op::CacheRows) of what it makes, whose last columns are
+    /// kept; inputs x, position, table, index, cache; outputs the rotated rows and the cache.
+    RopeCache { rotated_cols: usize, head_dim: usize, x_offset: usize, mirror: usize },
     /// Pooling of the bytes of every patch, each kind `cols` columns wide (spec §7); inputs x,
     /// byte range of every patch.
     PatchPool { kinds: Vec<PoolKind> },
@@ -60,6 +77,10 @@ pub enum Op {
     CrossEntropy,
     /// Inputs logits, targets, weights, train_state; output dlogits.
     CrossEntropyGrad,
+    /// The likeliest id of every row of logits [rows, classes] that is not banned, or the one that
+    /// is forced; inputs logits, banned [rows, classes / 32], forced [rows, 1]; outputs ids and
+    /// status [rows, 1], see [`likeliest`](crate::kernels::decode::likeliest).
+    Likeliest,
     /// Shannon entropy of the softmax of every row in nats (spec §3.3); output [rows, 1].
     Entropy,
     /// Sum over all elements of a column; output [1, 1].
@@ -72,6 +93,8 @@ impl Op {
         match self {
             Self::Matmul { .. } => "matmul",
             Self::MatmulRope { .. } => "matmul_rope",
+            Self::Matvec { .. } => "matvec",
+            Self::MatvecRope { .. } => "matvec_rope",
             Self::MatmulSwiglu => "matmul_swiglu",
             Self::Add { .. } => "add",
             Self::Reshape => "reshape",
@@ -89,10 +112,12 @@ impl Op {
             Self::ScatterAdd => "scatter_add",
             Self::GatherRows => "gather_rows",
             Self::CacheRows { .. } => "cache_rows",
+            Self::RopeCache { .. } => "rope_cache",
             Self::PatchPool { .. } => "patch_pool",
             Self::PatchPoolGrad { .. } => "patch_pool_grad",
             Self::CrossEntropy => "cross_entropy",
             Self::CrossEntropyGrad => "cross_entropy_grad",
+            Self::Likeliest => "likeliest",
             Self::Entropy => "entropy",
             Self::Sum => "sum",
         }

@@ -34,7 +34,7 @@ pub use extent::{AXIS_COUNT, Axis, Counts, Extent};
 pub use fingerprint::{Hash, fingerprint};
 pub use kernel::{
     Abilities, Access, Binding, Cost, Distrusted, Element, Halves, Kernel,
-    MAX_GROUPS_PER_DIMENSION, Needs, Situation, Variant, fold_groups, no_constants,
+    MAX_GROUPS_PER_DIMENSION, Needs, Situation, Variant, always, fold_groups, no_constants,
 };
 pub use registry::{REGISTRY, find};
 pub use step::Step;

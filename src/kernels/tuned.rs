@@ -55,6 +55,11 @@ pub fn shape_class(kernel: &Kernel, params: &[u8], halves: Halves) -> Option<Str
         "matmul" | "matmul_rope" | "matmul_swiglu" => {
             matmul_class(&bytemuck::pod_read_unaligned(params))
         }
+        "matvec" | "matvec_rope" => {
+            let params: dense::matvec::Params = bytemuck::pod_read_unaligned(params);
+            let gated = if params.is_gated == 1 { " gated" } else { "" };
+            format!("{} x {} x {}{gated}", params.rows, params.features, params.depth)
+        }
         "attention" | "attention_query_grad" | "attention_key_grad" => {
             attention_class(&bytemuck::pod_read_unaligned(params))
         }

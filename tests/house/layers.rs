@@ -26,7 +26,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("eval", "blt engine error kernels text"),
     ("generate", "blt engine error eval graph kernels platform random text"),
     ("train", "blt checkpoint engine error eval graph kernels platform random text"),
-    ("bench", "blt device engine error generate graph kernels platform random text train"),
+    ("bench", "blt device engine error eval generate graph kernels platform random text train"),
     ("report", "bench blt text"),
     ("demo", "blt engine error eval graph kernels random report text train"),
     (

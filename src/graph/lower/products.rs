@@ -18,7 +18,7 @@ impl Lower<'_> {
             false => Extent::fixed(self.cols(inputs[0]) as usize),
         };
         let mut params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
-        params.fixed_order = self.graph.fixed_order.into();
+        params.fixed_order = self.fixed_order.into();
         if residual_scale == 0.0 {
             params.split_count = self.piece_count([m, n, k], self.halves(inputs)) as u32;
         }
@@ -47,6 +47,59 @@ impl Lower<'_> {
             self.dispatch_regions(&reduce::sum_rows::KERNEL, &sum, regions);
         }
         Ok(())
+    }
+
+    pub(super) fn matvec(
+        &mut self,
+        node: &Node,
+        norm_eps: Option<f32>,
+        is_gated: bool,
+        residual_scale: f32,
+    ) -> Result<()> {
+        let (inputs, out) = (&node.inputs, node.outputs[0]);
+        let (x, weight) = (inputs[0], inputs[1]);
+        let mut rest = inputs[2..].iter().copied();
+        let gain = if norm_eps.is_some() { rest.next() } else { None };
+        let params = dense::matvec::Params {
+            rows: self.rows(out),
+            features: self.cols(out),
+            depth: self.cols(x),
+            eps: norm_eps.unwrap_or(0.0),
+            residual_scale,
+            has_norm: norm_eps.is_some().into(),
+            is_gated: is_gated.into(),
+            fixed_order: self.fixed_order.into(),
+            ..bytemuck::Zeroable::zeroed()
+        };
+        let tensors = [x, weight, gain.unwrap_or(x), rest.next().unwrap_or(x), out];
+        self.dispatch(&dense::matvec::KERNEL, &params, &tensors)
+    }
+
+    pub(super) fn matvec_rope(&mut self, node: &Node) -> Result<()> {
+        let Op::MatvecRope { norm_eps, rotated_cols, head_dim, x_offset, mirror } = node.op else {
+            unreachable!("the node is a matvec_rope")
+        };
+        let (x, out) = (node.inputs[0], node.outputs[0]);
+        let mut tensors = node.inputs.clone();
+        if norm_eps.is_none() {
+            tensors.insert(2, x);
+        }
+        // The cache as it is afterwards lies where it lay before.
+        tensors.insert(tensors.len() - 1, out);
+        let params = dense::matvec::Params {
+            rows: self.rows(out),
+            features: self.cols(out),
+            depth: self.cols(x),
+            eps: norm_eps.unwrap_or(0.0),
+            has_norm: norm_eps.is_some().into(),
+            fixed_order: self.fixed_order.into(),
+            rotated_cols: rotated_cols as u32,
+            head_dim: head_dim as u32,
+            kept_from: x_offset as u32,
+            mirror: mirror as u32,
+            ..bytemuck::Zeroable::zeroed()
+        };
+        self.dispatch(&dense::matvec_rope::KERNEL, &params, &tensors)
     }
 
     pub(super) fn matmul_rope(
@@ -94,7 +147,7 @@ impl Lower<'_> {
         let on_matrix_units =
             abilities.cooperative_matrix && halves.contains(0) && halves.contains(1);
         let tiling = if on_matrix_units { &MATRIX_TILING } else { &VECTOR_TILING };
-        tiling.piece_count(m, n)
+        tiling.piece_count(m, n, abilities.processors as usize)
     }
 }
 
@@ -105,26 +158,26 @@ const MOST_PIECES: usize = 16;
 struct Tiling {
     /// Side of the tile of outputs that a workgroup makes.
     side: usize,
-    /// Workgroups that run at the same time on a large GPU.
-    slots: usize,
+    /// Workgroups that run at the same time on a processor of the device.
+    per_processor: usize,
     /// What it costs to write and add a piece of one tile, in times of a workgroup for a whole
     /// inner product of 4096.
     cost_of_sum: f64,
 }
 
-/// Two workgroups on each of 132 multiprocessors.
-const MATRIX_TILING: Tiling = Tiling { side: 128, slots: 264, cost_of_sum: 1.0 / 4096.0 };
+/// As measured on 132 multiprocessors.
+const MATRIX_TILING: Tiling = Tiling { side: 128, per_processor: 2, cost_of_sum: 1.0 / 4096.0 };
 
-/// Six on each.
-const VECTOR_TILING: Tiling = Tiling { side: 64, slots: 792, cost_of_sum: 1.0 / 16384.0 };
+const VECTOR_TILING: Tiling = Tiling { side: 64, per_processor: 6, cost_of_sum: 1.0 / 16384.0 };
 
 impl Tiling {
     /// The number that takes least time: workgroups run in waves, the last of which may be almost
     /// empty.
-    fn piece_count(&self, m: usize, n: usize) -> usize {
+    fn piece_count(&self, m: usize, n: usize, processors: usize) -> usize {
+        let slots = (self.per_processor * processors).max(1);
         let tiles = m.div_ceil(self.side) * n.div_ceil(self.side);
         let time = |pieces: usize| {
-            let waves = (tiles * pieces).div_ceil(self.slots) as f64;
+            let waves = (tiles * pieces).div_ceil(slots) as f64;
             let sums = if pieces == 1 { 0.0 } else { self.cost_of_sum * (pieces * tiles) as f64 };
             waves / pieces as f64 + sums
         };
@@ -140,12 +193,15 @@ mod tests {
 
     #[test]
     fn pieces_fill_the_waves() {
-        let pieces = |m, n| MATRIX_TILING.piece_count(m, n);
+        let pieces = |m, n| MATRIX_TILING.piece_count(m, n, 132);
         assert_eq!(pieces(512, 512), 16, "16 tiles");
         assert_eq!(pieces(1536, 1536), 3, "144 tiles: 432 fill most of two waves");
         assert_eq!(pieces(5632, 1024), 3, "352 tiles: four whole waves instead of two for 1.3");
         assert_eq!(pieces(8192, 1536), 1, "768 tiles fill three waves as they are");
-        assert_eq!(VECTOR_TILING.piece_count(5632, 1024), 1, "1408 tiles in two waves");
-        assert_eq!(VECTOR_TILING.piece_count(1024, 1024), 3, "256 tiles");
+        assert_eq!(VECTOR_TILING.piece_count(5632, 1024, 132), 1, "1408 tiles in two waves");
+        assert_eq!(VECTOR_TILING.piece_count(1024, 1024, 132), 3, "256 tiles");
+        let small = |m, n| MATRIX_TILING.piece_count(m, n, 12);
+        assert_eq!(small(512, 512), 3, "16 tiles: 48 fill two waves of a small GPU");
+        assert_eq!(small(1536, 1536), 1, "144 tiles fill six");
     }
 }

@@ -7,6 +7,7 @@
 //! the union. out is [queries, head_count * head_dim]. `log_sum_exp` [queries, head_count] is kept
 //! for the backward pass. An empty range gives zeros and -1e30.
 
+use super::cached;
 use super::cases::{forward_cases, oracle_input, oracle_shape};
 use super::fast_exp::{exp, with_wide_vectors};
 use super::faster;
@@ -90,6 +91,7 @@ pub static KERNEL: Kernel = Kernel {
             faster::Heads::Of128,
             faster::query_tiles::<128>,
         ),
+        cached::cached(include_str!("../../../shaders/attention/attention.cached.wgsl")),
     ],
     constants,
     cost,
@@ -187,14 +189,17 @@ fn cpu(mut call: Call<'_, f32>) {
     let (row_factor, unit) = (params.query_factor as usize, params.key_factor as usize);
     let ranges = Ranges { pairs: call.u(2), row_factor, unit };
     let (heads, width) = (input.head_count, input.head_count * input.q.head_dim);
+    // Keys whose number never changes are a cache, of which every query sees another place.
+    let is_cache = params.keys.constant().is_some();
+    let rows_per_tile = if is_cache { 1 } else { TILE_ROWS };
     let tiles = call.f_mut(3)[..query_count * width]
-        .par_chunks_mut(TILE_ROWS * width)
-        .zip(call.f_mut(4)[..query_count * heads].par_chunks_mut(TILE_ROWS * heads))
+        .par_chunks_mut(rows_per_tile * width)
+        .zip(call.f_mut(4)[..query_count * heads].par_chunks_mut(rows_per_tile * heads))
         .enumerate();
     tiles.for_each(|(tile, (out, log_sum_exp))| {
-        let rows = tile_rows(tile, query_count);
+        let rows = tile * rows_per_tile..query_count.min((tile + 1) * rows_per_tile);
         let keys = ranges.union(rows.clone());
-        if ranges.are_dense(rows.clone(), &keys) {
+        if !is_cache && ranges.are_dense(rows.clone(), &keys) {
             with_scratch(score_tile::length(keys.len()), |scores| {
                 dense_tile(&input, &ranges, rows, keys, scores, out, log_sum_exp);
             });

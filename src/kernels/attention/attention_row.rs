@@ -80,9 +80,11 @@ fn cpu(mut call: Call<'_, f32>) {
     let ranges = Ranges { pairs: call.u(2), row_factor, unit };
     let width = input.head_count * input.q.head_dim;
     let (head_dim, panel_width) = (input.q.head_dim, widest_panel());
-    let tasks = call.f_mut(3)[..query_count * width].par_chunks_mut(ROWS_PER_TASK * width);
+    // Packing all keys of a cache for a few rows would take long.
+    let rows_per_task = if params.keys.constant().is_some() { 1 } else { ROWS_PER_TASK };
+    let tasks = call.f_mut(3)[..query_count * width].par_chunks_mut(rows_per_task * width);
     tasks.enumerate().for_each(|(index, out)| {
-        let first = index * ROWS_PER_TASK;
+        let first = index * rows_per_task;
         let rows = first..first + out.len() / width;
         let keys = ranges.union(rows.clone());
         let key_panels = keys.len().div_ceil(panel_width);

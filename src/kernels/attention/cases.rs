@@ -11,6 +11,7 @@ pub(super) fn forward_cases() -> Vec<Case> {
     cases.extend(vector_setups().iter().map(Setup::forward));
     cases.push(many_heads().forward());
     cases.extend(with_halves().iter().map(|setup| setup.forward().halves(&[0, 1, 3])));
+    cases.extend(vector_caches().iter().map(Setup::cached));
     cases
 }
 
@@ -212,6 +213,23 @@ fn caches() -> Setup {
     let (heads, factors) = ([4, 2], [1, 1]);
     let (name, key_range) = ("caches", vec![0, 70, 128, 129, 256, 384, 500, 512, 400, 400]);
     Setup { name, heads, head_dim: 40, factors, unit_count: 512, key_range, spare: 1 }
+}
+
+/// The same where heads are whole vectors, ranges longer than what is taken at a time.
+fn vector_caches() -> Vec<Setup> {
+    let key_range = vec![0, 1300, 128, 129, 256, 768, 300, 300, 500, 1500, 1499, 1500];
+    let setup = |name, heads, head_dim| {
+        let key_range = key_range.clone();
+        Setup { name, heads, head_dim, factors: [1, 1], unit_count: 1500, key_range, spare: 4 }
+    };
+    let mut cross = setup("vector caches, unpooling", [2, 2], 32);
+    (cross.factors, cross.unit_count, cross.key_range) = ([1, 2], 9, vec![0, 2, 5, 6, 8, 9]);
+    vec![
+        setup("vector caches", [4, 2], 64),
+        setup("vector caches, heads of 12", [3, 1], 12),
+        setup("vector caches, heads of 128", [2, 2], 128),
+        cross,
+    ]
 }
 
 /// More than 65535 workgroups: one a query head, all on one key head.

@@ -6,6 +6,7 @@ pub mod attention_delta;
 pub mod attention_key_grad;
 pub mod attention_query_grad;
 pub mod attention_row;
+mod cached;
 mod cases;
 pub mod fast_exp;
 mod faster;

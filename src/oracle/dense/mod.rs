@@ -6,6 +6,8 @@ pub mod fill;
 pub mod matmul;
 pub mod matmul_rope;
 pub mod matmul_swiglu;
+pub mod matvec;
+pub mod matvec_rope;
 pub mod swiglu;
 
 pub use add::add;
@@ -14,4 +16,6 @@ pub use fill::fill;
 pub use matmul::{MatmulShape, matmul, matmul_split};
 pub use matmul_rope::matmul_rope;
 pub use matmul_swiglu::matmul_swiglu;
+pub use matvec::{MatvecShape, matvec};
+pub use matvec_rope::{Keeps, matvec_rope};
 pub use swiglu::{swiglu, swiglu_grad};

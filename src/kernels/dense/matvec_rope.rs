@@ -1,0 +1,150 @@
+//! The layer that makes queries, keys and values of a step of generation: the norm in front of it,
+//! the rotary embedding behind it, and the cache that keys and values go into (spec §5.3, §14.3).
+//!
+//! x is [rows, depth], weight [features, depth], gain `[depth]`, position and index `[rows]`, table
+//! [positions, head_dim], out [rows, features], cache [cache_rows, features - kept_from]. It is
+//! what [`matvec`](super::matvec) and [`rope_cache`](crate::kernels::decode::rope_cache) do one
+//! after the other, to the bit in fixed order.
+
+use super::matvec::{Params, cost_of_layer, groups, spread_groups};
+use super::matvec_cpu::multiply;
+use crate::kernels::attention::rope::rotate_rows;
+use crate::kernels::decode::cache_rows::NOWHERE;
+use crate::kernels::decode::rope_cache::keep_rows;
+use crate::kernels::{
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, always,
+    integers, values, wide,
+};
+use crate::oracle;
+
+pub static KERNEL: Kernel = Kernel {
+    name: "matvec_rope",
+    params_bytes: size_of::<Params>(),
+    bindings: &[
+        Binding::read("x", Element::F32),
+        Binding::read("weight", Element::F32),
+        Binding::read("gain", Element::F32),
+        Binding::read("position", Element::U32),
+        Binding::read("table", Element::F32),
+        Binding::read("index", Element::U32),
+        Binding::write("out", Element::F32),
+        Binding::update("cache", Element::F32),
+    ],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/dense/matvec_rope.wgsl"), groups),
+        Variant {
+            name: "spread",
+            source: include_str!("../../../shaders/dense/matvec_rope.spread.wgsl"),
+            defines: &[],
+            needs: Needs::NOTHING,
+            takes: always,
+            suits: |situation| situation.abilities.hardware,
+            groups: spread_groups,
+        },
+    ],
+    constants,
+    cost,
+    cpu,
+    oracle,
+    cases,
+};
+
+fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.depth), ("NORM", params.has_norm), ("GATED", 0)]
+}
+
+fn cost(params: &[u8], counts: &Counts) -> Cost {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let rows = params.rows.length(counts) as u64;
+    let kept = rows * u64::from(params.features - params.kept_from);
+    let layer = cost_of_layer(&params, counts);
+    Cost {
+        flops: layer.flops + 3 * rows * u64::from(params.rotated_cols),
+        read_bytes: layer.read_bytes + 4 * rows * u64::from(2 + params.head_dim),
+        written_bytes: layer.written_bytes + 4 * (1 + u64::from(params.mirror > 0)) * kept,
+    }
+}
+
+fn cpu(mut call: Call<'_, f32>) {
+    let params: Params = call.params();
+    let (rows, features) = (call.length(params.rows), params.features as usize);
+    let (position, table, index) = (call.u(3), call.f(4), call.u(5));
+    let (out, cache) = (&mut call.f_mut(6)[..rows * features], call.f_mut(7));
+    multiply(&params, rows, [call.f(0), call.f(1), call.f(2), &[]], out);
+    let (rotated, head_dim) = (params.rotated_cols as usize, params.head_dim as usize);
+    rotate_rows(out, features, &position[..rows], table, rotated, head_dim);
+    let (kept_from, mirror) = (params.kept_from as usize, params.mirror as usize);
+    keep_rows(out, features, &index[..rows], kept_from, mirror, cache);
+}
+
+fn oracle(mut call: Call<'_, f64>) {
+    let params: Params = call.params();
+    let shape = oracle::dense::MatvecShape {
+        rows: call.length(params.rows),
+        features: params.features as usize,
+        depth: params.depth as usize,
+        norm_eps: (params.has_norm == 1).then_some(f64::from(params.eps)),
+        is_gated: false,
+        residual_scale: 0.0,
+    };
+    let keeps = oracle::dense::Keeps {
+        rotated_cols: params.rotated_cols as usize,
+        head_dim: params.head_dim as usize,
+        kept_from: params.kept_from as usize,
+        mirror: params.mirror as usize,
+    };
+    let inputs = [call.f(0), call.f(1), call.f(2), call.f(4)];
+    let indices = [call.u(3), call.u(5)];
+    let outputs = [call.f_mut(6), call.f_mut(7)];
+    oracle::dense::matvec_rope(inputs, indices, outputs, &shape, &keeps);
+}
+
+fn cases() -> Vec<Case> {
+    // Rows, features, depth, rotated columns, head_dim, first column kept, mirror.
+    let shapes = [
+        [1, 2, 1, 2, 2, 0, 0],
+        [1, 192, 64, 128, 32, 64, 1],
+        [3, 26, 20, 16, 4, 8, 5],
+        [5, 36, 300, 24, 12, 12, 8],
+        [64, 24, 33, 16, 8, 8, 64],
+        [70, 10, 7, 0, 2, 4, 0],
+    ];
+    let case = |(number, shape): (usize, [usize; 7])| {
+        let [rows, features, depth, rotated_cols, head_dim, kept_from, mirror] = shape;
+        let params = Params {
+            rows: Extent::of(Axis::Bytes),
+            features: features as u32,
+            depth: depth as u32,
+            eps: 1e-5,
+            residual_scale: 0.0,
+            has_norm: (number % 3 != 0).into(),
+            is_gated: 0,
+            fixed_order: (number % 2) as u32,
+            rotated_cols: rotated_cols as u32,
+            head_dim: head_dim as u32,
+            kept_from: kept_from as u32,
+            mirror: mirror as u32,
+            reserved: [0; 3],
+        };
+        let step = Step::of(Counts::default().with(Axis::Bytes, rows));
+        // From the last row to the first, every fifth but the first nowhere.
+        let index = (0..rows as u32).map(|row| match row % 5 {
+            4 => NOWHERE,
+            _ => rows as u32 - 1 - row,
+        });
+        let seed = 7000 + 10 * number as u64;
+        Case::new(format!("{rows}x{features}x{depth}, mirror {mirror}"), &params, step)
+            .f(values(seed, rows * depth))
+            .f(values(seed + 1, features * depth))
+            .f(values(seed + 2, depth))
+            .u(integers(seed + 3, rows, 50))
+            .f(values(seed + 4, 50 * head_dim))
+            .u(index.collect())
+            .out(rows * features)
+            .f(values(seed + 5, (rows + mirror) * (features - kept_from)))
+            // Outliers of twelve turn sums of hundreds.
+            .tolerance(2e-4)
+    };
+    shapes.into_iter().enumerate().map(case).collect()
+}
