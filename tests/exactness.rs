@@ -134,31 +134,6 @@ fn check<E: Engine>(
     let ids: Vec<u32> = prompt.iter().copied().chain(generated).collect();
     let (logits, starts) = full_pass(engine, directory, &ids[..ids.len() - 1]);
     let (mut worst, mut ties) = (0.0_f32, 0);
-    if std::env::var_os("DBG").is_some() {
-        let mut patcher = Patcher::of(engine, directory).unwrap().unwrap();
-        let cut = block_on(patcher.cut(&ids)).unwrap();
-        let mut alone = Recompute::new(engine, directory, endless()).unwrap();
-        for (position, added) in (prompt.len()..).zip(&added).take(8) {
-            alone.begin(&ids[..position], 0).unwrap();
-            let one = block_on(alone.step()).unwrap();
-            let row = &logits[(position - 1) * 260..][..260];
-            let far = |a: &[f32], b: &[f32]| {
-                a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-            };
-            println!(
-                "{what} {position}: cached-full {} cached-prefix {} full-prefix {} starts {} {} {} entropy {:?} {:?} {:?}",
-                far(&added.logits, row),
-                far(&added.logits, &one.logits),
-                far(row, &one.logits),
-                added.starts_patch,
-                starts[position],
-                one.starts_patch,
-                added.entropy,
-                cut.entropies.get(position - 1),
-                one.entropy
-            );
-        }
-    }
     for (position, added) in (prompt.len()..).zip(&added) {
         assert_eq!(added.starts_patch, starts[position], "{what}: patch at {position}");
         let width = VOCABULARY_SIZE as usize;
