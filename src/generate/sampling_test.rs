@@ -332,7 +332,8 @@ proptest! {
 
     #[test]
     fn greedy_is_what_every_temperature_likes_best(
-        logits in any_row(), options in any_options(), history in history(), uniform in 0.0_f32..1.0,
+        logits in any_row(), options in any_options(), history in history(),
+        uniform in 0.0_f32..1.0,
     ) {
         let greedy = SamplingOptions { temperature: 0.0, ..options.clone() };
         let id = greedy.choose(&logits, &history, uniform).unwrap() as usize;

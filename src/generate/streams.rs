@@ -364,10 +364,9 @@ impl<'m, E: Engine> Streams<'m, E> {
         if larger == shape {
             return Ok(());
         }
-        let seeded = |slot: &'_ Option<Slot>| slot.as_ref().is_some_and(|slot| slot.is_seeded);
+        // Of a text whose prompt is being read the caches of the entropy model are full already.
         let place = |slot: &Option<Slot>| slot.as_ref().map(|slot| slot.place.clone());
-        let places: Vec<Option<Place>> =
-            self.slots.iter().map(|slot| if seeded(slot) { place(slot) } else { None }).collect();
+        let places: Vec<Option<Place>> = self.slots.iter().map(place).collect();
         let places: Vec<Option<&Place>> = places.iter().map(Option::as_ref).collect();
         self.caches = self.caches.grown(larger, &places).await?;
         self.plans.clear();

@@ -142,8 +142,8 @@ impl<S: Source> TextStream<S> {
         Ok(Some(sum))
     }
 
-    /// Ends the answer and gives what was held back: the beginning of a stop string as text, that of
-    /// a character as U+FFFD. After the end it gives what an error left behind.
+    /// Ends the answer and gives what was held back: the beginning of a stop string as text, that
+    /// of a character as U+FFFD. After the end it gives what an error left behind.
     pub fn cancel(&mut self) -> Piece {
         let mut piece = std::mem::take(&mut self.left_over);
         piece.append(self.answer.cancel());

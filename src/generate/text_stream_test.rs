@@ -342,7 +342,9 @@ proptest! {
     #[test]
     fn pieces_add_up_to_the_answer(
         script in proptest::collection::vec(
-            prop_oneof![9 => Just(101), 9 => Just(102), 3 => 4_u32..260, 1 => Just(3), 1 => Just(2)],
+            prop_oneof![
+                9 => Just(101), 9 => Just(102), 3 => 4_u32..260, 1 => Just(3), 1 => Just(2)
+            ],
             1..60,
         ),
         strings in proptest::collection::vec(proptest::collection::vec(97_u8..99, 1..5), 0..3),
@@ -374,7 +376,8 @@ proptest! {
         if let End::String(index) = &mut expected {
             let ending = |it: &&Vec<u8>| bytes.ends_with(it);
             let longest = strings.iter().filter(ending).map(Vec::len).max().unwrap();
-            *index = strings.iter().position(|it| bytes.ends_with(it) && it.len() == longest).unwrap();
+            let is_it = |it: &Vec<u8>| bytes.ends_with(it) && it.len() == longest;
+            *index = strings.iter().position(is_it).unwrap();
             bytes.truncate(bytes.len() - longest);
         }
         prop_assert_eq!(stream.end(), Some(expected));

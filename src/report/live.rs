@@ -1,9 +1,9 @@
 //! Patches and entropies in the text of a terminal, while the text comes.
 //!
 //! What is drawn is what [`super::paint`] draws of a whole row, in pieces: backgrounds that change
-//! with every patch, or that show how hard a byte was to predict; with both, a thin line stands where
-//! a patch starts. Without colour it is the same escapes, with `|` at the starts and a digit 0 to 7
-//! behind every character for its entropy.
+//! with every patch, or that show how hard a byte was to predict; with both, a thin line stands
+//! where a patch starts. Without colour it is the same escapes, with `|` at the starts and a digit
+//! 0 to 7 behind every character for its entropy.
 
 use super::glyph::{self, Glyph, Kind};
 use super::paint::{HEAT_BACKGROUNDS, HEAT_STEP_NATS, heat_level, patch_background, push_colored};

@@ -2,8 +2,8 @@
 //!
 //! Everything here is a pure function, data in and `String` out: nothing prints, opens a file or
 //! asks for the time. [`RunReport`] is what a run knows about itself, [`html::render`] makes one
-//! self-contained page of it, [`paint`] draws patches, curves and histograms in text, and [`live`] does
-//! so while a text comes.
+//! self-contained page of it, [`paint`] draws patches, curves and histograms in text, and [`live`]
+//! does so while a text comes.
 
 pub mod data;
 mod figures;
