@@ -151,7 +151,9 @@ fn a_tuner_that_is_stopped_loses_nothing_that_it_chose() {
     let mut tuner = Tuner::new(&device, platform, &[tiny()], &[Precision::F32], 1).unwrap();
     let covered: usize = tuner.coverage().classes.values().sum();
     assert_eq!(covered, tuner.task_count());
-    assert!(tuner.coverage().by_rules.contains("rms_norm"), "{}", tuner.coverage());
+    for kernel in ["matmul", "attention", "rms_norm_grad", "cross_entropy"] {
+        assert!(tuner.coverage().classes.contains_key(kernel), "{}", tuner.coverage());
+    }
     let chosen = loop {
         match block_on(tuner.step()).unwrap() {
             TuneEvent::Chosen { class, .. } => break class,

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::Precision;
 use crate::kernels::{Kernel, Situation, shape_class};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 
@@ -57,13 +57,11 @@ pub struct Tuner<'d, P> {
     coverage: Coverage,
 }
 
-/// What a tuner measures, and what it leaves to the rules.
+/// What a tuner measures: all kernels of a training step that have more than one variant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// Classes of shapes by kernel.
     pub classes: BTreeMap<&'static str, usize>,
-    /// Kernels that have variants too, for which rules are enough.
-    pub by_rules: BTreeSet<&'static str>,
 }
 
 impl fmt::Display for Coverage {
@@ -71,12 +69,7 @@ impl fmt::Display for Coverage {
         let classes: Vec<_> =
             self.classes.iter().map(|(kernel, count)| format!("{kernel} {count}")).collect();
         let count: usize = self.classes.values().sum();
-        write!(f, "{count} classes of shapes ({})", classes.join(", "))?;
-        if !self.by_rules.is_empty() {
-            let kernels: Vec<_> = self.by_rules.iter().copied().collect();
-            write!(f, "; by rules alone: {}", kernels.join(", "))?;
-        }
-        Ok(())
+        write!(f, "{count} classes of shapes: {}", classes.join(", "))
     }
 }
 
@@ -113,12 +106,7 @@ impl<'d, P: crate::platform::Platform + Sync + 'static> Tuner<'d, P> {
                 for entry in 0..list.entries.len() {
                     let dispatch = list.dispatch(&list.entries[entry]);
                     let class = shape_class(dispatch.kernel, &dispatch.params, dispatch.halves);
-                    let Some(class) = class.filter(|_| !dispatch.fixed_order) else {
-                        if dispatch.kernel.variants.len() > 1 {
-                            coverage.by_rules.insert(dispatch.kernel.name);
-                        }
-                        continue;
-                    };
+                    let Some(class) = class.filter(|_| !dispatch.fixed_order) else { continue };
                     let task = Task { class: class.clone(), list: Rc::clone(&list), entry };
                     match known.get(&class) {
                         Some(&other) if tasks[other].flops() >= task.flops() => {}
@@ -348,12 +336,8 @@ mod tests {
 
     #[test]
     fn what_is_covered_can_be_read() {
-        let coverage = Coverage {
-            classes: [("matmul", 3), ("attention", 1)].into(),
-            by_rules: ["rms_norm"].into(),
-        };
-        let expected = "4 classes of shapes (attention 1, matmul 3); by rules alone: rms_norm";
-        assert_eq!(coverage.to_string(), expected);
+        let coverage = Coverage { classes: [("matmul", 3), ("attention", 1)].into() };
+        assert_eq!(coverage.to_string(), "4 classes of shapes: attention 1, matmul 3");
     }
 
     #[test]

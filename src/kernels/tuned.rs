@@ -4,7 +4,7 @@
 //! no counts, so that a larger plan of the same model takes the same variants. Graphs of fixed
 //! order do not ask.
 
-use super::{Extent, Halves, Kernel, Situation, attention, dense};
+use super::{Extent, Halves, Kernel, Situation, attention, dense, loss, norm};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -63,6 +63,18 @@ pub fn shape_class(kernel: &Kernel, params: &[u8], halves: Halves) -> Option<Str
         "attention" | "attention_query_grad" | "attention_key_grad" => {
             attention_class(&bytemuck::pod_read_unaligned(params))
         }
+        "rms_norm" => {
+            let params: norm::rms_norm::Params = bytemuck::pod_read_unaligned(params);
+            row_class(params.rows, params.cols)
+        }
+        "rms_norm_grad" => {
+            let params: norm::rms_norm_grad::Params = bytemuck::pod_read_unaligned(params);
+            row_class(params.rows, params.cols)
+        }
+        "cross_entropy" | "cross_entropy_grad" => {
+            let params: loss::cross_entropy::Params = bytemuck::pod_read_unaligned(params);
+            row_class(params.rows, params.classes)
+        }
         _ => return None,
     };
     let halves: Vec<_> = (0..kernel.bindings.len()).filter(|&it| halves.contains(it)).collect();
@@ -90,6 +102,10 @@ fn matmul_class(params: &dense::matmul::Params) -> String {
         class += " split";
     }
     class
+}
+
+fn row_class(rows: Extent, cols: u32) -> String {
+    format!("{rows} x {cols}")
 }
 
 fn attention_class(params: &attention::attention::Params) -> String {
