@@ -19,6 +19,8 @@ pub mod nn;
 pub mod oracle;
 pub mod platform;
 pub mod random;
+#[cfg(all(doctest, feature = "gpu"))]
+mod readme;
 pub mod report;
 pub mod shader;
 pub mod text;

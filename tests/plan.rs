@@ -111,7 +111,7 @@ const MEMORY_OF_S: [(Recompute, usize, usize); 3] = [
 #[test]
 fn recompute_saves_memory_of_the_shape_s() {
     let shape = BenchShape::named("s").unwrap().unwrap();
-    let abilities = Abilities { f16: true, hardware: true, ..Abilities::CORE };
+    let abilities = Abilities { f16: true, hardware: true, processors: 132, ..Abilities::CORE };
     let measured = MEMORY_OF_S.map(|(recompute, ..)| {
         let options = CompileOptions {
             abilities,
@@ -181,6 +181,7 @@ fn a_large_gpu_trains_in_few_dispatches() {
         subgroup_min: 32,
         workgroup_bytes: 49_152,
         workgroup_invocations: 1024,
+        processors: 132,
         hardware: true,
         ..Abilities::CORE
     };

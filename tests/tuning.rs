@@ -68,7 +68,8 @@ fn a_tuner_checks_times_and_keeps_what_a_device_then_takes() {
         assert!(ms > 0.0 && ms <= fastest / 0.97, "{class}: {choice:?}");
     }
     let text = tuner.file().to_text().unwrap();
-    let tuned = TunedFile::choices_for(&text, "tuned.json", &device).unwrap();
+    let (tuned, warnings) = TunedFile::choices_for(&text, "tuned.json", &device).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(tuned.choices().len(), chosen.len());
     drop(tuner);
     let device = device.with_tuned(tuned.clone());
@@ -138,6 +139,29 @@ fn the_cpu_engine_has_nothing_to_tune_and_a_tuner_stops_when_it_is_asked_to() {
     let platform = NativePlatform::new(stop);
     let mut tuner = Tuner::new(&device, platform, &[tiny()], &[Precision::F32], 1).unwrap();
     assert!(matches!(block_on(tuner.step()), Err(blt_wgpu::Error::Cancelled)));
+}
+
+#[test]
+fn a_tuner_that_is_stopped_loses_nothing_that_it_chose() {
+    let name = "a_tuner_that_is_stopped_loses_nothing";
+    let Some(engine) = support::gpu_engine(name) else { return };
+    let device = Device::Gpu(Box::new(engine));
+    let stop = StopFlag::default();
+    let platform = NativePlatform::new(stop.clone());
+    let mut tuner = Tuner::new(&device, platform, &[tiny()], &[Precision::F32], 1).unwrap();
+    let covered: usize = tuner.coverage().classes.values().sum();
+    assert_eq!(covered, tuner.task_count());
+    assert!(tuner.coverage().by_rules.contains("rms_norm"), "{}", tuner.coverage());
+    let chosen = loop {
+        match block_on(tuner.step()).unwrap() {
+            TuneEvent::Chosen { class, .. } => break class,
+            TuneEvent::Finished => panic!("nothing was chosen"),
+            TuneEvent::Began(_) | TuneEvent::Rejected(_) => {}
+        }
+    };
+    stop.request();
+    while block_on(tuner.step()).is_ok() {}
+    assert_eq!(tuner.file().choices.keys().collect::<Vec<_>>(), [&chosen]);
 }
 
 fn finish<E: Engine>(engine: &E, config: RunConfig, start: Start) {

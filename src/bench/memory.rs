@@ -38,7 +38,7 @@ impl Memory {
         max_elements: usize,
     ) -> Result<Self> {
         let (config, batch) = (&shape.model.config, shape.batch(0)?);
-        let updates = table_updates(&options.abilities, config, &batch.counts);
+        let updates = table_updates(&options.abilities, max_elements, config, &batch.counts);
         let layout = store_layout(config, Some(updates), options.precision, max_elements)?;
         let (lazy_table, adamw) = (LazyTable::of(&layout), AdamW::default());
         let graph = match lazy_table {

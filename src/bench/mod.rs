@@ -43,4 +43,4 @@ pub use samples::{Spread, median, spread};
 pub use shape::{BenchShape, PRECISIONS, SHAPE_NAMES, precision_name};
 pub use trace::chrome_trace;
 pub use tuned_file::{TunedChoice, TunedFile};
-pub use tuner::{TuneEvent, Tuner};
+pub use tuner::{Coverage, TuneEvent, Tuner};

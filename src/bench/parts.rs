@@ -32,7 +32,8 @@ const MOST_SOAK_SAMPLES: usize = 1000;
 
 impl<P: Platform + Sync + 'static> Bench<'_, P> {
     fn patience(&self) -> Patience {
-        Patience { sample_count: self.options.sample_count, seconds: self.options.seconds }
+        let (sample_count, seconds) = (self.options.sample_count, self.options.seconds);
+        Patience { sample_count, seconds, enough_ms: f64::INFINITY }
     }
 
     /// One measure of what the device can do at best.
@@ -108,7 +109,7 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
         }
         warm_up(&mut stepping, &self.platform).await?;
         let left_out_count = stepping.left_out_count().await?;
-        let Patience { sample_count, seconds } = self.patience();
+        let Patience { sample_count, seconds, .. } = self.patience();
         let times = sampled(&mut stepping, &self.platform, sample_count, seconds).await?;
         if stepping.left_out_count().await? != left_out_count {
             let problem = "updates were left out while it was timed: their gradients overflowed";

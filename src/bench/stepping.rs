@@ -19,7 +19,8 @@ use crate::graph::{Graph, Precision, Recompute, Recording};
 use crate::kernels::optim::train_state;
 use crate::kernels::{Abilities, Axis, Counts, Kernel, Step};
 use crate::train::{
-    AdamW, TOUCHED_ROWS, TOUCHED_SLOTS, TableUpdateRule, catch_up_recording, update_recording,
+    AdamW, TOUCHED_ROWS, TOUCHED_SLOTS, TableUpdateRule, UpdateSituation, catch_up_recording,
+    update_recording,
 };
 
 /// Batches that take turns.
@@ -82,8 +83,10 @@ impl<'d> Stepping<'d> {
             (0..BATCH_COUNT).map(|index| shape.batch(index)).collect::<Result<Vec<_>>>()?;
         let counts = batches.iter().fold(Counts::default(), |all, it| all.max(&it.counts));
         let config = shape.model.config.clone();
-        let training =
-            (pass == Pass::Train).then(|| table_updates(&device.abilities(), &config, &counts));
+        let training = (pass == Pass::Train).then(|| {
+            let max_elements = device.max_binding_elements();
+            table_updates(&device.abilities(), max_elements, &config, &counts)
+        });
         let mut model = fresh_model(device, shape, config, training, precision).await?;
         model.recompute = recompute;
         let mut recordings = Vec::new();
@@ -219,11 +222,18 @@ impl<'d> Stepping<'d> {
 /// What a run chooses by itself for steps of one micro-batch.
 pub(super) fn table_updates(
     abilities: &Abilities,
+    max_elements: usize,
     config: &ModelConfig,
     counts: &Counts,
 ) -> TableUpdates {
     let ModelConfig::Blt(config) = config else { return TableUpdates::Dense };
-    TableUpdateRule::Auto.choose(&config.hash, abilities.hardware, counts.get(Axis::Bytes))
+    let situation = UpdateSituation {
+        is_gpu: abilities.hardware,
+        max_elements,
+        byte_count: counts.get(Axis::Bytes),
+        width: config.encoder.hidden_size,
+    };
+    TableUpdateRule::Auto.choose(&config.hash, &situation)
 }
 
 /// Gives the touched rows of a batch, its update's only one, slots in their order. The inputs of

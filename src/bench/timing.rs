@@ -27,6 +27,8 @@ pub(super) struct Patience {
     pub sample_count: usize,
     /// Seconds after which no further sample is begun; there is one at least.
     pub seconds: f64,
+    /// Milliseconds of one dispatch beyond which the first sample is enough.
+    pub enough_ms: f64,
 }
 
 /// A dispatch on a device, ready to be timed.
@@ -89,6 +91,9 @@ impl<'d> Timing<'d> {
                 return Err(Error::device(self.device.name(), problem));
             }
             samples.push(ms / (count * range.len()) as f64);
+            if samples[0] > patience.enough_ms {
+                break;
+            }
         }
         Ok(samples)
     }

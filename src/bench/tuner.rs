@@ -13,12 +13,16 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::Precision;
 use crate::kernels::{Kernel, Situation, shape_class};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::rc::Rc;
 
 /// A variant takes the place of the one that the rules choose if it is so much faster: less is
 /// noise, and the next measurement would choose otherwise.
 const WORTH_CHANGING: f64 = 0.97;
+
+/// A variant that takes so many times as long as the fastest so far is not timed any further.
+const CLEARLY_SLOW: f64 = 3.0;
 
 /// What a step of the tuner gave.
 #[derive(Clone, Debug)]
@@ -50,6 +54,30 @@ pub struct Tuner<'d, P> {
     current: Option<Task>,
     ready: VecDeque<TuneEvent>,
     file: TunedFile,
+    coverage: Coverage,
+}
+
+/// What a tuner measures, and what it leaves to the rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Classes of shapes by kernel.
+    pub classes: BTreeMap<&'static str, usize>,
+    /// Kernels that have variants too, for which rules are enough.
+    pub by_rules: BTreeSet<&'static str>,
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let classes: Vec<_> =
+            self.classes.iter().map(|(kernel, count)| format!("{kernel} {count}")).collect();
+        let count: usize = self.classes.values().sum();
+        write!(f, "{count} classes of shapes ({})", classes.join(", "))?;
+        if !self.by_rules.is_empty() {
+            let kernels: Vec<_> = self.by_rules.iter().copied().collect();
+            write!(f, "; by rules alone: {}", kernels.join(", "))?;
+        }
+        Ok(())
+    }
 }
 
 impl<'d, P: crate::platform::Platform + Sync + 'static> Tuner<'d, P> {
@@ -73,6 +101,7 @@ impl<'d, P: crate::platform::Platform + Sync + 'static> Tuner<'d, P> {
         }
         let mut tasks: Vec<Task> = Vec::new();
         let mut known: HashMap<String, usize> = HashMap::new();
+        let mut coverage = Coverage::default();
         for shape in shapes {
             for &precision in precisions {
                 if precision == Precision::Mixed && !device.abilities().f16 {
@@ -84,12 +113,18 @@ impl<'d, P: crate::platform::Platform + Sync + 'static> Tuner<'d, P> {
                 for entry in 0..list.entries.len() {
                     let dispatch = list.dispatch(&list.entries[entry]);
                     let class = shape_class(dispatch.kernel, &dispatch.params, dispatch.halves);
-                    let Some(class) = class.filter(|_| !dispatch.fixed_order) else { continue };
+                    let Some(class) = class.filter(|_| !dispatch.fixed_order) else {
+                        if dispatch.kernel.variants.len() > 1 {
+                            coverage.by_rules.insert(dispatch.kernel.name);
+                        }
+                        continue;
+                    };
                     let task = Task { class: class.clone(), list: Rc::clone(&list), entry };
                     match known.get(&class) {
                         Some(&other) if tasks[other].flops() >= task.flops() => {}
                         Some(&other) => tasks[other] = task,
                         None => {
+                            *coverage.classes.entry(dispatch.kernel.name).or_default() += 1;
                             known.insert(class, tasks.len());
                             tasks.push(task);
                         }
@@ -100,12 +135,13 @@ impl<'d, P: crate::platform::Platform + Sync + 'static> Tuner<'d, P> {
         Ok(Self {
             device,
             platform,
-            patience: Patience { sample_count, seconds: 2.0 },
+            patience: Patience { sample_count, seconds: 2.0, enough_ms: f64::INFINITY },
             verified: Verified::default(),
             tasks: tasks.into(),
             current: None,
             ready: VecDeque::new(),
             file: TunedFile::of(device),
+            coverage,
         })
     }
 
@@ -114,7 +150,12 @@ impl<'d, P: crate::platform::Platform + Sync + 'static> Tuner<'d, P> {
         self.tasks.len()
     }
 
-    /// What was chosen so far.
+    /// What it measures, from the first class to the last.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// What was chosen so far; a tuner that was stopped loses none of it.
     pub fn file(&self) -> &TunedFile {
         &self.file
     }
@@ -149,7 +190,9 @@ impl<'d, P: crate::platform::Platform + Sync + 'static> Tuner<'d, P> {
         let situation = Situation { params, halves, abilities };
         let rule = kernel.choose(&situation);
         let runs = |&variant: &usize| kernel.runs(variant, &situation);
-        let candidates: Vec<usize> = (0..kernel.variants.len()).filter(runs).collect();
+        let mut candidates: Vec<usize> = (0..kernel.variants.len()).filter(runs).collect();
+        // Likely the fastest: what is slow beside it need not be timed for long.
+        candidates.sort_by_key(|&variant| variant != rule);
         if candidates.len() < 2 {
             return Ok(());
         }
@@ -184,8 +227,8 @@ impl Task {
 trait Trial {
     /// That it agrees with its oracle.
     async fn verify(&mut self, kernel: &'static Kernel, variant: usize) -> Result<()>;
-    /// Milliseconds of one call, a number a sample.
-    async fn time(&mut self, variant: usize) -> Result<Vec<f64>>;
+    /// Milliseconds of one call, a number a sample; one is enough beyond `enough_ms`.
+    async fn time(&mut self, variant: usize, enough_ms: f64) -> Result<Vec<f64>>;
 }
 
 struct OnDevice<'a> {
@@ -201,11 +244,11 @@ impl Trial for OnDevice<'_> {
         self.verified.check(self.device, kernel, variant).await
     }
 
-    async fn time(&mut self, variant: usize) -> Result<Vec<f64>> {
+    async fn time(&mut self, variant: usize, enough_ms: f64) -> Result<Vec<f64>> {
         let list = &self.task.list;
         let isolated = list.isolate_variant(&list.entries[self.task.entry], variant)?;
         let timing = Timing::new(self.device, isolated).await?;
-        timing.samples(self.clock, self.patience).await
+        timing.samples(self.clock, Patience { enough_ms, ..self.patience }).await
     }
 }
 
@@ -230,8 +273,9 @@ async fn try_all(
     let mut median_ms = BTreeMap::new();
     for &variant in candidates {
         let name = kernel.variants[variant].name;
+        let fastest = median_ms.values().copied().fold(f64::INFINITY, f64::min);
         let tried = match trial.verify(kernel, variant).await {
-            Ok(()) => trial.time(variant).await,
+            Ok(()) => trial.time(variant, CLEARLY_SLOW * fastest).await,
             Err(error) => Err(error),
         };
         match tried {
@@ -263,21 +307,23 @@ mod tests {
     use crate::kernels::dense::matmul::KERNEL;
 
     /// A device that answers from a table: milliseconds, or what is wrong.
-    struct Scripted<'a>(&'a [Result<f64, &'a str>]);
+    struct Scripted<'a>(&'a [Result<f64, &'a str>], Vec<f64>);
 
     impl Trial for Scripted<'_> {
         async fn verify(&mut self, _: &'static Kernel, variant: usize) -> Result<()> {
             self.0[variant].map(|_| ()).map_err(|problem| Error::device("matmul", problem))
         }
 
-        async fn time(&mut self, variant: usize) -> Result<Vec<f64>> {
+        async fn time(&mut self, variant: usize, enough_ms: f64) -> Result<Vec<f64>> {
+            self.1.push(enough_ms);
             Ok(vec![self.0[variant].expect("only what was right is timed"); 3])
         }
     }
 
     fn outcome(answers: &[Result<f64, &str>], rule: usize) -> Outcome {
         let candidates: Vec<_> = (0..answers.len()).collect();
-        pollster::block_on(try_all(&KERNEL, &candidates, rule, &mut Scripted(answers))).unwrap()
+        let mut trial = Scripted(answers, Vec::new());
+        pollster::block_on(try_all(&KERNEL, &candidates, rule, &mut trial)).unwrap()
     }
 
     fn chosen(answers: &[Result<f64, &str>], rule: usize) -> Option<String> {
@@ -289,6 +335,25 @@ mod tests {
         assert_eq!(chosen(&[Ok(3.0), Ok(2.0), Ok(1.0)], 0).unwrap(), "matrix");
         assert_eq!(chosen(&[Ok(3.0), Ok(1.0), Ok(2.0)], 2).unwrap(), "lanes");
         assert_eq!(chosen(&[Ok(0.99), Ok(2.0), Ok(1.0)], 2).unwrap(), "matrix", "noise");
+    }
+
+    #[test]
+    fn what_is_slow_beside_the_fastest_so_far_is_not_timed_for_long() {
+        let mut trial = Scripted(&[Ok(5.0), Ok(2.0), Ok(1.0)], Vec::new());
+        let candidates = [1, 0, 2];
+        let tried = try_all(&KERNEL, &candidates, 1, &mut trial);
+        assert_eq!(pollster::block_on(tried).unwrap().choice.unwrap().median_ms.len(), 3);
+        assert_eq!(trial.1, [f64::INFINITY, 6.0, 6.0]);
+    }
+
+    #[test]
+    fn what_is_covered_can_be_read() {
+        let coverage = Coverage {
+            classes: [("matmul", 3), ("attention", 1)].into(),
+            by_rules: ["rms_norm"].into(),
+        };
+        let expected = "4 classes of shapes (attention 1, matmul 3); by rules alone: rms_norm";
+        assert_eq!(coverage.to_string(), expected);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use anyhow::Context;
 use blt_wgpu::Error;
 use blt_wgpu::platform::StopFlag;
+use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,6 +27,8 @@ pub fn flag() -> &'static StopFlag {
 pub fn install() -> anyhow::Result<()> {
     let handler = || {
         if flag().is_requested() || IS_WAITING.load(Ordering::Relaxed) {
+            // The shell's prompt begins a line.
+            let _ = writeln!(std::io::stderr());
             std::process::exit(INTERRUPTED);
         }
         flag().request();

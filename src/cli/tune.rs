@@ -29,7 +29,7 @@ pub struct Arguments {
         value_parser = ["f32", "mixed"]
     )]
     precision: Vec<String>,
-    /// File that the choices are written to when all are made
+    /// File that the choices are written to, when all are made or Ctrl-C is pressed
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Samples of every variant
@@ -57,27 +57,49 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let platform = NativePlatform::new(interrupt::flag().clone());
     let precisions = precisions(&arguments.precision);
     let mut tuner = Tuner::new(&device, platform, &shapes, &precisions, arguments.reps.into())?;
-    terminal.note(&format!("{} classes of shapes", tuner.task_count()));
+    terminal.note(&tuner.coverage().to_string());
+    let task_count = tuner.task_count();
     let watch = Watch::spinner(terminal, "tuning");
-    loop {
-        match pollster::block_on(tuner.step())? {
-            TuneEvent::Began(class) => watch.name(&class),
-            TuneEvent::Rejected(reason) => watch.note(&format!("left out: {reason}")),
-            TuneEvent::Chosen { class, rule, choice } => {
-                let times = choice.median_ms.iter();
-                let times: Vec<_> = times.map(|(name, ms)| format!("{name} {ms:.4} ms")).collect();
-                let instead = match choice.variant == rule {
-                    true => String::new(),
-                    false => format!(", not {rule}"),
-                };
-                let variant = &choice.variant;
-                watch.note(&format!("{class}: {variant}{instead} ({})", times.join(", ")));
-            }
-            TuneEvent::Finished => break,
+    let ended = loop {
+        match pollster::block_on(tuner.step()) {
+            Err(error) => break Err(error),
+            Ok(TuneEvent::Finished) => break Ok(()),
+            Ok(event) => show(&watch, event),
         }
-    }
+    };
     watch.end();
-    let text = tuner.file().to_text()?;
-    atomic_write(&arguments.out, |file| file.write_all(text.as_bytes()))?;
+    // What was measured before it was stopped, or the device was lost, is as good as the whole.
+    let choices = &tuner.file().choices;
+    if ended.is_ok() || !choices.is_empty() {
+        let text = tuner.file().to_text()?;
+        atomic_write(&arguments.out, |file| file.write_all(text.as_bytes()))?;
+    }
+    if let Err(error) = ended {
+        let (count, out) = (choices.len(), arguments.out.display());
+        if count > 0 {
+            terminal.note(&format!("{count} of {task_count} classes are in {out}"));
+        }
+        return Err(error.into());
+    }
+    terminal.note(&format!("{} of {task_count} classes had a choice", choices.len()));
     terminal.print(&format!("{}\n", arguments.out.display()))
+}
+
+/// Says what a step of the tuner gave.
+fn show(watch: &Watch, event: TuneEvent) {
+    match event {
+        TuneEvent::Began(class) => watch.name(&class),
+        TuneEvent::Rejected(reason) => watch.note(&format!("left out: {reason}")),
+        TuneEvent::Chosen { class, rule, choice } => {
+            let times = choice.median_ms.iter();
+            let times: Vec<_> = times.map(|(name, ms)| format!("{name} {ms:.4} ms")).collect();
+            let instead = match choice.variant == rule {
+                true => String::new(),
+                false => format!(", not {rule}"),
+            };
+            let variant = &choice.variant;
+            watch.note(&format!("{class}: {variant}{instead} ({})", times.join(", ")));
+        }
+        TuneEvent::Finished => {}
+    }
 }

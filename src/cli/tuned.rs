@@ -27,7 +27,10 @@ impl TunedArgument {
         let Some(path) = &self.tuned else { return Ok(device) };
         let text = fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
         match TunedFile::choices_for(&text, &path.display().to_string(), &device) {
-            Ok(tuned) => Ok(device.with_tuned(tuned)),
+            Ok((tuned, warnings)) => {
+                warnings.iter().for_each(|warning| terminal.warn(warning));
+                Ok(device.with_tuned(tuned))
+            }
             Err(error) => {
                 let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
                 terminal.warn(&format!("tuned variants are not used: {error}{hint}"));

@@ -71,8 +71,8 @@ impl Answer {
         }
     }
 
-    /// Ends the answer and gives what was held back: the beginning of a stop string as text, that of
-    /// a character as U+FFFD. After the end it gives nothing.
+    /// Ends the answer and gives what was held back: the beginning of a stop string as text, that
+    /// of a character as U+FFFD. After the end it gives nothing.
     pub fn cancel(&mut self) -> Piece {
         if self.end().is_some() {
             return Piece::default();

@@ -1,7 +1,7 @@
 //! Generation of text, byte by byte.
 //!
-//! A [`TextStream`] is what a person sees: prompts and answers, with [`Stops`], whole characters and
-//! limits. Its ids come from a [`Source`], where a model reads and a [`sampling::Sampler`] chooses:
+//! A [`TextStream`] is what a person sees: prompts and answers, with [`Stops`], whole characters
+//! and limits. Its ids come from a [`Source`], where a model reads and a [`sampling::Sampler`] chooses:
 //! [`Cached`] keeps caches, [`Recompute`] reads everything again for every id and so says what is
 //! true, [`ModelSource`] is the one that suits a model. [`Streams`] are many texts in one batch; an
 //! [`Answer`] for each makes pieces of text of what they add.

@@ -1,6 +1,7 @@
 //! What a device is and can do, as plain data: what `blt devices` shows and variants are chosen by.
 
 use super::limits::DeviceLimits;
+use super::processors::processors;
 use crate::kernels::{Abilities, Distrusted, Needs};
 use serde::Serialize;
 
@@ -138,6 +139,7 @@ impl Caps {
             cooperative_matrix: self.has_matrices(),
             workgroup_bytes: self.limits.workgroup_bytes,
             workgroup_invocations: self.limits.workgroup_invocations,
+            processors: processors(&self.name, self.kind),
             hardware: self.kind != DeviceKind::Software,
             software: self.kind == DeviceKind::Software,
             distrusted: Distrusted::default(),

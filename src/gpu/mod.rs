@@ -16,6 +16,7 @@ mod launch;
 mod limits;
 mod pipelines;
 mod plan;
+mod processors;
 mod profile;
 mod readback;
 mod scopes;

@@ -246,6 +246,8 @@ pub struct Abilities {
     pub cooperative_matrix: bool,
     pub workgroup_bytes: u32,
     pub workgroup_invocations: u32,
+    /// Processors that take workgroups side by side, about: long sums are cut into parts for them.
+    pub processors: u32,
     /// A GPU that wants many workgroups at once.
     pub hardware: bool,
     /// A driver that computes on the processor: barriers are slow, caches are large.
@@ -264,6 +266,7 @@ impl Abilities {
         cooperative_matrix: false,
         workgroup_bytes: 16_384,
         workgroup_invocations: 256,
+        processors: 8,
         hardware: false,
         software: false,
         distrusted: Distrusted([0; 8]),

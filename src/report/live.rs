@@ -1,14 +1,15 @@
 //! Patches and entropies in the text of a terminal, while the text comes.
 //!
 //! What is drawn is what [`super::paint`] draws of a whole row, in pieces: backgrounds that change
-//! with every patch, or that show how hard a byte was to predict; with both, a bar stands where a
-//! patch starts. Without colour it is the same escapes, with `|` at the starts and a digit 0 to 7
+//! with every patch, or that show how hard a byte was to predict; with both, a thin line stands where
+//! a patch starts. Without colour it is the same escapes, with `|` at the starts and a digit 0 to 7
 //! behind every character for its entropy.
 
 use super::glyph::{self, Glyph, Kind};
 use super::paint::{HEAT_BACKGROUNDS, HEAT_STEP_NATS, heat_level, patch_background, push_colored};
 
-const BAR: &str = "\x1b[2m│\x1b[0m";
+/// A thin line at the left of its cell, on the background of what follows.
+const BAR: char = '▏';
 const RESET: &str = "\x1b[0m";
 
 /// What of a text is shown.
@@ -42,12 +43,14 @@ pub struct LivePaint {
     drawn_count: usize,
     /// Patches before the open one.
     patch_count: usize,
+    /// Whether the open patch needs a bar before it.
+    needs_bar: bool,
 }
 
 impl LivePaint {
     /// In front of a text.
     pub fn new(shown: Shown) -> Self {
-        Self { shown, open: Vec::new(), drawn_count: 0, patch_count: 0 }
+        Self { shown, open: Vec::new(), drawn_count: 0, patch_count: 0, needs_bar: false }
     }
 
     /// Draws whole characters. With colour the output leaves the terminal as it found it.
@@ -60,10 +63,9 @@ impl LivePaint {
                 self.open.clear();
                 self.drawn_count = 0;
                 self.patch_count += 1;
-                match (self.shown.color, self.shown.entropy) {
-                    (false, _) => text.push('|'),
-                    (true, true) => text.push_str(BAR),
-                    (true, false) => {}
+                match self.shown.color {
+                    true => self.needs_bar = self.shown.entropy,
+                    false => text.push('|'),
                 }
             }
             self.open.push(byte);
@@ -80,8 +82,13 @@ impl LivePaint {
         let new = &glyphs[new.unwrap_or(glyphs.len())..];
         match (self.shown.color, self.shown.entropy) {
             (true, true) => {
+                let mut needs_bar = self.needs_bar;
                 for run in new.chunk_by(|a, b| self.level(a) == self.level(b)) {
-                    push_colored(text, run, HEAT_BACKGROUNDS[self.level(&run[0])]);
+                    let background = HEAT_BACKGROUNDS[self.level(&run[0])];
+                    if std::mem::take(&mut needs_bar) {
+                        text.push_str(&format!("\x1b[38;5;240;48;5;{background}m{BAR}{RESET}"));
+                    }
+                    push_colored(text, run, background);
                 }
             }
             (true, false) => push_colored(text, new, patch_background(self.patch_count)),
@@ -92,6 +99,7 @@ impl LivePaint {
             }
             (false, false) => new.iter().for_each(|glyph| text.push_str(&glyph.plain())),
         }
+        self.needs_bar &= new.is_empty();
         // A mark sits on the last character, and on marks that sit there.
         let is_mark = |glyph: &&Glyph| matches!(glyph.kind, Kind::Mark { alone: false, .. });
         let seat = glyphs.iter().rev().find(|glyph| !is_mark(glyph));
@@ -155,8 +163,8 @@ mod tests {
     fn colored_forms() {
         let row = bytes(b"ab", &[1]);
         let both = Shown { patches: true, entropy: true, color: true };
-        let expected =
-            "\x1b[38;5;16;48;5;255ma\x1b[0m\x1b[2m│\x1b[0m\x1b[38;5;16;48;5;230mb\x1b[0m";
+        let expected = "\x1b[38;5;16;48;5;255ma\x1b[0m\
+             \x1b[38;5;240;48;5;230m▏\x1b[0m\x1b[38;5;16;48;5;230mb\x1b[0m";
         assert_eq!(draw(both, &[&row]), expected);
         assert_eq!(entropy_scale(true).matches("\x1b[0m").count(), 8);
         assert!(entropy_scale(false).starts_with("0: 0.0  1: 0.5  "));

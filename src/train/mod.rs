@@ -15,6 +15,6 @@ mod update;
 
 pub use lazy_update::{TOUCHED_ROWS, TOUCHED_SLOTS, catch_up_recording, settle_recording};
 pub use slots::Slots;
-pub use table_updates::{LEAST_ROWS_PER_TOUCHED, TableUpdateRule};
+pub use table_updates::{LEAST_ROWS_PER_TOUCHED, TableUpdateRule, UpdateSituation};
 pub use trainer::Trainer;
 pub use update::{AdamW, update_recording};

@@ -15,7 +15,8 @@ use crate::blt::config::HashEmbeddingConfig;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TableUpdateRule {
-    /// Lazy on a GPU where an update touches at most one row in [`LEAST_ROWS_PER_TOUCHED`].
+    /// Lazy on a GPU where an update touches at most one row in [`LEAST_ROWS_PER_TOUCHED`] and one
+    /// binding holds what that needs.
     #[default]
     Auto,
     Dense,
@@ -27,25 +28,36 @@ pub enum TableUpdateRule {
 /// touched rows of a large batch are fewer than its ids.
 pub const LEAST_ROWS_PER_TOUCHED: usize = 2;
 
+/// What the choice depends on besides the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpdateSituation {
+    /// Whether processors are a GPU's.
+    pub is_gpu: bool,
+    /// Most elements of one binding.
+    pub max_elements: usize,
+    /// Bytes that the micro-batches of an update hold at most.
+    pub byte_count: usize,
+    /// Columns of a table.
+    pub width: usize,
+}
+
 impl TableUpdateRule {
     /// The names of the values.
     pub const NAMES: [(&'static str, Self); 3] =
         [("auto", Self::Auto), ("dense", Self::Dense), ("lazy", Self::Lazy)];
 
-    /// How these tables are updated on a device, whose processors are a GPU's or not, where the
-    /// micro-batches of an update hold `byte_count` bytes at most.
-    pub fn choose(
-        self,
-        hash: &HashEmbeddingConfig,
-        is_gpu: bool,
-        byte_count: usize,
-    ) -> TableUpdates {
+    /// How these tables are updated there. Tables that are lazy by name may not fit, which is an
+    /// error where they are laid out.
+    pub fn choose(self, hash: &HashEmbeddingConfig, situation: &UpdateSituation) -> TableUpdates {
+        let UpdateSituation { is_gpu, max_elements, byte_count, width } = *situation;
         let row_count = hash.row_count();
         let slot_count = byte_count.saturating_mul(hash.table_count()).min(row_count);
         let pays = is_gpu && slot_count <= row_count / LEAST_ROWS_PER_TOUCHED;
+        // Gradients of the slots, and what step each row is up to, lie in one binding each.
+        let fits = slot_count.saturating_mul(width).max(row_count) <= max_elements;
         match self {
             _ if slot_count == 0 => TableUpdates::Dense,
-            Self::Auto if !pays => TableUpdates::Dense,
+            Self::Auto if !(pays && fits) => TableUpdates::Dense,
             Self::Dense => TableUpdates::Dense,
             Self::Auto | Self::Lazy => TableUpdates::Lazy { slot_count },
         }
@@ -63,7 +75,14 @@ mod tests {
             function_count: 1,
             rows_per_table: 1000,
         };
-        let choose = |rule: TableUpdateRule, is_gpu, bytes| rule.choose(&hash, is_gpu, bytes);
+        let situation = |is_gpu, byte_count| UpdateSituation {
+            is_gpu,
+            max_elements: 6000,
+            byte_count,
+            width: 4,
+        };
+        let choose =
+            |rule: TableUpdateRule, is_gpu, bytes| rule.choose(&hash, &situation(is_gpu, bytes));
         let lazy = |slot_count| TableUpdates::Lazy { slot_count };
         let [auto, dense, always] = TableUpdateRule::NAMES.map(|(_, rule)| rule);
         assert_eq!(choose(auto, true, 500), lazy(1500));
@@ -73,6 +92,12 @@ mod tests {
         assert_eq!(choose(always, false, 700), lazy(2100));
         assert_eq!(choose(always, false, usize::MAX), lazy(3000));
         let none = HashEmbeddingConfig { group_sizes: vec![], ..hash.clone() };
-        assert_eq!(always.choose(&none, true, 5), TableUpdates::Dense);
+        assert_eq!(always.choose(&none, &situation(true, 5)), TableUpdates::Dense);
+        // 1500 slots of 4 columns are 6000 elements.
+        let tight = UpdateSituation { max_elements: 5999, ..situation(true, 500) };
+        assert_eq!(auto.choose(&hash, &tight), TableUpdates::Dense);
+        assert_eq!(always.choose(&hash, &tight), lazy(1500), "asked for: an error says what fits");
+        let many_rows = UpdateSituation { max_elements: 2999, ..situation(true, 5) };
+        assert_eq!(auto.choose(&hash, &many_rows), TableUpdates::Dense);
     }
 }

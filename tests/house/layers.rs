@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &str)] = &[
     (
         "cli",
         "bench blt checkpoint cpu demo device engine error eval generate gpu graph kernels \
-         platform random report text train",
+         platform report text train",
     ),
 ];
 

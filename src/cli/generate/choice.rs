@@ -32,7 +32,7 @@ pub struct ChoiceArguments {
     ban: Vec<Escaped>,
     /// Ids that are never generated: 2 is the end of the text
     #[arg(long, value_name = "1,2,..", allow_hyphen_values = true)]
-    ban_ids: Option<Numbers>,
+    ban_ids: Vec<Numbers>,
     /// Let ids 0, 1 and 3 be generated, which are no bytes
     #[arg(long)]
     allow_special: bool,

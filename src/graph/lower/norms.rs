@@ -40,12 +40,10 @@ impl Lower<'_> {
     /// Chunks of rows of the gradient of a norm, a workgroup each. The rows do not enter, so that a
     /// larger plan sums alike.
     fn chunk_count(&self) -> u32 {
-        if self.options.abilities.hardware { LARGE_GPU_CHUNKS } else { CHUNKS }
+        let wanted = (CHUNKS_PER_PROCESSOR * self.options.abilities.processors).max(1);
+        1 << wanted.ilog2()
     }
 }
 
-/// Eight workgroups of 64 on each of 132 multiprocessors, about.
-const LARGE_GPU_CHUNKS: u32 = 1024;
-
-/// Enough for the threads of a processor.
-const CHUNKS: u32 = 64;
+/// Workgroups of 64 that a processor takes at once.
+const CHUNKS_PER_PROCESSOR: u32 = 8;

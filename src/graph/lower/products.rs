@@ -147,7 +147,7 @@ impl Lower<'_> {
         let on_matrix_units =
             abilities.cooperative_matrix && halves.contains(0) && halves.contains(1);
         let tiling = if on_matrix_units { &MATRIX_TILING } else { &VECTOR_TILING };
-        tiling.piece_count(m, n)
+        tiling.piece_count(m, n, abilities.processors as usize)
     }
 }
 
@@ -158,26 +158,26 @@ const MOST_PIECES: usize = 16;
 struct Tiling {
     /// Side of the tile of outputs that a workgroup makes.
     side: usize,
-    /// Workgroups that run at the same time on a large GPU.
-    slots: usize,
+    /// Workgroups that run at the same time on a processor of the device.
+    per_processor: usize,
     /// What it costs to write and add a piece of one tile, in times of a workgroup for a whole
     /// inner product of 4096.
     cost_of_sum: f64,
 }
 
-/// Two workgroups on each of 132 multiprocessors.
-const MATRIX_TILING: Tiling = Tiling { side: 128, slots: 264, cost_of_sum: 1.0 / 4096.0 };
+/// As measured on 132 multiprocessors.
+const MATRIX_TILING: Tiling = Tiling { side: 128, per_processor: 2, cost_of_sum: 1.0 / 4096.0 };
 
-/// Six on each.
-const VECTOR_TILING: Tiling = Tiling { side: 64, slots: 792, cost_of_sum: 1.0 / 16384.0 };
+const VECTOR_TILING: Tiling = Tiling { side: 64, per_processor: 6, cost_of_sum: 1.0 / 16384.0 };
 
 impl Tiling {
     /// The number that takes least time: workgroups run in waves, the last of which may be almost
     /// empty.
-    fn piece_count(&self, m: usize, n: usize) -> usize {
+    fn piece_count(&self, m: usize, n: usize, processors: usize) -> usize {
+        let slots = (self.per_processor * processors).max(1);
         let tiles = m.div_ceil(self.side) * n.div_ceil(self.side);
         let time = |pieces: usize| {
-            let waves = (tiles * pieces).div_ceil(self.slots) as f64;
+            let waves = (tiles * pieces).div_ceil(slots) as f64;
             let sums = if pieces == 1 { 0.0 } else { self.cost_of_sum * (pieces * tiles) as f64 };
             waves / pieces as f64 + sums
         };
@@ -193,12 +193,15 @@ mod tests {
 
     #[test]
     fn pieces_fill_the_waves() {
-        let pieces = |m, n| MATRIX_TILING.piece_count(m, n);
+        let pieces = |m, n| MATRIX_TILING.piece_count(m, n, 132);
         assert_eq!(pieces(512, 512), 16, "16 tiles");
         assert_eq!(pieces(1536, 1536), 3, "144 tiles: 432 fill most of two waves");
         assert_eq!(pieces(5632, 1024), 3, "352 tiles: four whole waves instead of two for 1.3");
         assert_eq!(pieces(8192, 1536), 1, "768 tiles fill three waves as they are");
-        assert_eq!(VECTOR_TILING.piece_count(5632, 1024), 1, "1408 tiles in two waves");
-        assert_eq!(VECTOR_TILING.piece_count(1024, 1024), 3, "256 tiles");
+        assert_eq!(VECTOR_TILING.piece_count(5632, 1024, 132), 1, "1408 tiles in two waves");
+        assert_eq!(VECTOR_TILING.piece_count(1024, 1024, 132), 3, "256 tiles");
+        let small = |m, n| MATRIX_TILING.piece_count(m, n, 12);
+        assert_eq!(small(512, 512), 3, "16 tiles: 48 fill two waves of a small GPU");
+        assert_eq!(small(1536, 1536), 1, "144 tiles fill six");
     }
 }

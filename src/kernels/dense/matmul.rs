@@ -112,8 +112,6 @@ pub static KERNEL: Kernel = Kernel {
             suits: |situation| situation.abilities.software,
             groups: lanes_groups,
         },
-        lanes_pairs(true),
-        lanes_pairs(false),
         Variant {
             name: "matrix",
             source: include_str!("../../../shaders/dense/matmul.matrix.wgsl"),
@@ -123,6 +121,8 @@ pub static KERNEL: Kernel = Kernel {
             suits: |_| true,
             groups: matrix_groups,
         },
+        lanes_pairs(true),
+        lanes_pairs(false),
     ],
     constants,
     cost,

@@ -22,7 +22,7 @@ use crate::train::data::{
     patching_of, source_texts, text_files,
 };
 use crate::train::packing::PackerOptions;
-use crate::train::{AdamW, Trainer};
+use crate::train::{AdamW, Trainer, UpdateSituation};
 
 /// Whether a run begins or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,7 +217,13 @@ fn table_updates<E: Engine>(engine: &E, config: &RunConfig, model: &ModelConfig)
     let micro_count = usize::try_from(config.grad_acc_steps).unwrap_or(usize::MAX);
     let row_bytes = data.batch_size.saturating_mul(data.max_encoder_seq_length);
     let byte_count = row_bytes.saturating_mul(micro_count);
-    config.optim.table_updates.choose(&model.hash, engine.abilities().hardware, byte_count)
+    let situation = UpdateSituation {
+        is_gpu: engine.abilities().hardware,
+        max_elements: engine.max_binding_elements(),
+        byte_count,
+        width: model.encoder.hidden_size,
+    };
+    config.optim.table_updates.choose(&model.hash, &situation)
 }
 
 fn adamw(config: &RunConfig) -> AdamW {

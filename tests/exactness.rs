@@ -1,0 +1,237 @@
+//! Long texts generated with caches against one full pass over each of them: that one pass equals
+//! reading every prefix, for causal rules, is checked on prefixes too.
+//!
+//! The long form takes minutes and any model directory:
+//!
+//!     BLT_EXACT_MODEL=blt-demo/model cargo test --release --test exactness -- --ignored --nocapture
+
+mod support;
+
+use blt_wgpu::blt::config::{ModelConfig, PatchingMode};
+use blt_wgpu::blt::tables::Row;
+use blt_wgpu::blt::{Batch, LoadedDirectory, LoadedModel, PlanSlot, forward_graph};
+use blt_wgpu::checkpoint::ModelDirectory;
+use blt_wgpu::cpu::HostEngine;
+use blt_wgpu::engine::Engine;
+use blt_wgpu::eval::Patcher;
+use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
+use blt_wgpu::generate::{Added, Cached, OnLimit, Recompute, Source, Stops, TextStream};
+use blt_wgpu::kernels::Step;
+use blt_wgpu::text::{BOS_ID, EOS_ID, VOCABULARY_SIZE, encode};
+use pollster::block_on;
+use std::path::Path;
+use support::{Session, golden_blt, golden_entropy, write_golden_weights};
+
+/// Largest difference of logits, and of the two best ones where either will do.
+const TOLERANCE: f32 = 1e-4;
+const POSITIONS: usize = 6000;
+
+/// English, code, CJK, emoji, nothing, one byte, a text longer than any window, one with an EOS
+/// inside, one that is no UTF-8, one that repeats itself.
+fn prompts() -> Vec<(&'static str, Vec<u32>)> {
+    let text = |text: &str| encode(text.as_bytes(), true, false);
+    let sentence = "The quick brown fox jumps over the lazy dog, and the dog lets it. ";
+    let documents = [encode(b"The first document.", true, true), text("The second goes on")];
+    vec![
+        ("English", text("It is a truth universally acknowledged, that a single man")),
+        ("code", text("fn main() {\n    let x: Vec<u32> = (0..9).map(|i| i * i).collect();\n")),
+        ("CJK", text("吾輩は猫である。名前はまだ無い。")),
+        ("emoji", text("🎉🎊 👩‍👩‍👧‍👦 🇪🇺 ")),
+        ("empty", vec![BOS_ID]),
+        ("one byte", text("x")),
+        ("long", text(&sentence.repeat(24))),
+        ("EOS inside", documents.concat()),
+        ("no UTF-8", encode(b"\xff\xfe\x80abc\xe6\x97 \x00\x00", true, false)),
+        ("repeats", text(&"ab".repeat(40))),
+    ]
+}
+
+/// The golden BLT and its entropy model, with positions for long texts.
+fn golden<E: Engine>(engine: &E) -> LoadedDirectory<E> {
+    let load = |config| {
+        let model = block_on(LoadedModel::create(engine, config, false)).unwrap();
+        let session = Session { engine, model };
+        write_golden_weights(&session);
+        session.model
+    };
+    let mut config = golden_blt();
+    for stack in [&mut config.encoder, &mut config.global, &mut config.decoder] {
+        stack.max_positions = POSITIONS;
+    }
+    config.patching.threshold = 5.1;
+    let mut entropy = golden_entropy();
+    entropy.transformer.max_positions = POSITIONS;
+    config.attach_patcher(entropy.clone());
+    entropy.semantics = config.semantics;
+    let patcher = Some(load(ModelConfig::Entropy(entropy)));
+    LoadedDirectory { model: load(ModelConfig::Blt(config)), patcher }
+}
+
+/// The same model, cut by another rule.
+fn cut_by<E: Engine>(directory: &mut LoadedDirectory<E>, mode: PatchingMode, is_golden: bool) {
+    let ModelConfig::Blt(config) = &mut directory.model.config else { panic!("it is a BLT") };
+    config.patching.mode = mode;
+    config.patching.patch_size = 3;
+    let is_entropy = mode == PatchingMode::Entropy;
+    if is_golden {
+        config.patching.threshold = if is_entropy { 5.1 } else { 0.02 };
+    } else if !is_entropy {
+        config.patching.threshold = 0.5;
+    }
+    config.patching.threshold_add = (mode == PatchingMode::Combined).then_some(0.01);
+}
+
+fn modes() -> impl Iterator<Item = PatchingMode> {
+    PatchingMode::ALL.into_iter().filter(|&mode| mode != PatchingMode::Bpe)
+}
+
+/// Likeliest bytes, and no end: the text is as long as is asked for.
+fn endless() -> Sampler {
+    let banned_ids = vec![EOS_ID];
+    Sampler::new(SamplingOptions { banned_ids, ..SamplingOptions::default() }, 0).unwrap()
+}
+
+/// Logits of every position of a text, and whether a patch starts there.
+fn full_pass<E: Engine>(
+    engine: &E,
+    directory: &LoadedDirectory<E>,
+    ids: &[u32],
+) -> (Vec<f32>, Vec<bool>) {
+    let mut patcher = Patcher::of(engine, directory).unwrap().unwrap();
+    let patch_lengths = block_on(patcher.cut(ids)).unwrap().patch_lengths;
+    let mut starts = vec![false; ids.len() + 2];
+    let mut start = 0;
+    for &length in &patch_lengths {
+        starts[start] = true;
+        start += length as usize;
+    }
+    let count = ids.len();
+    let (targets, weights) = (vec![EOS_ID; count], vec![0.0; count]);
+    let row = Row { ids: ids.to_vec(), targets, weights, patch_lengths };
+    let model = &directory.model;
+    let batch = Batch::new(&model.config, &[row]).unwrap();
+    let mut slot = PlanSlot::new("forward", forward_graph);
+    let plan = block_on(slot.get(engine, model, &batch.counts)).unwrap();
+    let step = Step::of(batch.counts);
+    engine.run(plan, &step, &batch.inputs).unwrap();
+    (block_on(engine.output(plan, "logits", &step)).unwrap(), starts)
+}
+
+/// Generates behind a prompt and compares; the largest difference, and how many ties.
+fn check<E: Engine>(
+    engine: &E,
+    directory: &LoadedDirectory<E>,
+    what: &str,
+    prompt: &[u32],
+    count: usize,
+    prefix_count: usize,
+) -> (f32, usize) {
+    let mut source = block_on(Cached::new(engine, directory, endless())).unwrap();
+    source.begin(prompt, 0).unwrap();
+    let added: Vec<Added> = (0..count).map(|_| block_on(source.step()).unwrap()).collect();
+    let generated = added.iter().map(|it| it.id);
+    let ids: Vec<u32> = prompt.iter().copied().chain(generated).collect();
+    let (logits, starts) = full_pass(engine, directory, &ids[..ids.len() - 1]);
+    let (mut worst, mut ties) = (0.0_f32, 0);
+    for (position, added) in (prompt.len()..).zip(&added) {
+        let width = VOCABULARY_SIZE as usize;
+        let expected = &logits[(position - 1) * width..][..width];
+        for (expected, got) in expected.iter().zip(&added.logits) {
+            worst = worst.max((expected - got).abs());
+        }
+        assert!(worst <= TOLERANCE, "{what}: logits at {position} differ by {worst}");
+        assert_eq!(added.starts_patch, starts[position], "{what}: patch at {position}");
+        let allowed = |id: &usize| !matches!(id, 0..=3);
+        let best = (0..width).filter(allowed).map(|id| expected[id]).fold(f32::MIN, f32::max);
+        let own = expected[added.id as usize];
+        assert!(own >= best - TOLERANCE, "{what}: {} at {position}", added.id);
+        if own < best {
+            println!("{what}: a tie at {position}, {own} and {best}");
+            ties += 1;
+        }
+    }
+    // Every prefix by itself is the definition; that the full pass equals it is checked on some.
+    let mut prefixes = Recompute::new(engine, directory, endless()).unwrap();
+    prefixes.begin(prompt, 0).unwrap();
+    for (index, added) in added.iter().take(prefix_count).enumerate() {
+        prefixes.begin(&ids[..prompt.len() + index], 0).unwrap();
+        let alone = block_on(prefixes.step()).unwrap();
+        let far = |(a, b): (&f32, &f32)| (a - b).abs() > TOLERANCE;
+        assert!(!alone.logits.iter().zip(&added.logits).any(far), "{what}: prefix {index}");
+        assert_eq!(alone.starts_patch, added.starts_patch, "{what}: prefix {index}");
+    }
+    (worst, ties)
+}
+
+/// All modes and prompts; at most one position in a hundred may be a tie.
+fn check_all(directory: &mut LoadedDirectory<HostEngine<f32>>, is_golden: bool, form: [usize; 2]) {
+    let engine = HostEngine::<f32>::default();
+    let [count, prefix_count] = form;
+    let mut tie_count = 0;
+    for mode in modes() {
+        cut_by(directory, mode, is_golden);
+        let mut worst = 0.0_f32;
+        for (name, prompt) in prompts() {
+            let what = format!("{}, {name}", mode.name());
+            let (far, ties) = check(&engine, directory, &what, &prompt, count, prefix_count);
+            worst = worst.max(far);
+            tie_count += ties;
+        }
+        println!("{}: {} texts of {count}, logits within {worst:e}", mode.name(), prompts().len());
+    }
+    let total = modes().count() * prompts().len() * count;
+    println!("{tie_count} ties of {total}");
+    assert!(tie_count * 100 <= total);
+}
+
+#[test]
+fn texts_of_every_mode_equal_a_full_pass() {
+    let mut directory = golden(&HostEngine::<f32>::default());
+    check_all(&mut directory, true, [50, 2]);
+}
+
+#[test]
+#[ignore = "the long form: minutes"]
+fn long_texts_of_every_mode_equal_a_full_pass() {
+    let engine = HostEngine::<f32>::default();
+    let form = [4000, 200];
+    match std::env::var_os("BLT_EXACT_MODEL") {
+        None => check_all(&mut golden(&engine), true, form),
+        Some(path) => {
+            let opened = ModelDirectory::open(Path::new(&path)).unwrap();
+            let mut directory = block_on(LoadedDirectory::load(&engine, &opened, false)).unwrap();
+            check_all(&mut directory, false, form);
+        }
+    }
+}
+
+/// A window that slides, and a conversation in which lines are pushed one by one or many at once,
+/// have the text that reading everything again gives.
+#[test]
+fn a_text_that_slides_and_is_pushed_to_is_that_of_recomputing() {
+    let engine = HostEngine::<f32>::default();
+    let mut directory = golden(&engine);
+    let ModelConfig::Blt(config) = &mut directory.model.config else { panic!("it is a BLT") };
+    (config.encoder.max_positions, config.decoder.max_positions) = (64, 64);
+    config.patching.mode = PatchingMode::Space;
+    let options = SamplingOptions { temperature: 1.0, top_p: 0.9, ..SamplingOptions::default() };
+    let sampler = Sampler::new(options, 5).unwrap();
+    let cached = block_on(Cached::new(&engine, &directory, sampler.clone())).unwrap();
+    let recompute = Recompute::new(&engine, &directory, sampler).unwrap();
+    let (by_caches, by_recomputing) = (talk(cached), talk(recompute));
+    assert!(by_caches.0 > 0, "it slid");
+    assert_eq!(by_caches, by_recomputing);
+}
+
+/// Where the window began in the end, and the text.
+fn talk(source: impl Source) -> (usize, Vec<u32>) {
+    let stops = Stops { count: Some(40), strings: Vec::new() };
+    let mut stream = TextStream::new(source, &stops, OnLimit::Slide).unwrap();
+    for line in ["one", "two two", "", &"many words ".repeat(4), "three"] {
+        stream.push(line.as_bytes());
+        for piece in stream.pieces() {
+            piece.unwrap();
+        }
+    }
+    (stream.window_start(), stream.ids().to_vec())
+}

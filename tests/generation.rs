@@ -1,0 +1,92 @@
+//! Greedy texts of `transformers`, generated here: `tests/fixtures/greedy.json`.
+
+mod support;
+
+use blt_wgpu::blt::LoadedDirectory;
+use blt_wgpu::checkpoint::ModelDirectory;
+use blt_wgpu::cpu::HostEngine;
+use blt_wgpu::engine::Engine;
+use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
+use blt_wgpu::generate::{ModelSource, Recompute, Source};
+use blt_wgpu::text::EOS_ID;
+use pollster::block_on;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Every id is allowed there, and its own ends are read over.
+fn sampler() -> Sampler {
+    let options = SamplingOptions { allow_special: true, ..SamplingOptions::default() };
+    Sampler::new(options, 0).unwrap()
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+struct Text {
+    name: String,
+    prompt: Vec<u32>,
+    ids: Vec<u32>,
+}
+
+fn texts() -> Vec<Text> {
+    let text = std::fs::read_to_string(fixtures().join("greedy.json")).unwrap();
+    let texts: Value = serde_json::from_str(&text).unwrap();
+    let ids = |value: &Value| -> Vec<u32> {
+        value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+    };
+    let texts = texts.as_object().unwrap().iter();
+    texts
+        .map(|(name, text)| {
+            // Nobody's rounding can choose otherwise.
+            assert!(text["least_gap"].as_f64().unwrap() > 2e-4, "{name}");
+            Text { name: name.clone(), prompt: ids(&text["prompt"]), ids: ids(&text["ids"]) }
+        })
+        .collect()
+}
+
+fn open<E: Engine>(engine: &E, name: &str) -> LoadedDirectory<E> {
+    let directory = ModelDirectory::open(fixtures().join(name)).unwrap();
+    block_on(LoadedDirectory::load(engine, &directory, false)).unwrap()
+}
+
+#[track_caller]
+fn check(text: &Text, source: &mut impl Source, count: usize) {
+    source.begin(&text.prompt, 0).unwrap();
+    let mut ids = text.prompt.clone();
+    while ids.len() < text.prompt.len() + count {
+        ids.push(block_on(source.step()).unwrap().id);
+        // Its end is not ours: we stop there, and go on with the text as a prompt.
+        if ids.last() == Some(&EOS_ID) {
+            source.begin(&ids, 0).unwrap();
+        }
+    }
+    assert_eq!(ids[text.prompt.len()..], text.ids[..count], "{}", text.name);
+}
+
+#[test]
+fn greedy_texts_are_those_of_transformers() {
+    let engine = HostEngine::<f32>::default();
+    let texts = texts();
+    assert_eq!(texts.len(), 7);
+    for text in &texts {
+        assert_eq!(text.ids.len(), 200, "{}", text.name);
+        let directory = open(&engine, &text.name);
+        let mut source = block_on(ModelSource::new(&engine, &directory, sampler())).unwrap();
+        assert!(matches!(source, ModelSource::Cached(_)));
+        check(text, &mut source, 200);
+        let mut source = Recompute::new(&engine, &directory, sampler()).unwrap();
+        check(text, &mut source, 40);
+    }
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn greedy_texts_of_a_gpu_are_those_of_transformers() {
+    let Some(engine) = support::gpu_engine("generation") else { return };
+    for text in texts() {
+        let directory = open(&engine, &text.name);
+        let mut source = block_on(ModelSource::new(&engine, &directory, sampler())).unwrap();
+        check(&text, &mut source, 40);
+    }
+}
