@@ -61,6 +61,14 @@ pub(super) struct GenerationTimes {
     pub early_late_ms: Option<[f64; 2]>,
 }
 
+/// One repetition.
+struct Once {
+    prefill_ms: f64,
+    decode_ms: f64,
+    /// Of the bytes behind the prompt.
+    dispatches: u64,
+}
+
 impl<'d> Generating<'d> {
     /// Fresh weights on a device.
     ///
@@ -100,23 +108,22 @@ impl<'d> Generating<'d> {
         times.first_byte_ms = (clock.monotonic_seconds() - begin) * 1e3;
         // Once for the plans that the first byte has not needed.
         self.once(&mut solo, clock, 1, NEW_BYTES).await?;
-        let before = solo.dispatch_count();
-        let mut bytes = 0;
+        let (mut dispatches, mut bytes) = (0, 0);
         self.repeat(
             clock,
             patience,
             async |times: &mut GenerationTimes| {
-                let [prefill_ms, decode_ms] = self.once(&mut solo, clock, 1, NEW_BYTES).await?;
-                times.prefill_ms.push(prefill_ms);
-                times.decode_ms.push(decode_ms);
+                let once = self.once(&mut solo, clock, 1, NEW_BYTES).await?;
+                times.prefill_ms.push(once.prefill_ms);
+                times.decode_ms.push(once.decode_ms);
+                dispatches += once.dispatches;
                 bytes += NEW_BYTES;
                 Ok(())
             },
             &mut times,
         )
         .await?;
-        // Prompts are read in the same plans, few beside those of the bytes.
-        times.dispatches = (solo.dispatch_count() - before) as f64 / bytes as f64;
+        times.dispatches = dispatches as f64 / bytes as f64;
         self.prefill(&mut solo, clock, LONG_PROMPT_BYTES).await?;
         self.repeat(
             clock,
@@ -135,8 +142,8 @@ impl<'d> Generating<'d> {
             clock,
             patience,
             async |times: &mut GenerationTimes| {
-                let [_, decode_ms] = self.once(&mut many, clock, STREAM_COUNT, NEW_BYTES).await?;
-                times.streams_ms.push(decode_ms);
+                let once = self.once(&mut many, clock, STREAM_COUNT, NEW_BYTES).await?;
+                times.streams_ms.push(once.decode_ms);
                 Ok(())
             },
             &mut times,
@@ -172,14 +179,14 @@ impl<'d> Generating<'d> {
         Ok(())
     }
 
-    /// Milliseconds of reading the prompts of so many streams, and of so many bytes behind them.
+    /// Reads the prompts of so many streams, and so many bytes behind them.
     async fn once(
         &self,
         streams: &mut Streams<'_, Device>,
         clock: &Clock,
         stream_count: usize,
         byte_count: usize,
-    ) -> Result<[f64; 2]> {
+    ) -> Result<Once> {
         let mut ids = Vec::new();
         for index in 0..stream_count {
             let text = &self.text[index * PROMPT_BYTES..];
@@ -189,11 +196,17 @@ impl<'d> Generating<'d> {
         }
         let begin = clock.monotonic_seconds();
         streams.prefill().await?;
+        self.device.wait().await?;
         let prefilled = clock.monotonic_seconds();
+        let before = streams.dispatch_count();
         step(streams, byte_count).await?;
         let end = clock.monotonic_seconds();
         ids.into_iter().for_each(|id| streams.close(id));
-        Ok([(prefilled - begin) * 1e3, (end - prefilled) * 1e3])
+        Ok(Once {
+            prefill_ms: (prefilled - begin) * 1e3,
+            decode_ms: (end - prefilled) * 1e3,
+            dispatches: streams.dispatch_count() - before,
+        })
     }
 
     /// Milliseconds of reading a prompt of so many bytes.

@@ -190,16 +190,18 @@ fn cpu(mut call: Call<'_, f32>) {
     let ranges = Ranges { pairs: call.u(2), row_factor, unit };
     let (heads, width) = (input.head_count, input.head_count * input.q.head_dim);
     // Keys whose number never changes are a cache, of which every query sees another place.
-    let is_cache = params.keys.constant().is_some();
-    let rows_per_tile = if is_cache { 1 } else { TILE_ROWS };
+    if params.keys.constant().is_some() {
+        let (out, saved) = (&mut call.f_mut(3)[..query_count * width], call.f_mut(4));
+        return cached(&input, &ranges, out, &mut saved[..query_count * heads]);
+    }
     let tiles = call.f_mut(3)[..query_count * width]
-        .par_chunks_mut(rows_per_tile * width)
-        .zip(call.f_mut(4)[..query_count * heads].par_chunks_mut(rows_per_tile * heads))
+        .par_chunks_mut(TILE_ROWS * width)
+        .zip(call.f_mut(4)[..query_count * heads].par_chunks_mut(TILE_ROWS * heads))
         .enumerate();
     tiles.for_each(|(tile, (out, log_sum_exp))| {
-        let rows = tile * rows_per_tile..query_count.min((tile + 1) * rows_per_tile);
+        let rows = tile_rows(tile, query_count);
         let keys = ranges.union(rows.clone());
-        if !is_cache && ranges.are_dense(rows.clone(), &keys) {
+        if ranges.are_dense(rows.clone(), &keys) {
             with_scratch(score_tile::length(keys.len()), |scores| {
                 dense_tile(&input, &ranges, rows, keys, scores, out, log_sum_exp);
             });
@@ -208,11 +210,31 @@ fn cpu(mut call: Call<'_, f32>) {
         with_scratch(ranges.longest(rows.clone()), |scores| {
             #[rustfmt::skip] // it would drop the attribute of the closure
             with_wide_vectors(#[inline(always)] || {
-                sparse_tile(&input, &ranges, rows, scores, out, log_sum_exp);
+                sparse_tile(&input, &ranges, rows, 0..heads, scores, out, log_sum_exp);
             });
         });
     });
 }
+
+/// Few rows, each with keys of its own: some heads a task.
+fn cached(input: &Input, ranges: &Ranges, out: &mut [f32], log_sum_exp: &mut [f32]) {
+    let (heads, head_dim) = (input.head_count, input.q.head_dim);
+    let longest = ranges.longest(0..log_sum_exp.len() / heads);
+    let pairs = out.par_chunks_mut(head_dim).zip(log_sum_exp.par_chunks_mut(1)).enumerate();
+    let pairs = pairs.with_min_len((WORK_PER_TASK / (longest * head_dim).max(1)).max(1));
+    pairs.for_each(|(pair, (out, saved))| {
+        let (row, head) = (pair / heads, pair % heads);
+        with_scratch(ranges.of(row).len(), |scores| {
+            #[rustfmt::skip] // it would drop the attribute of the closure
+            with_wide_vectors(#[inline(always)] || {
+                sparse_tile(input, ranges, row..row + 1, head..head + 1, scores, out, saved);
+            });
+        });
+    });
+}
+
+/// Multiply-adds that are worth a task.
+const WORK_PER_TASK: usize = 1 << 14;
 
 /// All rows against the union of their keys, by matrix products.
 fn dense_tile(
@@ -274,6 +296,7 @@ fn sparse_tile(
     input: &Input,
     ranges: &Ranges,
     rows: Range<usize>,
+    heads: Range<usize>,
     scores: &mut [f32],
     out: &mut [f32],
     log_sum_exp: &mut [f32],
@@ -284,7 +307,7 @@ fn sparse_tile(
     for row in rows {
         let keys = ranges.of(row);
         let scores = &mut scores[..keys.len()];
-        for head in 0..input.head_count {
+        for head in heads.clone() {
             let kv_head = head / input.group;
             let q = input.q.row(row, head);
             for (score, key) in scores.iter_mut().zip(keys.clone()) {
