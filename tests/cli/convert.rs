@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use blt_wgpu::checkpoint::{ElementType, TensorFile, TorchWriter};
 use safetensors::SafeTensors;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::program::{Tensors, assert_close, blt, blt_cpu, fixture, joined, text_of};
 
@@ -87,6 +88,42 @@ fn a_model_keeps_its_bits_through_every_layout_that_holds_them() {
     let shards = names_in(&shards);
     assert!(shards.iter().any(|name| name == "model-00001-of-00005.safetensors"), "{shards:?}");
     assert!(shards.iter().any(|name| name == "model.safetensors.index.json"), "{shards:?}");
+}
+
+/// The release's other form: weights of the BLT in a file of torch, with a table of rotary angles;
+/// the entropy model beside.
+#[test]
+fn a_bundle_computes_what_the_release_does() {
+    let place = tempfile::tempdir().unwrap();
+    let (source, bundle) = (fixture("release"), place.path().join("blt_tiny"));
+    fs::create_dir(&bundle).unwrap();
+    let config = fs::read_to_string(source.join("config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let patcher_args = json!({ "patching_mode": "entropy", "threshold": 4.4867 });
+    let params = json!({
+        "model": config["args"], "entropy_model": {}, "data": { "patcher_args": patcher_args },
+    });
+    fs::write(bundle.join("params.json"), params.to_string()).unwrap();
+    let tensors = TensorFile::open(source.join("model.safetensors")).unwrap();
+    let shape = |name: &str| (name.to_owned(), tensors.entry(name).unwrap().shape.clone());
+    let mut shapes: Vec<_> = tensors.entries().map(|(name, _)| shape(name)).collect();
+    shapes.push(("local_encoder.rope.freqs_cis".into(), vec![4, 2]));
+    let file = fs::File::create(bundle.join("consolidated.pth")).unwrap();
+    let mut writer = TorchWriter::new(file, "bundle", ElementType::Bf16, &shapes).unwrap();
+    for (name, _) in tensors.entries() {
+        writer.push(name, &tensors.read(name).unwrap()).unwrap();
+    }
+    writer.push("local_encoder.rope.freqs_cis", &[1.0; 8]).unwrap();
+    drop(writer.finish().unwrap());
+    let entropy = place.path().join("entropy_model");
+    fs::create_dir(&entropy).unwrap();
+    let (from, with_rope) = (source.join("entropy_model"), "consolidated_with_rope.pth");
+    fs::copy(from.join("params.json"), entropy.join("params.json")).unwrap();
+    fs::copy(from.join("consolidated.pth"), entropy.join(with_rope)).unwrap();
+    let (got, expected) = (computed(&bundle, place.path()), computed(&source, place.path()));
+    for name in ["logits", "entropies", "patch_lengths"] {
+        assert_eq!(got.get(name), expected.get(name), "{name}");
+    }
 }
 
 #[test]
