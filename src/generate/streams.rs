@@ -366,7 +366,7 @@ impl<'m, E: Engine> Streams<'m, E> {
         }
         // Of a text whose prompt is being read the caches of the entropy model are full already.
         let place = |slot: &Option<Slot>| slot.as_ref().map(|slot| slot.place.clone());
-        let places: Vec<Option<Place>> = self.slots.iter().map(place).collect();
+        let places: Vec<Option<Place>> = self.slots.iter().take(shape.streams).map(place).collect();
         let places: Vec<Option<&Place>> = places.iter().map(Option::as_ref).collect();
         self.caches = self.caches.grown(larger, &places).await?;
         self.plans.clear();
