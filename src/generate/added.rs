@@ -10,7 +10,7 @@ pub struct Added {
     pub starts_patch: bool,
     /// Entropy in nats of what the entropy model expected there, where entropies cut the text.
     pub entropy: Option<f32>,
-    /// What the id was chosen by [260]; none where [`Streams`](super::Streams) were not asked to
+    /// What the id was chosen by \[260\]; none where [`Streams`](super::Streams) were not asked to
     /// keep them.
     pub logits: Vec<f32>,
 }

@@ -4,7 +4,7 @@ use super::cache_rows::{CacheRowsShape, cache_rows};
 use crate::oracle::Real;
 use crate::oracle::attention::{RopeShape, rope};
 
-/// [`rope`] of x forward, then [`cache_rows`] of the columns from `x_offset` on, `mirror` rows
+/// [`rope()`] of x forward, then [`cache_rows`] of the columns from `x_offset` on, `mirror` rows
 /// apart; `x` and `out` are `[rows, cols]`, `cache` `[.., cols - x_offset]`.
 pub fn rope_cache<R: Real>(
     x: &[R],

@@ -5,7 +5,7 @@ use crate::oracle::Real;
 use crate::oracle::attention::{RopeShape, rope};
 
 /// a `[rows, depth]`, b `[cols, depth]`, out `[rows, cols]` of a [`RopeShape`]; `table` holds
-/// cosines and sines, see [`rope`].
+/// cosines and sines, see [`rope()`].
 pub fn matmul_rope<R: Real>(
     (a, b, depth): (&[R], &[R], usize),
     position: &[u32],

@@ -16,7 +16,7 @@ pub struct Keeps {
     pub mirror: usize,
 }
 
-/// [`matvec`] of `x`, `weight` and `gain`, then [`rope_cache`] with `table`; `indices` are the
+/// [`matvec()`] of `x`, `weight` and `gain`, then [`rope_cache()`] with `table`; `indices` are the
 /// positions of the rows and their rows in the cache.
 pub fn matvec_rope<R: Real>(
     [x, weight, gain, table]: [&[R]; 4],
