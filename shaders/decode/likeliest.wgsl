@@ -46,7 +46,7 @@ fn main(
         if (!is_finite(logit)) {
             wrong = 1u;
         }
-        let is_banned = (banned[row * words + id / 32u] >> (id % 32u) & 1u) == 1u;
+        let is_banned = ((banned[row * words + id / 32u] >> (id % 32u)) & 1u) == 1u;
         if (!is_banned && (best_id == NONE || logit > best)) {
             best = logit;
             best_id = id;
