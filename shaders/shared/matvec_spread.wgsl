@@ -100,20 +100,19 @@ fn main(
     let known = min(feature, params.features - 1u);
     let count = min(ROWS, rows - row_0);
     let x_0 = row_0 * depth;
-    let weight_0 = known * depth;
 #ifdef GATED
-    let up_0 = (params.features + known) * depth;
+    let up = params.features + known;
 #else
-    let up_0 = weight_0;
+    let up = known;
 #endif
     var share = Share();
     // Two numbers a turn, so that the loads of the second do not wait for the first.
     for (var k = lane % SHARE; k < depth; k += 2u * SHARE) {
         let behind = min(k + SHARE, depth - 1u);
-        var factor = weight[weight_0 + k];
-        var second = weight[weight_0 + behind];
-        var up_factor = weight[up_0 + k];
-        var up_second = weight[up_0 + behind];
+        var factor = weight_at(known, k);
+        var second = weight_at(known, behind);
+        var up_factor = weight_at(up, k);
+        var up_second = weight_at(up, behind);
         let column = column_at(x_0 + k, depth, count);
         var column_behind = column_at(x_0 + behind, depth, count);
         if (k + SHARE >= depth) {

@@ -63,7 +63,7 @@ fn main(
         for (var i = lane; i < COLS * CHUNK; i += WIDTH) {
             let k = i % CHUNK;
             let from_row = min(weight_row(col_0, i / CHUNK), weight_rows() - 1u);
-            w_tile[i / CHUNK * PITCH + k] = weight[from_row * depth + min(first + k, depth - 1u)];
+            w_tile[i / CHUNK * PITCH + k] = weight_at(from_row, min(first + k, depth - 1u));
         }
         for (var i = lane; i < ROWS * CHUNK; i += WIDTH) {
             let k = min(first + i % CHUNK, depth - 1u);

@@ -20,6 +20,7 @@ pub mod patching;
 mod programs;
 mod stream_graphs;
 pub mod tables;
+mod weight_types;
 
 pub use batch::{Batch, hash_config, table_options};
 pub use caches::{CacheShape, Pass, Ring, cache_layout};
@@ -41,3 +42,4 @@ pub use programs::{
 pub use stream_graphs::{
     greedy_step_graph, next_entropies_graph, seed_entropies_graph, seed_graph, step_graph,
 };
+pub use weight_types::WeightTypes;

@@ -106,6 +106,16 @@ impl ParameterSpec {
         (0..rows).step_by(step).map(move |first| first..(first + step).min(rows))
     }
 
+    /// Whether it is stored in blocks when a model is: every matrix but the byte embedding and the
+    /// head, which are small, and but those of the entropy model inside a BLT, whose numbers decide
+    /// where patches begin.
+    pub fn may_be_blocks(&self) -> bool {
+        let is_small = self.part == Part::Head
+            || self.name.ends_with("embed_tokens.weight")
+            || self.name == "lm_head.weight";
+        !self.one_dimensional && !is_small && !self.name.starts_with(PATCHER_PREFIX)
+    }
+
     /// The shape on disk.
     pub fn shape(&self) -> Vec<usize> {
         if self.one_dimensional { vec![self.cols] } else { vec![self.rows, self.cols] }

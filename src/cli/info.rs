@@ -4,7 +4,9 @@ use super::device::DeviceArgument;
 use super::model;
 use super::terminal::Terminal;
 use blt_wgpu::blt::config::{BltConfig, ModelConfig, PatchingConfig, Semantics, TransformerConfig};
-use blt_wgpu::blt::{TableUpdates, entropies_graph, forward_graph, store_layout, training_graph};
+use blt_wgpu::blt::{
+    TableUpdates, WeightTypes, entropies_graph, forward_graph, store_layout, training_graph,
+};
 use blt_wgpu::checkpoint::ModelDirectory;
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
@@ -132,7 +134,7 @@ impl ProgramCalls {
         let most = device.max_binding_elements();
         let layout = |config: &ModelConfig, training: bool| {
             let updates = training.then_some(TableUpdates::Dense);
-            store_layout(config, updates, Precision::F32, most)
+            store_layout(config, updates, Precision::F32, &WeightTypes::default(), most)
         };
         // A thousand bytes in one row; how many there are changes no number of calls.
         let counts = Counts::default()

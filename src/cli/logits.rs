@@ -2,9 +2,10 @@
 
 use super::device::{DeviceArgument, warn_of_distrusted};
 use super::failure::Usage;
-use super::model;
+use super::model::{self, Purpose};
 use super::numbers::Numbers;
 use super::terminal::Terminal;
+use super::weights::WeightsArgument;
 use anyhow::Context;
 use blt_wgpu::Error;
 use blt_wgpu::blt::tables::Row;
@@ -43,8 +44,10 @@ pub struct Arguments {
     #[arg(long, value_name = "1,1,3", allow_hyphen_values = true)]
     patch_lengths: Option<Numbers>,
     /// Compute the loss and its gradients too
-    #[arg(long)]
+    #[arg(long, conflicts_with = "weights")]
     grads: bool,
+    #[command(flatten)]
+    weights: WeightsArgument,
     #[command(flatten)]
     device: DeviceArgument,
     /// File to write
@@ -67,7 +70,11 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let given = arguments.patch_lengths.as_ref().map(|lengths| with_next(&lengths.0, ids.len()));
     let given = given.transpose()?;
     let device = arguments.device.open(terminal)?;
-    let loaded = model::load(&arguments.model, &device, arguments.grads, terminal)?;
+    let purpose = match arguments.grads {
+        true => Purpose::Training,
+        false => Purpose::Reading(arguments.weights.types()),
+    };
+    let loaded = model::load(&arguments.model, &device, purpose, terminal)?;
     let is_patched = matches!(loaded.model.config, ModelConfig::Blt(_));
     if given.is_some() && !is_patched {
         let problem = "--patch-lengths was given, and an entropy model reads no patches";

@@ -5,6 +5,7 @@ use super::few_rows::fuse_few_rows;
 use super::graph::Graph;
 use super::lower::lower;
 use super::mixed::{Precision, use_halves};
+use super::packed::unpack_weights;
 use super::passes::{fuse_casts, fuse_residuals, remove_dead_code};
 use super::recompute::{Recompute, recompute};
 use super::recording::Recording;
@@ -48,7 +49,7 @@ pub fn compile(
 }
 
 /// Compiles a graph: dead code, precision, fusion, recompute, layers of few rows, epilogues,
-/// lifetimes, dispatches with their variants.
+/// unpacking, lifetimes, dispatches with their variants.
 ///
 /// # Errors
 /// If the layout lacks a tensor that the graph reads.
@@ -69,6 +70,7 @@ pub fn compile_for(
     recompute(&mut graph, options.recompute);
     fuse_few_rows(&mut graph);
     fuse_epilogues(&mut graph, &options.abilities);
+    unpack_weights(&mut graph, layout);
     let mut recording = lower(&graph, name, layout, capacity, options)?;
     mark_cuts(&mut recording, graph.few_rows);
     recording.check();
