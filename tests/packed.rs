@@ -9,7 +9,7 @@ use blt_wgpu::blt::{
     CacheShape, LoadedDirectory, LoadedModel, Pass, WeightTypes, cache_layout, greedy_step_graph,
     seed_graph, store_layout,
 };
-use blt_wgpu::checkpoint::{LoadedTypes, ModelDirectory, ModelWriter, WriteOptions};
+use blt_wgpu::checkpoint::{LoadOptions, LoadedTypes, ModelDirectory, ModelWriter, WriteOptions};
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::eval::Evaluator;
@@ -59,6 +59,15 @@ fn write(path: &Path, weights: WeightType) {
     writer.commit().unwrap();
 }
 
+fn load<E: Engine>(
+    engine: &E,
+    directory: &ModelDirectory,
+    types: LoadedTypes,
+) -> LoadedDirectory<E> {
+    let options = LoadOptions { types, tables_on_host: false };
+    block_on(LoadedDirectory::load_as(engine, directory, options)).unwrap()
+}
+
 /// Of every id that is generated, with two streams at the same time: the id, whether a patch starts
 /// with it, the bits of the entropy and of the logits before it.
 type Generated = Vec<(u32, bool, Option<u32>, Vec<u32>)>;
@@ -99,9 +108,8 @@ fn check<E: Engine>(engine: &E, count: usize) {
         let path = place.path().join("model");
         write(&path, weights);
         let opened = ModelDirectory::open(&path).unwrap();
-        let load = |types| block_on(LoadedDirectory::load_as(engine, &opened, types)).unwrap();
-        let packed = load(LoadedTypes::Stored);
-        let plain = load(LoadedTypes::Of(WeightType::F32));
+        let packed = load(engine, &opened, LoadedTypes::Stored);
+        let plain = load(engine, &opened, LoadedTypes::Of(WeightType::F32));
         let table = packed.model.layout.require(HASH_TABLE_NAME).unwrap();
         assert_eq!(table.weights, weights);
         let bytes = |directory: &LoadedDirectory<E>| {
@@ -145,7 +153,7 @@ fn another_type_than_the_stored_one_is_that_of_a_conversion() {
         write(&place.path().join(weights.name()), weights);
         let converted = open(weights.name());
         let [a, b] = [(&plain, LoadedTypes::Of(weights)), (&converted, LoadedTypes::Stored)]
-            .map(|(from, types)| block_on(LoadedDirectory::load_as(&engine, from, types)).unwrap());
+            .map(|(from, types)| load(&engine, from, types));
         for parameter in &a.model.parameters {
             let of = |loaded: &LoadedDirectory<_>| {
                 block_on(loaded.model.read(&engine, &parameter.name)).unwrap()
@@ -197,4 +205,63 @@ fn only_products_of_many_rows_unpack() {
     let seed = || seed_graph(&config, shape).unwrap();
     let products = ["matmul", "matmul_rope", "matmul_swiglu"].map(|name| count(seed(), name));
     assert_eq!(count(seed(), "unpack"), products.iter().sum::<usize>());
+}
+
+/// Hash tables on the host give the bits of those on the device, whatever they are stored as.
+fn check_tables_on_host<E: Engine>(engine: &E, count: usize) {
+    for weights in [WeightType::F32, WeightType::Bf16, WeightType::Q4] {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("model");
+        write(&path, weights);
+        let opened = ModelDirectory::open(&path).unwrap();
+        let on_device = load(engine, &opened, LoadedTypes::Stored);
+        let options = LoadOptions { tables_on_host: true, ..LoadOptions::default() };
+        let on_host = block_on(LoadedDirectory::load_as(engine, &opened, options)).unwrap();
+        drop(opened);
+        assert!(on_host.model.layout.get(HASH_TABLE_NAME).is_none(), "it is not on the device");
+        let what = weights.name();
+        assert!(on_host.model.layout.size_bytes() < on_device.model.layout.size_bytes(), "{what}");
+        let expected = generate(engine, &on_device, count);
+        assert_eq!(generate(engine, &on_host, count), expected, "{what}");
+        assert_eq!(nats(engine, &on_host), nats(engine, &on_device), "{what}");
+    }
+}
+
+#[test]
+fn tables_on_the_host_compute_the_same_bits() {
+    check_tables_on_host(&HostEngine::<f32>::default(), 30);
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn tables_on_the_host_compute_the_same_bits_on_a_gpu() {
+    let Some(engine) = support::gpu_engine("tables on the host") else { return };
+    check_tables_on_host(&engine, 12);
+}
+
+/// Rows of a table on the host are looked at when they are read.
+#[test]
+fn a_row_on_the_host_that_is_no_number_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("model");
+    write(&path, WeightType::F32);
+    let engine = HostEngine::<f32>::default();
+    let file = path.join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let table = tensors.tensor(HASH_TABLE_NAME).unwrap().data().as_ptr_range();
+    let begin = table.start as usize - bytes.as_ptr() as usize;
+    let end = table.end as usize - bytes.as_ptr() as usize;
+    for number in bytes[begin..end].chunks_exact_mut(4) {
+        number.copy_from_slice(&f32::NAN.to_le_bytes());
+    }
+    std::fs::write(&file, bytes).unwrap();
+    let opened = ModelDirectory::open(&path).unwrap();
+    let options = LoadOptions { tables_on_host: true, ..LoadOptions::default() };
+    let directory = block_on(LoadedDirectory::load_as(&engine, &opened, options)).unwrap();
+    let mut streams = block_on(Streams::new(&engine, &directory, 1)).unwrap();
+    let sampler = Sampler::new(SamplingOptions::default(), 0).unwrap();
+    streams.open(&blt_wgpu::text::encode(b"Hi", true, false), sampler).unwrap();
+    let error = block_on(streams.step()).unwrap_err().to_string();
+    assert!(error.contains(HASH_TABLE_NAME) && error.contains("NaN"), "{error}");
 }

@@ -1,14 +1,16 @@
 //! A model on an engine: its configuration, and a Store with its weights.
 
 use super::config::{BltConfig, EntropyConfig, ModelConfig, TransformerConfig, WeightType};
+use super::host_embedding::{EmbeddedText, HostEmbedding};
 use super::init::initialise_range;
 use super::lazy_rows::{LazyTable, TABLES, TableUpdates, place_training};
 use super::parameters::{PATCHER_PREFIX, ParameterSpec, Part, model_parameters};
 use super::programs::{
     TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, lazy_training_graph, training_graph,
 };
+use super::tables::Row;
 use super::weight_types::WeightTypes;
-use super::{batch, model};
+use super::{Batch, batch, model};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -40,6 +42,7 @@ pub const MOMENT2: &str = "moment2";
 /// A model whose weights lie in a Store.
 pub struct LoadedModel<E: Engine> {
     pub config: ModelConfig,
+    /// Those that are in the Store.
     pub parameters: Vec<ParameterSpec>,
     pub layout: StoreLayout,
     pub store: E::Store,
@@ -50,6 +53,8 @@ pub struct LoadedModel<E: Engine> {
     /// Variants that its plans take where they run: those of the engine, or of the run it goes on
     /// with.
     pub tuned: Tuned,
+    /// What makes embeddings where the hash tables are not in the Store.
+    pub host_embedding: Option<HostEmbedding>,
 }
 
 impl<E: Engine> LoadedModel<E> {
@@ -114,12 +119,15 @@ impl<E: Engine> LoadedModel<E> {
             let problem = "mixed precision needs 16-bit floats in shaders, which it lacks";
             return Err(Error::device(engine.name(), problem).with_hint("use precision = \"f32\""));
         }
-        let parameters = own_parameters(&config);
+        let mut parameters = own_parameters(&config);
+        parameters.retain(|spec| weights.places(spec));
         let max_elements = engine.max_binding_elements();
         let layout = store_layout(&config, training, precision, weights, max_elements)?;
         let store = engine.create_store(&layout).await?;
         let (recompute, tuned) = (Recompute::None, engine.tuned());
-        let model = Self { config, parameters, layout, store, precision, recompute, tuned };
+        let host_embedding = None;
+        let model =
+            Self { config, parameters, layout, store, precision, recompute, tuned, host_embedding };
         model.write_constants(engine)?;
         Ok(model)
     }
@@ -201,6 +209,20 @@ impl<E: Engine> LoadedModel<E> {
         let mut values = vec![0.0; place.rows * place.cols];
         unpack_rows(place.weights, bytemuck::cast_slice(&stored), place.cols, &mut values);
         Ok(values)
+    }
+
+    /// Rows of text as the counts and inputs of a replay of its plans, see [`Batch::new`].
+    ///
+    /// # Errors
+    /// If a row contradicts itself or is longer than the model's positions; a row of a hash table
+    /// on the host that is not finite.
+    pub fn batch(&self, rows: &[Row]) -> Result<Batch> {
+        let mut batch = Batch::new(&self.config, rows)?;
+        if let Some(host) = &self.host_embedding {
+            let texts = rows.iter().map(|row| EmbeddedText { ids: &row.ids, count: row.ids.len() });
+            host.set(&mut batch.inputs, texts)?;
+        }
+        Ok(batch)
     }
 
     fn write_constants(&self, engine: &E) -> Result<()> {
@@ -333,7 +355,7 @@ pub fn store_layout(
     max_elements: usize,
 ) -> Result<StoreLayout> {
     let mut layout = StoreLayout::default();
-    let parameters = own_parameters(config).into_iter();
+    let parameters = own_parameters(config).into_iter().filter(|spec| weights.places(spec));
     let (tables, dense): (Vec<_>, Vec<_>) = parameters.partition(|spec| spec.part == Part::Hash);
     for of in WeightType::ALL {
         let class = match of {

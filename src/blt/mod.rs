@@ -8,6 +8,7 @@ mod entropy_model;
 mod gradients;
 mod halves;
 pub mod hash;
+mod host_embedding;
 pub mod init;
 mod inputs;
 mod lazy_rows;
@@ -27,6 +28,7 @@ pub use caches::{CacheShape, Pass, Ring, cache_layout};
 pub use entropy_model::entropy_logits;
 pub use gradients::loss_and_gradients;
 pub use halves::{halve, halves_recording};
+pub use host_embedding::{EmbeddedText, HostEmbedding, TableRows};
 pub use inputs::{HASH_ROWS, HASH_SLOTS, blt_inputs, entropy_inputs};
 pub use lazy_rows::{LAST_STEP, LazyTable, RECORD_COUNT, TableUpdates};
 pub use loaded::{

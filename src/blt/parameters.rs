@@ -26,6 +26,9 @@ use super::config::{
     BltConfig, EntropyConfig, InitOptions, InitStdFactor, ModelConfig, VOCABULARY_SIZE,
 };
 
+/// Name of the byte embedding of a BLT.
+pub const BYTE_EMBEDDING_NAME: &str = "model.local_encoder.embed_tokens.weight";
+
 /// Name of the fused hash table.
 pub const HASH_TABLE_NAME: &str = "model.encoder_hash_tok_embedding.weight";
 

@@ -1,13 +1,16 @@
-//! In which types the weights of a model lie in its Store.
+//! In which types the weights of a model lie in its Store, and which of them do.
 
 use super::config::{ModelConfig, WeightType};
 use super::loaded::own_parameters;
-use super::parameters::ParameterSpec;
+use super::parameters::{ParameterSpec, Part};
 use std::collections::BTreeMap;
 
 /// The type of every parameter: f32 unless something else was said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WeightTypes(BTreeMap<String, WeightType>);
+pub struct WeightTypes {
+    types: BTreeMap<String, WeightType>,
+    leaves_tables: bool,
+}
 
 impl WeightTypes {
     /// Matrices in the types that `choose` gives, vectors in f32. Where those of a group differ,
@@ -23,7 +26,7 @@ impl WeightTypes {
                 types.insert(spec.name.clone(), weights);
             }
         }
-        Self(types)
+        Self { types, leaves_tables: false }
     }
 
     /// All matrices in one type; with blocks, those that may be in blocks, and the rest in f32.
@@ -34,9 +37,20 @@ impl WeightTypes {
         })
     }
 
+    /// The same without hash tables: they stay on the host.
+    #[must_use]
+    pub fn without_tables(self) -> Self {
+        Self { leaves_tables: true, ..self }
+    }
+
+    /// Whether a parameter is in the Store.
+    pub fn places(&self, spec: &ParameterSpec) -> bool {
+        !(self.leaves_tables && spec.part == Part::Hash)
+    }
+
     /// That of a parameter.
     pub fn get(&self, name: &str) -> WeightType {
-        self.0.get(name).copied().unwrap_or(WeightType::F32)
+        self.types.get(name).copied().unwrap_or(WeightType::F32)
     }
 }
 

@@ -1,9 +1,12 @@
 //! From a model directory onto an engine, and back.
 
+use super::mapped_table::MappedTable;
 use super::{ModelDirectory, ModelWriter};
 use crate::blt::config::ModelConfig;
-use crate::blt::parameters::{PATCHER_PREFIX, ParameterSpec, model_parameters};
-use crate::blt::{LoadedDirectory, LoadedModel, WeightTypes};
+use crate::blt::parameters::{
+    BYTE_EMBEDDING_NAME, HASH_TABLE_NAME, PATCHER_PREFIX, ParameterSpec, model_parameters,
+};
+use crate::blt::{HostEmbedding, LoadedDirectory, LoadedModel, WeightTypes, hash_config};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::packed::WeightType;
@@ -21,9 +24,18 @@ pub enum LoadedTypes {
     /// Matrices as they are stored, vectors in f32.
     #[default]
     Stored,
-    /// As `blt convert` would write them: with blocks, what it does not put into blocks stays as it
-    /// is stored.
+    /// Matrices as `blt convert` would write them: with blocks, what it does not put into blocks
+    /// stays as it is stored.
     Of(WeightType),
+}
+
+/// How a directory is loaded that is read and not trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    pub types: LoadedTypes,
+    /// Hash tables stay where they are stored, in the type they have there; embeddings are made on
+    /// the host. The directory stays open as long as the model.
+    pub tables_on_host: bool,
 }
 
 impl<E: Engine> LoadedDirectory<E> {
@@ -34,26 +46,36 @@ impl<E: Engine> LoadedDirectory<E> {
     /// A tensor with an element that is not finite, or a device that has not the memory.
     pub async fn load(engine: &E, directory: &ModelDirectory, training: bool) -> Result<Self> {
         if !training {
-            return Self::load_as(engine, directory, LoadedTypes::Stored).await;
+            return Self::load_as(engine, directory, LoadOptions::default()).await;
         }
-        let patcher = load_patcher(engine, directory, LoadedTypes::Stored).await?;
+        let patcher = load_patcher(engine, directory, LoadOptions::default()).await?;
         let model = LoadedModel::create(engine, directory.config().clone(), true).await?;
         write_weights(engine, &model, directory, "").await?;
         Ok(Self { model, patcher })
     }
 
-    /// The same to be read only, in these types.
+    /// The same to be read only, as the options say.
     ///
     /// # Errors
     /// As [`Self::load`]; an element that is too large for its type.
     pub async fn load_as(
         engine: &E,
         directory: &ModelDirectory,
-        types: LoadedTypes,
+        options: LoadOptions,
     ) -> Result<Self> {
-        let patcher = load_patcher(engine, directory, types).await?;
+        let patcher = load_patcher(engine, directory, options).await?;
         let config = directory.config().clone();
-        let model = upload(engine, directory, config, "", types).await?;
+        let mut model = upload(engine, directory, config, "", options).await?;
+        if let ModelConfig::Blt(config) = &model.config
+            && options.tables_on_host
+            && config.hash.table_count() > 0
+        {
+            let (hash, cols) = (hash_config(&config.hash), config.encoder.hidden_size);
+            let bytes = model.read(engine, BYTE_EMBEDDING_NAME).await?;
+            let (directory, name) = (directory.clone(), HASH_TABLE_NAME.to_owned());
+            let table = MappedTable { directory, name };
+            model.host_embedding = Some(HostEmbedding::new(hash, bytes, cols, table));
+        }
         Ok(Self { model, patcher })
     }
 }
@@ -61,10 +83,10 @@ impl<E: Engine> LoadedDirectory<E> {
 async fn load_patcher<E: Engine>(
     engine: &E,
     directory: &ModelDirectory,
-    types: LoadedTypes,
+    options: LoadOptions,
 ) -> Result<Option<LoadedModel<E>>> {
     match directory.config() {
-        ModelConfig::Blt(_) => entropy_model(engine, directory, types).await,
+        ModelConfig::Blt(_) => entropy_model(engine, directory, options).await,
         ModelConfig::Entropy(_) => Ok(None),
     }
 }
@@ -78,13 +100,13 @@ pub async fn load_entropy_model<E: Engine>(
     engine: &E,
     directory: &ModelDirectory,
 ) -> Result<Option<LoadedModel<E>>> {
-    entropy_model(engine, directory, LoadedTypes::Stored).await
+    entropy_model(engine, directory, LoadOptions::default()).await
 }
 
 async fn entropy_model<E: Engine>(
     engine: &E,
     directory: &ModelDirectory,
-    types: LoadedTypes,
+    options: LoadOptions,
 ) -> Result<Option<LoadedModel<E>>> {
     let (config, prefix) = match directory.config() {
         ModelConfig::Entropy(config) => (config, ""),
@@ -94,7 +116,7 @@ async fn entropy_model<E: Engine>(
         },
     };
     let config = ModelConfig::Entropy(config.clone());
-    upload(engine, directory, config, prefix, types).await.map(Some)
+    upload(engine, directory, config, prefix, options).await.map(Some)
 }
 
 /// A model whose tensors stand in the directory under `prefix`.
@@ -103,18 +125,21 @@ async fn upload<E: Engine>(
     directory: &ModelDirectory,
     config: ModelConfig,
     prefix: &str,
-    types: LoadedTypes,
+    options: LoadOptions,
 ) -> Result<LoadedModel<E>> {
-    let stored = |spec: &ParameterSpec| directory.weight_type(&format!("{prefix}{}", spec.name));
-    let of = |spec: &ParameterSpec| {
-        let stored = || stored(spec).expect("the directory has what its configuration says");
-        match types {
-            LoadedTypes::Of(weights) if !weights.is_blocks() => weights,
-            LoadedTypes::Of(weights) if prefix.is_empty() && spec.may_be_blocks() => weights,
-            LoadedTypes::Of(_) | LoadedTypes::Stored => stored(),
-        }
+    let stored = |spec: &ParameterSpec| {
+        let stored = directory.weight_type(&format!("{prefix}{}", spec.name));
+        stored.expect("the directory has what its configuration says")
     };
-    let weights = WeightTypes::new(&config, of);
+    let of = |spec: &ParameterSpec| match options.types {
+        LoadedTypes::Of(weights) if !weights.is_blocks() => weights,
+        LoadedTypes::Of(weights) if prefix.is_empty() && spec.may_be_blocks() => weights,
+        LoadedTypes::Of(_) | LoadedTypes::Stored => stored(spec),
+    };
+    let mut weights = WeightTypes::new(&config, of);
+    if options.tables_on_host {
+        weights = weights.without_tables();
+    }
     let model = LoadedModel::create_packed(engine, config, &weights).await?;
     write_weights(engine, &model, directory, prefix).await?;
     Ok(model)

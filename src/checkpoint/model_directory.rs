@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -20,14 +21,15 @@ use crate::error::{Error, Result};
 
 /// A model on disk, or the same files in memory. Names and shapes of all tensors have been checked
 /// against the configuration; elements are looked at when they are read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ModelDirectory {
     config: ModelConfig,
     warnings: Vec<String>,
     parameters: Vec<ParameterSpec>,
     /// Where each parameter lies, in the same order.
     sources: Vec<Source>,
-    sets: Vec<TensorSet>,
+    /// A clone shares what is mapped.
+    sets: Arc<[TensorSet]>,
 }
 
 impl ModelDirectory {
@@ -97,13 +99,13 @@ impl ModelDirectory {
         let sets = vec![tensors];
         source::check(&sources, &sets, |_| false)?;
         let (config, warnings) = (parsed.config, parsed.warnings);
-        Ok(Self { config, warnings, parameters, sources, sets })
+        Ok(Self { config, warnings, parameters, sources, sets: sets.into() })
     }
 
     fn of_release(release: Release) -> Self {
         let Release { parsed, parameters, sources, sets } = release;
         let (config, warnings) = (parsed.config, parsed.warnings);
-        Self { config, warnings, parameters, sources, sets }
+        Self { config, warnings, parameters, sources, sets: sets.into() }
     }
 
     /// Writes a directory; `data` gives each parameter's elements when its turn comes.

@@ -58,7 +58,7 @@ struct Output {
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let documents = Documents::open(&[&arguments.data], DocumentOptions::default())?;
     let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
-    let purpose = Purpose::Reading(arguments.weights.types());
+    let purpose = Purpose::Reading(arguments.weights.options());
     let loaded = model::load(&arguments.model, &device, purpose, terminal)?;
     let evaluation = measure(&device, &loaded, &arguments.data, documents, terminal)?;
     let output = Output {

@@ -12,7 +12,7 @@ use super::interrupt;
 use super::model::{self, Purpose};
 use super::terminal::Terminal;
 use super::tuned::TunedArgument;
-use super::weights::WeightsArgument;
+use super::weights::{Tables, WeightsArgument};
 use blt_wgpu::Error;
 use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::generate::{
@@ -125,7 +125,9 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     }
     // A disk reads while the driver wakes up.
     let directory = model::open(&arguments.model, terminal)?;
-    directory.read_ahead();
+    if arguments.weights.tables == Tables::Device {
+        directory.read_ahead();
+    }
     let has_patches = matches!(directory.config(), ModelConfig::Blt(_));
     if arguments.show.show_patches && !has_patches {
         let problem = "the model is a lone entropy model, it reads no patches";
@@ -133,7 +135,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     }
     let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
     let opened = start.elapsed();
-    let purpose = Purpose::Reading(arguments.weights.types());
+    let purpose = Purpose::Reading(arguments.weights.options());
     let loaded = model::upload(&arguments.model, &directory, &device, purpose)?;
     drop(directory);
     let uploaded = start.elapsed();

@@ -4,7 +4,7 @@ use super::hub;
 use super::terminal::Terminal;
 use anyhow::Context;
 use blt_wgpu::blt::LoadedDirectory;
-use blt_wgpu::checkpoint::{LoadedTypes, ModelDirectory};
+use blt_wgpu::checkpoint::{LoadOptions, ModelDirectory};
 use blt_wgpu::device::Device;
 use std::path::Path;
 
@@ -29,8 +29,8 @@ pub fn open(path: &Path, terminal: &Terminal) -> anyhow::Result<ModelDirectory> 
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose {
     Training,
-    /// To be read, its weights in these types.
-    Reading(LoadedTypes),
+    /// To be read, its weights as these say.
+    Reading(LoadOptions),
 }
 
 /// Opens a directory and uploads its weights.
@@ -58,8 +58,8 @@ pub fn upload(
 ) -> anyhow::Result<LoadedDirectory<Device>> {
     let loaded = match purpose {
         Purpose::Training => pollster::block_on(LoadedDirectory::load(device, directory, true)),
-        Purpose::Reading(types) => {
-            pollster::block_on(LoadedDirectory::load_as(device, directory, types))
+        Purpose::Reading(options) => {
+            pollster::block_on(LoadedDirectory::load_as(device, directory, options))
         }
     };
     loaded.with_context(|| format!("cannot load the model {}", path.display()))

@@ -1,7 +1,7 @@
-//! `--weights`: the type that weights have on the device.
+//! `--weights`, `--tables`: in which types weights lie on the device, and which of them do.
 
 use blt_wgpu::blt::config::WeightType;
-use blt_wgpu::checkpoint::LoadedTypes;
+use blt_wgpu::checkpoint::{LoadOptions, LoadedTypes};
 
 /// The argument of commands that read models.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
@@ -11,11 +11,25 @@ pub struct WeightsArgument {
     /// Sums are f32 in every type. Blocks leave byte embedding, head and entropy model as stored.
     #[arg(long, value_name = "TYPE")]
     pub weights: Option<WeightType>,
+    /// Where hash tables are: on the device, or on the host, in the mapped file, which makes the
+    /// embeddings and takes no memory of the device for them
+    #[arg(long, value_name = "WHERE", default_value = "device")]
+    pub tables: Tables,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tables {
+    #[default]
+    Device,
+    Host,
 }
 
 impl WeightsArgument {
     /// What it says.
-    pub fn types(self) -> LoadedTypes {
-        self.weights.map_or(LoadedTypes::Stored, LoadedTypes::Of)
+    pub fn options(self) -> LoadOptions {
+        LoadOptions {
+            types: self.weights.map_or(LoadedTypes::Stored, LoadedTypes::Of),
+            tables_on_host: self.tables == Tables::Host,
+        }
     }
 }

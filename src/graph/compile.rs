@@ -3,6 +3,7 @@
 use super::epilogues::fuse_epilogues;
 use super::few_rows::fuse_few_rows;
 use super::graph::Graph;
+use super::host_embedding::take_embedding_from_host;
 use super::lower::lower;
 use super::mixed::{Precision, use_halves};
 use super::packed::unpack_weights;
@@ -60,6 +61,7 @@ pub fn compile_for(
     capacity: Counts,
     options: &CompileOptions,
 ) -> Result<Recording> {
+    take_embedding_from_host(&mut graph, layout);
     remove_dead_code(&mut graph);
     // What feeds a patch boundary is f32 in every precision.
     if options.precision == Precision::Mixed && !graph.fixed_order {

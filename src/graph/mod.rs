@@ -8,6 +8,7 @@ mod epilogues;
 mod few_rows;
 #[allow(clippy::module_inception, reason = "the file is named after its one type")]
 mod graph;
+mod host_embedding;
 mod lifetimes;
 mod lower;
 mod mixed;
@@ -22,6 +23,7 @@ pub use autodiff::{Seed, differentiate, gradient_name};
 pub use compile::{CompileOptions, compile, compile_for};
 pub use epilogues::fuse_epilogues;
 pub use graph::{Graph, Node, Phase, Source, Tensor, TensorId};
+pub use host_embedding::{EMBEDDED, take_embedding_from_host};
 pub use mixed::{Precision, half_name};
 pub use op::{AttentionShape, Op, PoolKind, Reach};
 pub use packed::unpack_weights;

@@ -18,4 +18,5 @@ mod program;
 mod submissions;
 mod train;
 mod tune;
+mod weights;
 mod written;
