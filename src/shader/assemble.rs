@@ -64,6 +64,7 @@ pub const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/lane_head", include_str!("../../shaders/shared/lane_head.wgsl")),
     ("shared/matmul", include_str!("../../shaders/shared/matmul.wgsl")),
     ("shared/matmul_matrix", include_str!("../../shaders/shared/matmul_matrix.wgsl")),
+    ("shared/matmul_matrix_tile", include_str!("../../shaders/shared/matmul_matrix_tile.wgsl")),
     ("shared/matmul_rope", include_str!("../../shaders/shared/matmul_rope.wgsl")),
     ("shared/matmul_tile", include_str!("../../shaders/shared/matmul_tile.wgsl")),
     ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),

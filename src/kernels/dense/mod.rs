@@ -9,6 +9,7 @@ mod lanes_pairs;
 pub mod matmul;
 pub mod matmul_rope;
 pub mod matmul_swiglu;
+pub(crate) mod matrix;
 pub mod matvec;
 mod matvec_cpu;
 pub mod matvec_rope;
