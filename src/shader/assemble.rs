@@ -79,6 +79,7 @@ pub const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/row_reduce", include_str!("../../shaders/shared/row_reduce.wgsl")),
     ("shared/sigmoid", include_str!("../../shaders/shared/sigmoid.wgsl")),
     ("shared/step", include_str!("../../shaders/shared/step.wgsl")),
+    ("shared/swiglu_grad", include_str!("../../shaders/shared/swiglu_grad.wgsl")),
     ("shared/train_state", include_str!("../../shaders/shared/train_state.wgsl")),
     ("shared/wide", include_str!("../../shaders/shared/wide.wgsl")),
 ];
