@@ -1,7 +1,6 @@
-// A product on matrix units, tile by tile, see matmul_matrix_tile. The kernel that imports this has
+// A product on matrix units, a tile a workgroup, see matmul_matrix_tile. The kernel that imports this has
 // `first_sums`, what the sums of a tile begin with, and `finish`, which says what becomes of a row
 // of four matrices.
-// WALKS: a workgroup makes tile after tile, otherwise one.
 #import shared/matmul_matrix_tile
 
 const BAND: u32 = 8u;
@@ -78,37 +77,6 @@ fn main(
     let m = length_of(params.m);
     let n = length_of(params.n);
     let shape = Shape(m, n, length_of(params.k), (n + TILE - 1u) / TILE);
-#ifdef WALKS
-    // Tile after tile, as many apart as there are workgroups.
-    let count = (m + TILE - 1u) / TILE * shape.across;
-    let tile_count = count * params.batch_count * params.split_count;
-    if (group.x >= tile_count) {
-        return;
-    }
-    var tile = tile_of(group.x % count, group.x / count, shape);
-    var slab = Slab();
-    if (has_whole_step(tile)) {
-        slab = first_slab(tile, shape, index);
-    }
-    for (var at = group.x; at < tile_count; at += groups.x) {
-        let place = place_of(tile, shape, subgroup, lane);
-        var sums = first_sums(place);
-        if (has_whole_step(tile)) {
-            sums = after_whole_steps(sums, slab, tile, shape, index, subgroup);
-        }
-#ifndef WHOLE_STEPS
-        sums = after_last_step(sums, tile, shape, index, subgroup);
-#endif
-        // The first step of the next tile is on its way while the sums of this one go out. The
-        // loads have a block of their own, or the compiler would move them behind the stores.
-        let next = at + groups.x;
-        tile = tile_of(next % count, next / count, shape);
-        if ((next < tile_count) & has_whole_step(tile)) {
-            slab = first_slab(tile, shape, index);
-        }
-        finish_all(sums, place);
-    }
-#else
     let tile = tile_of(group.y * groups.x + group.x, group.z, shape);
     if (tile.row >= m || tile.col >= n) {
         return;  // tiles that a larger plan would have
@@ -123,5 +91,4 @@ fn main(
     sums = after_last_step(sums, tile, shape, index, subgroup);
 #endif
     finish_all(sums, place);
-#endif
 }

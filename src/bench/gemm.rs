@@ -54,7 +54,7 @@ impl Gemm {
     pub fn measure(&self, device: &Device) -> Result<GemmMeasure> {
         let extent = Extent::fixed(self.side);
         let abilities = device.abilities();
-        let params = matmul::Params::new(extent, extent, extent, false, true).on(&abilities);
+        let params = matmul::Params::new(extent, extent, extent, false, true);
         let (halves, element) = match self.precision {
             Precision::F32 => (Halves::NONE, Element::F32),
             Precision::Mixed => (Halves::of(&[0, 1, 2]), Element::F16),

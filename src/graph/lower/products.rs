@@ -17,8 +17,7 @@ impl Lower<'_> {
             true => self.rows(inputs[0]),
             false => Extent::fixed(self.cols(inputs[0]) as usize),
         };
-        let params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
-        let mut params = params.on(&self.options.abilities);
+        let mut params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
         params.fixed_order = self.fixed_order.into();
         if residual_scale == 0.0 {
             params.split_count = self.piece_count([m, n, k], self.halves(inputs)) as u32;
@@ -115,7 +114,6 @@ impl Lower<'_> {
         let (out, depth) = (node.outputs[0], self.cols(a) as usize);
         let (cols, rotated, head) = (self.cols(out) as usize, rotated_cols as u32, head_dim as u32);
         let params = dense::matmul::Params::rope(self.rows(out), cols, depth, rotated, head);
-        let params = params.on(&self.options.abilities);
         self.dispatch(&dense::matmul_rope::KERNEL, &params, &[a, b, position, table, out])
     }
 
@@ -125,7 +123,6 @@ impl Lower<'_> {
         let sums = node.outputs.get(1).copied();
         let keeps = sums.is_some();
         let params = dense::matmul::Params::swiglu(self.rows(out), features, depth, keeps);
-        let params = params.on(&self.options.abilities);
         let gate_up = sums.map(|sums| self.region(sums)).transpose()?;
         let gate_up = gate_up.unwrap_or_else(|| self.nothing(0));
         let regions = vec![self.region(a)?, self.region(b)?, gate_up, self.region(out)?];
@@ -145,7 +142,6 @@ impl Lower<'_> {
         };
         let (features, depth) = (self.cols(b) as usize, self.cols(a) as usize);
         let params = dense::matmul::Params::swiglu_grad(self.rows(a), features, depth);
-        let params = params.on(&self.options.abilities);
         let tensors = [a, b, gate_up, node.outputs[0]];
         self.dispatch(&dense::matmul_swiglu_grad::KERNEL, &params, &tensors)
     }
@@ -180,11 +176,7 @@ struct Tiling {
 }
 
 /// As measured on 132 multiprocessors.
-const MATRIX_TILING: Tiling = Tiling {
-    side: 128,
-    per_processor: dense::matrix::GROUPS_PER_PROCESSOR as usize,
-    cost_of_sum: 1.0 / 4096.0,
-};
+const MATRIX_TILING: Tiling = Tiling { side: 128, per_processor: 2, cost_of_sum: 1.0 / 4096.0 };
 
 const VECTOR_TILING: Tiling = Tiling { side: 64, per_processor: 6, cost_of_sum: 1.0 / 16384.0 };
 

@@ -10,11 +10,11 @@
 
 use super::gemm::{Layout, gemm};
 use super::lanes_pairs::lanes_pairs;
-use super::matrix::{self, matrix, matrix_walking};
+use super::matrix::{self, matrix};
 use super::product::product;
 use crate::kernels::{
-    Abilities, Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step,
-    Variant, WIDE, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, WIDE,
+    values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -45,8 +45,8 @@ pub struct Params {
     pub head_dim: u32,
     /// One: the sums are wanted too: of [`matmul_swiglu`](super::matmul_swiglu).
     pub keeps_sums: u32,
-    /// Most workgroups that variants run which walk over tiles, see [`Params::on`]; zero: one.
-    pub walker_count: u32,
+    /// One: rows are some hundreds, whose tiles do not fill a GPU.
+    pub some_rows: u32,
     pub reserved: [u32; 3],
 }
 
@@ -72,16 +72,9 @@ impl Params {
             rotated_cols: 0,
             head_dim: 0,
             keeps_sums: 0,
-            walker_count: 0,
+            some_rows: 0,
             reserved: [0; 3],
         }
-    }
-
-    /// The same product by as many walking workgroups as a device runs side by side.
-    #[must_use]
-    pub fn on(self, abilities: &Abilities) -> Self {
-        let walker_count = matrix::GROUPS_PER_PROCESSOR * abilities.processors;
-        Self { walker_count, ..self }
     }
 
     /// Lengths of the rows of a and b as they are stored.
@@ -128,7 +121,6 @@ pub static KERNEL: Kernel = Kernel {
             groups: lanes_groups,
         },
         matrix(MATRIX, matrix::takes),
-        matrix_walking(MATRIX, matrix::takes),
         lanes_pairs(true),
         lanes_pairs(false),
     ],
@@ -285,7 +277,6 @@ fn cases() -> Vec<Case> {
             params.accumulate = (index % 2) as u32;
             params.residual_scale = [0.0, 2.0, 1.0][index % 3];
             params.batch_count = 1 + (index % 2) as u32;
-            params.walker_count = (index % 3) as u32;
             let batch = params.batch_count as usize;
             let seed = (index * 4 + transposes) as u64;
             let name = format!("{m}x{n}x{k} batch {batch} transposes {ta}{tb}");
@@ -354,7 +345,6 @@ fn cases_of_many_tiles() -> Vec<Case> {
         let mut params = Params::new(rows, Extent::fixed(n), depth, ta == 1, tb == 1);
         params.residual_scale = [1.0, 0.0][index % 2];
         params.accumulate = [0, 0, 1, 1, 0, 0, 0][index];
-        params.walker_count = [4, 2, 3, 1, 7, 2, 5][index];
         let seed = 3000 + index as u64;
         let case = || {
             Case::new(format!("{m}x{n}x{k} of many tiles, {ta}{tb}"), &params, Step::of(counts))
@@ -381,7 +371,6 @@ fn cases_in_pieces() -> Vec<Case> {
         let (rows, cols, depth) = (Extent::fixed(m), Extent::fixed(n), Extent::of(Axis::Bytes));
         let mut params = Params::new(rows, cols, depth, true, false);
         params.split_count = split_count as u32;
-        params.walker_count = 3;
         let seed = (2000 + k) as u64;
         Case::new(format!("{m}x{n}x{k} in {split_count} pieces"), &params, step)
             .f(values(seed, m * k))

@@ -5,7 +5,7 @@
 //! [`rope`](crate::kernels::attention::rope). Sums never lie in memory before they are turned.
 
 use super::matmul::{self, Params, groups, tile_constants};
-use super::matrix::{matrix, matrix_walking, operands_are_halves};
+use super::matrix::{matrix, operands_are_halves};
 use super::{gemm::Layout, product::product};
 use crate::kernels::attention::rope::rotate_rows;
 use crate::kernels::{
@@ -42,7 +42,6 @@ pub static KERNEL: Kernel = Kernel {
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul_rope.wgsl"), groups),
         matrix(MATRIX, operands_are_halves),
-        matrix_walking(MATRIX, operands_are_halves),
     ],
     constants: tile_constants,
     cost,
@@ -102,8 +101,7 @@ fn cases() -> Vec<Case> {
     let both = |(index, [m, n, k, rotated, head_dim]): (usize, [usize; 5])| {
         let step = Step::of(Counts::default().with(Axis::Bytes, m));
         let (rotated_cols, head) = (rotated as u32, head_dim as u32);
-        let mut params = Params::rope(Extent::of(Axis::Bytes), n, k, rotated_cols, head);
-        params.walker_count = 2;
+        let params = Params::rope(Extent::of(Axis::Bytes), n, k, rotated_cols, head);
         let seed = 4000 + index as u64;
         let positions = 50;
         let case = || {

@@ -6,7 +6,7 @@
 //! any buffer may be bound there and nothing of the width of n lies in memory.
 
 use super::matmul::{self, Params, groups, tile_constants};
-use super::matrix::{matrix, matrix_walking, operands_are_halves};
+use super::matrix::{matrix, operands_are_halves};
 use super::swiglu::activate_rows;
 use super::{gemm::Layout, product::product};
 use crate::kernels::scratch::with_scratch;
@@ -42,7 +42,6 @@ pub static KERNEL: Kernel = Kernel {
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul_swiglu.wgsl"), groups),
         matrix(MATRIX, operands_are_halves),
-        matrix_walking(MATRIX, operands_are_halves),
     ],
     constants,
     cost,
@@ -101,8 +100,7 @@ fn cases() -> Vec<Case> {
     let both = |(index, [m, features, k]): (usize, [usize; 3])| {
         let step = Step::of(Counts::default().with(Axis::Bytes, m));
         let keeps = index % 2 == 0;
-        let mut params = Params::swiglu(Extent::of(Axis::Bytes), features, k, keeps);
-        params.walker_count = 2;
+        let params = Params::swiglu(Extent::of(Axis::Bytes), features, k, keeps);
         let seed = 5000 + index as u64;
         let name = format!("{m}x{features}x{k}{}", if keeps { ", sums kept" } else { "" });
         let case = || {

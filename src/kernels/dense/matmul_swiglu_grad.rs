@@ -5,7 +5,7 @@
 //! are [m, 2 n], the gate in the first half of a row. dout never lies in memory.
 
 use super::matmul::{self, Params, groups, tile_constants};
-use super::matrix::{matrix, matrix_walking, operands_are_halves};
+use super::matrix::{matrix, operands_are_halves};
 use super::swiglu::gate_up;
 use super::swiglu_grad::gradient_of_rows;
 use super::{gemm::Layout, product::product};
@@ -42,7 +42,6 @@ pub static KERNEL: Kernel = Kernel {
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul_swiglu_grad.wgsl"), groups),
         matrix(MATRIX, operands_are_halves),
-        matrix_walking(MATRIX, operands_are_halves),
     ],
     constants: tile_constants,
     cost,
@@ -89,8 +88,7 @@ fn cases() -> Vec<Case> {
     let shapes = [[1, 4, 4], [67, 40, 36], [130, 72, 64], [257, 136, 96], [128, 64, 72]];
     let both = |(index, [m, features, k]): (usize, [usize; 3])| {
         let step = Step::of(Counts::default().with(Axis::Bytes, m));
-        let mut params = Params::swiglu_grad(Extent::of(Axis::Bytes), features, k);
-        params.walker_count = 2;
+        let params = Params::swiglu_grad(Extent::of(Axis::Bytes), features, k);
         let seed = 6000 + index as u64;
         let case = || {
             Case::new(format!("{m}x{features}x{k}"), &params, step)
