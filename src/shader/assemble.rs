@@ -65,6 +65,7 @@ pub const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/lane_head", include_str!("../../shaders/shared/lane_head.wgsl")),
     ("shared/matmul", include_str!("../../shaders/shared/matmul.wgsl")),
     ("shared/matmul_matrix", include_str!("../../shaders/shared/matmul_matrix.wgsl")),
+    ("shared/matmul_matrix_tile", include_str!("../../shaders/shared/matmul_matrix_tile.wgsl")),
     ("shared/matmul_rope", include_str!("../../shaders/shared/matmul_rope.wgsl")),
     ("shared/matmul_tile", include_str!("../../shaders/shared/matmul_tile.wgsl")),
     ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),
@@ -80,6 +81,7 @@ pub const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/row_reduce", include_str!("../../shaders/shared/row_reduce.wgsl")),
     ("shared/sigmoid", include_str!("../../shaders/shared/sigmoid.wgsl")),
     ("shared/step", include_str!("../../shaders/shared/step.wgsl")),
+    ("shared/swiglu_grad", include_str!("../../shaders/shared/swiglu_grad.wgsl")),
     ("shared/train_state", include_str!("../../shaders/shared/train_state.wgsl")),
     ("shared/wide", include_str!("../../shaders/shared/wide.wgsl")),
 ];

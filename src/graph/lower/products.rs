@@ -144,6 +144,16 @@ impl Lower<'_> {
         Ok(())
     }
 
+    pub(super) fn matmul_swiglu_grad(&mut self, node: &Node) -> Result<()> {
+        let [a, b, gate_up] = node.inputs[..] else {
+            unreachable!("a product with the gradient of swiglu has three inputs")
+        };
+        let (features, depth) = (self.cols(b) as usize, self.cols(a) as usize);
+        let params = dense::matmul::Params::swiglu_grad(self.rows(a), features, depth);
+        let tensors = [a, b, gate_up, node.outputs[0]];
+        self.dispatch(&dense::matmul_swiglu_grad::KERNEL, &params, &tensors)
+    }
+
     /// Pieces for the inner products of a weight gradient, whose few tiles would leave much of a
     /// GPU idle. Counts do not enter, so that a larger plan cuts alike.
     fn piece_count(&self, [m, n, k]: [Extent; 3], halves: Halves) -> usize {
