@@ -1,5 +1,7 @@
-// The products of one 64 x 64 tile by a workgroup of 64. The kernel that imports this has `finish`,
+// The products of one 64 x 64 tile by 64 invocations. The kernel that imports this has `finish`,
 // which says what becomes of two vectors of a row of sums.
+// DEEP, with WHOLE_STEPS: four times 64 invocations have a quarter of k each, for products whose few
+// tiles would leave most of a GPU idle.
 // TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k].
 // WIDE: the stored rows of a and b and the rows of out are whole vectors of four. WHOLE_STEPS: so,
 // and k is a multiple of 32; there is no code for other steps.
@@ -7,8 +9,8 @@
 // the first in its left half and the same 32 of the second in its right half.
 // Each invocation owns 8 x 8 outputs, in two groups of four rows and columns 32 apart; k advances
 // in steps of 16. The sums travel as a struct, never as an array with an index: checked shaders
-// then pay nothing for them. Every output is one sum in the order of k: what fixed_order asks of
-// the CPU, this always does.
+// then pay nothing for them. Every output is one sum in the order of k, what fixed_order asks of the
+// CPU, unless it is DEEP.
 #import shared/matmul
 #import shared/wide
 
@@ -18,11 +20,23 @@
 const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
 const ROW: u32 = 16u;  // vectors in a row of a tile in workgroup memory
+#ifdef DEEP
+const PARTS: u32 = 4u;
+#else
+const PARTS: u32 = 1u;
+#endif
 
 // Both tiles lie [DEPTH, TILE]. An operand stored with k along its rows is transposed on the way;
 // its vectors are shuffled (see `shuffled`) so that the stores meet no bank twice.
-var<workgroup> a_tile: array<vec4<f32>, 256>;
-var<workgroup> b_tile: array<vec4<f32>, 256>;
+var<workgroup> a_tile: array<vec4<f32>, 256u * PARTS>;
+var<workgroup> b_tile: array<vec4<f32>, 256u * PARTS>;
+
+#ifdef DEEP
+// Where the tiles of an invocation's part begin.
+var<private> tile_0: u32;
+#else
+const tile_0: u32 = 0u;
+#endif
 
 // What an invocation brings of an operand in one step.
 struct Part {
@@ -185,18 +199,18 @@ fn shuffled(v: u32, d: u32) -> u32 {
 
 fn put_a_transposed(row: u32, depth: u32, v: vec4<f32>) {
     let at = depth * ROW + shuffled(row / 4u, depth);
-    a_tile[at][row % 4u] = v.x;
-    a_tile[at + ROW][row % 4u] = v.y;
-    a_tile[at + 2u * ROW][row % 4u] = v.z;
-    a_tile[at + 3u * ROW][row % 4u] = v.w;
+    a_tile[tile_0 + at][row % 4u] = v.x;
+    a_tile[tile_0 + at + ROW][row % 4u] = v.y;
+    a_tile[tile_0 + at + 2u * ROW][row % 4u] = v.z;
+    a_tile[tile_0 + at + 3u * ROW][row % 4u] = v.w;
 }
 
 fn put_a(part: Part, index: u32) {
 #ifdef TRANSPOSE_A
-    a_tile[index] = part.v_0;
-    a_tile[index + 64u] = part.v_1;
-    a_tile[index + 128u] = part.v_2;
-    a_tile[index + 192u] = part.v_3;
+    a_tile[tile_0 + index] = part.v_0;
+    a_tile[tile_0 + index + 64u] = part.v_1;
+    a_tile[tile_0 + index + 128u] = part.v_2;
+    a_tile[tile_0 + index + 192u] = part.v_3;
 #else
     put_a_transposed(index / 4u, index % 4u * 4u, part.v_0);
     put_a_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
@@ -207,10 +221,10 @@ fn put_a(part: Part, index: u32) {
 
 fn put_b_transposed(col: u32, depth: u32, v: vec4<f32>) {
     let at = depth * ROW + shuffled(col / 4u, depth);
-    b_tile[at][col % 4u] = v.x;
-    b_tile[at + ROW][col % 4u] = v.y;
-    b_tile[at + 2u * ROW][col % 4u] = v.z;
-    b_tile[at + 3u * ROW][col % 4u] = v.w;
+    b_tile[tile_0 + at][col % 4u] = v.x;
+    b_tile[tile_0 + at + ROW][col % 4u] = v.y;
+    b_tile[tile_0 + at + 2u * ROW][col % 4u] = v.z;
+    b_tile[tile_0 + at + 3u * ROW][col % 4u] = v.w;
 }
 
 fn put_b(part: Part, index: u32) {
@@ -220,10 +234,10 @@ fn put_b(part: Part, index: u32) {
     put_b_transposed(index / 4u + 32u, index % 4u * 4u, part.v_2);
     put_b_transposed(index / 4u + 48u, index % 4u * 4u, part.v_3);
 #else
-    b_tile[index] = part.v_0;
-    b_tile[index + 64u] = part.v_1;
-    b_tile[index + 128u] = part.v_2;
-    b_tile[index + 192u] = part.v_3;
+    b_tile[tile_0 + index] = part.v_0;
+    b_tile[tile_0 + index + 64u] = part.v_1;
+    b_tile[tile_0 + index + 128u] = part.v_2;
+    b_tile[tile_0 + index + 192u] = part.v_3;
 #endif
 }
 
@@ -239,10 +253,10 @@ fn advanced(sums: Sums, d: u32, y: u32, x: u32) -> Sums {
 #else
     let col = d * ROW + x;
 #endif
-    let upper = a_tile[row];
-    let lower = a_tile[row + 8u];
-    let left = b_tile[col];
-    let right = b_tile[col + 8u];
+    let upper = a_tile[tile_0 + row];
+    let lower = a_tile[tile_0 + row + 8u];
+    let left = b_tile[tile_0 + col];
+    let right = b_tile[tile_0 + col + 8u];
     return Sums(
         sums.r0_left + upper.x * left, sums.r0_right + upper.x * right,
         sums.r1_left + upper.y * left, sums.r1_right + upper.y * right,
@@ -283,11 +297,61 @@ struct Place {
     n: u32,
 }
 
-@compute @workgroup_size(64)
+#ifdef DEEP
+fn put_sums(sums: Sums, index: u32) {
+    a_tile[index] = sums.r0_left;
+    a_tile[index + 64u] = sums.r0_right;
+    a_tile[index + 128u] = sums.r1_left;
+    a_tile[index + 192u] = sums.r1_right;
+    a_tile[index + 256u] = sums.r2_left;
+    a_tile[index + 320u] = sums.r2_right;
+    a_tile[index + 384u] = sums.r3_left;
+    a_tile[index + 448u] = sums.r3_right;
+    a_tile[index + 512u] = sums.r4_left;
+    a_tile[index + 576u] = sums.r4_right;
+    a_tile[index + 640u] = sums.r5_left;
+    a_tile[index + 704u] = sums.r5_right;
+    a_tile[index + 768u] = sums.r6_left;
+    a_tile[index + 832u] = sums.r6_right;
+    a_tile[index + 896u] = sums.r7_left;
+    a_tile[index + 960u] = sums.r7_right;
+}
+
+fn with_put(sums: Sums, index: u32) -> Sums {
+    return Sums(
+        sums.r0_left + a_tile[index], sums.r0_right + a_tile[index + 64u],
+        sums.r1_left + a_tile[index + 128u], sums.r1_right + a_tile[index + 192u],
+        sums.r2_left + a_tile[index + 256u], sums.r2_right + a_tile[index + 320u],
+        sums.r3_left + a_tile[index + 384u], sums.r3_right + a_tile[index + 448u],
+        sums.r4_left + a_tile[index + 512u], sums.r4_right + a_tile[index + 576u],
+        sums.r5_left + a_tile[index + 640u], sums.r5_right + a_tile[index + 704u],
+        sums.r6_left + a_tile[index + 768u], sums.r6_right + a_tile[index + 832u],
+        sums.r7_left + a_tile[index + 896u], sums.r7_right + a_tile[index + 960u]);
+}
+
+// The sums of all parts, part after part; the first part gets them.
+fn gathered(sums: Sums, part: u32, index: u32) -> Sums {
+    var all = sums;
+    for (var other = 1u; other < PARTS; other++) {
+        if (part == other) {
+            put_sums(sums, index);
+        }
+        workgroupBarrier();  // the sums of a part are there, in the place of all tiles
+        if (part == 0u) {
+            all = with_put(all, index);
+        }
+        workgroupBarrier();  // they are read
+    }
+    return all;
+}
+#endif
+
+@compute @workgroup_size(64u * PARTS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_index) index: u32,
+    @builtin(local_invocation_index) invocation: u32,
 ) {
+    let index = invocation % 64u;
     let m = length_of(params.m);
     let n = length_of(params.n);
     let k = length_of(params.k);
@@ -303,7 +367,16 @@ fn main(
     let batch = group.z / params.split_count;
     let piece = piece_of(group.z, k);
     var depth = piece.x;
-    let depth_end = piece.y;
+    var depth_end = piece.y;
+#ifdef DEEP
+    let part = invocation / 64u;
+    tile_0 = part * 256u;
+    let quarter = (depth_end - depth) / PARTS;
+    depth_end = depth + quarter;
+    let begin = depth + part * quarter;
+#else
+    let begin = depth;
+#endif
 #ifdef TRANSPOSE_A
     let a_stored = Stored(batch * m * k, k, m);
 #else
@@ -333,8 +406,8 @@ fn main(
 #else
         let b_step = DEPTH * (n / 4u);
 #endif
-        var a_from = a_places(a_stored, row_0, depth, index);
-        var b_from = b_places(b_stored, col_0, depth, index);
+        var a_from = a_places(a_stored, row_0, begin, index);
+        var b_from = b_places(b_stored, col_0, begin, index);
         let steps = (depth_end - depth) / DEPTH;
         var a_next = a_part_at(a_from);
         var b_next = b_part_at(b_from);
@@ -365,6 +438,12 @@ fn main(
     }
 #endif
 
+#ifdef DEEP
+    sums = gathered(sums, part, index);
+    if (part > 0u) {
+        return;
+    }
+#endif
     let place = Place(row_0 + y * 4u, col_0 + x * 4u, group.z * m * n, m, n);
     finish(place, 0u, sums.r0_left, sums.r0_right);
     finish(place, 1u, sums.r1_left, sums.r1_right);

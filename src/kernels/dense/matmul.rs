@@ -8,6 +8,7 @@
 //! cut in as many pieces, `out` is [batch, split, m, n] without any epilogue, and a `sum_rows` adds
 //! the pieces up in their order.
 
+use super::deep::deep;
 use super::gemm::{Layout, gemm};
 use super::lanes_pairs::lanes_pairs;
 use super::matrix::{self, matrix};
@@ -111,6 +112,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul.wgsl"), groups),
+        deep(include_str!("../../../shaders/dense/matmul.wgsl")),
         Variant {
             name: "lanes",
             source: include_str!("../../../shaders/dense/matmul.lanes.wgsl"),
@@ -261,7 +263,7 @@ fn cases() -> Vec<Case> {
         [700, 41, 30],
         [24, 37, 1500],
         [66, 132, 36],
-        [130, 72, 100],
+        [130, 72, 192],
     ];
     let mut cases = Vec::new();
     for (index, [m, n, k]) in shapes.into_iter().enumerate() {
@@ -278,6 +280,7 @@ fn cases() -> Vec<Case> {
             params.accumulate = (index % 2) as u32;
             params.residual_scale = [0.0, 2.0, 1.0][index % 3];
             params.batch_count = 1 + (index % 2) as u32;
+            params.some_rows = (k % 64 == 0).into();
             let batch = params.batch_count as usize;
             let seed = (index * 4 + transposes) as u64;
             let name = format!("{m}x{n}x{k} batch {batch} transposes {ta}{tb}");
@@ -346,6 +349,7 @@ fn cases_of_many_tiles() -> Vec<Case> {
         let mut params = Params::new(rows, Extent::fixed(n), depth, ta == 1, tb == 1);
         params.residual_scale = [1.0, 0.0][index % 2];
         params.accumulate = [0, 0, 1, 1, 0, 0, 0][index];
+        params.some_rows = (k == 64).into();
         let seed = 3000 + index as u64;
         let case = || {
             Case::new(format!("{m}x{n}x{k} of many tiles, {ta}{tb}"), &params, Step::of(counts))
