@@ -278,7 +278,7 @@ pub fn store_layout(
     let mut layout = StoreLayout::default();
     let parameters = own_parameters(config).into_iter();
     let (tables, dense): (Vec<_>, Vec<_>) = parameters.partition(|spec| spec.part == Part::Hash);
-    layout.place(DENSE_WEIGHTS, Element::F32, &groups(&dense), max_elements)?;
+    place_whole(&mut layout, DENSE_WEIGHTS, &groups(&dense), max_elements)?;
     let class = format!("{WEIGHTS}.{TABLES}");
     layout.place(&class, Element::F32, &groups(&tables), max_elements)?;
     if precision == Precision::Mixed {
@@ -295,12 +295,33 @@ pub fn store_layout(
         .into_iter()
         .map(|stack| alone(&rope_table_name(stack), stack.max_positions, stack.head_dim))
         .collect();
-    layout.place("constants", Element::F32, &tables, max_elements)?;
+    place_whole(&mut layout, "constants", &tables, max_elements)?;
     if let Some(config) = hashed(config) {
         let words = [alone("hash.powers", config.hash.table_count(), model::HASH_POWER_WORDS)];
         layout.place("hash", Element::U32, &words, max_elements)?;
     }
     Ok(layout)
+}
+
+/// Places tensors of which none may be cut into shards, as hash tables are.
+fn place_whole(
+    layout: &mut StoreLayout,
+    class: &str,
+    groups: &[(Option<String>, Vec<NewTensor>)],
+    max_elements: usize,
+) -> Result<()> {
+    for (name, rows, cols) in groups.iter().flat_map(|(_, tensors)| tensors) {
+        let needed = rows.saturating_mul(*cols);
+        if needed > max_elements {
+            return Err(Error::Limit {
+                limit: format!("elements of one storage binding, for {name}"),
+                needed: needed as u64,
+                available: max_elements as u64,
+                hint: "use a device with larger bindings, or a smaller model".into(),
+            });
+        }
+    }
+    layout.place(class, Element::F32, groups, max_elements)
 }
 
 /// Parameters that lie side by side, as groups under the group's name.
@@ -337,5 +358,36 @@ fn hashed(config: &ModelConfig) -> Option<&BltConfig> {
     match config {
         ModelConfig::Blt(config) if config.hash.table_count() > 0 => Some(config),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blt::config::Semantics;
+
+    /// Only hash tables may be cut into shards: other tensors that no binding holds are an error.
+    #[test]
+    fn what_cannot_be_cut_must_fit_a_binding() {
+        let transformer = TransformerConfig {
+            hidden_size: 16,
+            layer_count: 1,
+            head_count: 2,
+            kv_head_count: 2,
+            head_dim: 8,
+            intermediate_size: 32,
+            rms_norm_eps: 1e-5,
+            rope_theta: 1e4,
+            max_positions: 1000,
+            window: None,
+        };
+        let config = EntropyConfig { transformer, semantics: Semantics::Reference };
+        let layout =
+            |most| store_layout(&ModelConfig::Entropy(config.clone()), None, Precision::F32, most);
+        assert!(layout(8000).is_ok());
+        let error = layout(7999).unwrap_err().to_string();
+        assert!(error.contains("for rope.10000.8.1000: 8000 needed, 7999 available"), "{error}");
+        let error = layout(4159).unwrap_err().to_string();
+        assert!(error.contains("for embed_tokens.weight: 4160 needed"), "{error}");
     }
 }
