@@ -14,8 +14,8 @@ use blt_wgpu::blt::config::{
 use blt_wgpu::blt::parameters::PATCHER_PREFIX;
 use blt_wgpu::blt::tables::Row;
 use blt_wgpu::blt::{
-    Batch, CacheShape, LoadedDirectory, LoadedModel, Pass, PlanSlot, cache_layout, forward_graph,
-    greedy_step_graph, store_layout,
+    Batch, CacheShape, LoadedDirectory, LoadedModel, Pass, PlanSlot, WeightTypes, cache_layout,
+    forward_graph, greedy_step_graph, store_layout,
 };
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
@@ -451,7 +451,8 @@ fn a_byte_of_s_takes_few_dispatches() {
     let (config, most) = (bench.model.config.clone(), 1 << 29);
     let patcher = Some((&entropy, PATCHER_PREFIX));
     let shape = CacheShape { streams: 1, patches: 128, states: 32 };
-    let layout_of = |config| store_layout(config, None, Precision::F32, most).unwrap();
+    let layout_of =
+        |config| store_layout(config, None, Precision::F32, &WeightTypes::default(), most).unwrap();
     let mut layout = layout_of(&config);
     layout.append(PATCHER_PREFIX, &layout_of(&ModelConfig::Entropy(entropy.clone())));
     layout.append("", &cache_layout(&config, patcher, &shape, most).unwrap());

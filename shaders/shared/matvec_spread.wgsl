@@ -51,12 +51,12 @@ fn chain_of_rows(sum: vec4<f32>, rows: Four, factor: number) -> vec4<f32> {
         chain(sum.z, rows.v_2, factor), chain(sum.w, rows.v_3, factor));
 }
 
-// Four numbers of a row of the weight, and of others below: what lies behind the row is read in
-// its place and multiplied with zero.
-fn weights_at(start: u32, k: u32, last: u32) -> Four {
+// Four numbers of a row of the weight: what lies behind the row is read in its place and multiplied
+// with zero.
+fn weights_at(row: u32, k: u32, last: u32) -> Four {
     return Four(
-        weight[start + k], weight[start + min(k + SHARE, last)],
-        weight[start + min(k + 2u * SHARE, last)], weight[start + min(k + 3u * SHARE, last)]);
+        weight_at(row, k), weight_at(row, min(k + SHARE, last)),
+        weight_at(row, min(k + 2u * SHARE, last)), weight_at(row, min(k + 3u * SHARE, last)));
 }
 
 fn gains_at(k: u32, last: u32) -> Four {
@@ -126,18 +126,16 @@ fn few_rows(lane: u32, rows: u32, depth: u32, col_0: u32) {
     let feature = col_0 + lane / SHARE;
     let last = depth - 1u;
     let known = min(feature, params.features - 1u);
-    let weight_0 = known * depth;
-    let up_0 = (params.features + known) * depth;
     var row_0 = vec3<f32>();
     var row_1 = vec3<f32>();
     var row_2 = vec3<f32>();
     var row_3 = vec3<f32>();
     for (var k = lane % SHARE; k < depth; k += 4u * SHARE) {
-        let factors = weights_at(weight_0, k, last);
+        let factors = weights_at(known, k, last);
         var ups = factors;
         var gains = factors;
 #ifdef GATED
-        ups = weights_at(up_0, k, last);
+        ups = weights_at(params.features + known, k, last);
 #endif
 #ifdef NORM
         gains = gains_at(k, last);
@@ -195,11 +193,10 @@ fn many_rows(lane: u32, first_row: u32, rows: u32, depth: u32, first: u32) {
     let from_1 = min(row_0 + 1u, rows - 1u) * depth;
     let from_2 = min(row_0 + 2u, rows - 1u) * depth;
     let from_3 = min(row_0 + 3u, rows - 1u) * depth;
-    let weight_0 = first * depth;
-    let weight_1 = min(first + 1u, end) * depth;
-    let weight_2 = min(first + 2u, end) * depth;
-    let weight_3 = min(first + 3u, end) * depth;
-    let below = params.features * depth;  // of gates to ups
+    let second = min(first + 1u, end);
+    let third = min(first + 2u, end);
+    let fourth = min(first + 3u, end);
+    let below = params.features;  // of gates to ups
     var sum_0 = vec4<f32>();
     var sum_1 = vec4<f32>();
     var sum_2 = vec4<f32>();
@@ -218,15 +215,15 @@ fn many_rows(lane: u32, first_row: u32, rows: u32, depth: u32, first: u32) {
         let scale = gain[k];
         column = scaled(column, Four(scale, scale, scale, scale));
 #endif
-        sum_0 = chain_of_rows(sum_0, column, weight[weight_0 + k]);
-        sum_1 = chain_of_rows(sum_1, column, weight[weight_1 + k]);
-        sum_2 = chain_of_rows(sum_2, column, weight[weight_2 + k]);
-        sum_3 = chain_of_rows(sum_3, column, weight[weight_3 + k]);
+        sum_0 = chain_of_rows(sum_0, column, weight_at(first, k));
+        sum_1 = chain_of_rows(sum_1, column, weight_at(second, k));
+        sum_2 = chain_of_rows(sum_2, column, weight_at(third, k));
+        sum_3 = chain_of_rows(sum_3, column, weight_at(fourth, k));
 #ifdef GATED
-        up_0 = chain_of_rows(up_0, column, weight[below + weight_0 + k]);
-        up_1 = chain_of_rows(up_1, column, weight[below + weight_1 + k]);
-        up_2 = chain_of_rows(up_2, column, weight[below + weight_2 + k]);
-        up_3 = chain_of_rows(up_3, column, weight[below + weight_3 + k]);
+        up_0 = chain_of_rows(up_0, column, weight_at(below + first, k));
+        up_1 = chain_of_rows(up_1, column, weight_at(below + second, k));
+        up_2 = chain_of_rows(up_2, column, weight_at(below + third, k));
+        up_3 = chain_of_rows(up_3, column, weight_at(below + fourth, k));
 #endif
     }
     squares[lane] = square;

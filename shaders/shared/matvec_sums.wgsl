@@ -44,7 +44,7 @@ fn load_weights(col_0: u32, first: u32, depth: u32, lane: u32) {
     for (var i = lane; i < COLS * CHUNK; i += WIDTH) {
         let k = i % CHUNK;
         let from_row = min(weight_row(col_0, i / CHUNK), weight_rows() - 1u);
-        w_tile[i / CHUNK * PITCH + k] = weight[from_row * depth + min(first + k, depth - 1u)];
+        w_tile[i / CHUNK * PITCH + k] = weight_at(from_row, min(first + k, depth - 1u));
     }
 }
 

@@ -8,7 +8,7 @@ use super::sampling::Sampler;
 use super::source::Source;
 use crate::blt::config::ModelConfig;
 use crate::blt::tables::Row;
-use crate::blt::{Batch, LoadedDirectory, PlanSlot, forward_graph};
+use crate::blt::{LoadedDirectory, PlanSlot, forward_graph};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::eval::{Cut, Patcher};
@@ -92,7 +92,7 @@ impl<'m, E: Engine> Recompute<'m, E> {
             patch_lengths: cut.patch_lengths.clone(),
         };
         let model = &self.directory.model;
-        let batch = Batch::new(&model.config, std::slice::from_ref(&row))?;
+        let batch = model.batch(std::slice::from_ref(&row))?;
         let step = Step::of(batch.counts);
         let plan = self.forward.get(self.engine, model, &batch.counts).await?;
         self.engine.run(plan, &step, &batch.inputs)?;

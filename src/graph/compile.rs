@@ -3,8 +3,10 @@
 use super::epilogues::fuse_epilogues;
 use super::few_rows::fuse_few_rows;
 use super::graph::Graph;
+use super::host_embedding::take_embedding_from_host;
 use super::lower::lower;
 use super::mixed::{Precision, use_halves};
+use super::packed::unpack_weights;
 use super::passes::{fuse_casts, fuse_residuals, remove_dead_code};
 use super::recompute::{Recompute, recompute};
 use super::recording::Recording;
@@ -48,7 +50,7 @@ pub fn compile(
 }
 
 /// Compiles a graph: dead code, precision, fusion, recompute, layers of few rows, epilogues,
-/// lifetimes, dispatches with their variants.
+/// unpacking, lifetimes, dispatches with their variants.
 ///
 /// # Errors
 /// If the layout lacks a tensor that the graph reads.
@@ -59,6 +61,7 @@ pub fn compile_for(
     capacity: Counts,
     options: &CompileOptions,
 ) -> Result<Recording> {
+    take_embedding_from_host(&mut graph, layout);
     remove_dead_code(&mut graph);
     // What feeds a patch boundary is f32 in every precision.
     if options.precision == Precision::Mixed && !graph.fixed_order {
@@ -69,6 +72,7 @@ pub fn compile_for(
     recompute(&mut graph, options.recompute);
     fuse_few_rows(&mut graph);
     fuse_epilogues(&mut graph, &options.abilities);
+    unpack_weights(&mut graph, layout);
     let mut recording = lower(&graph, name, layout, capacity, options)?;
     mark_cuts(&mut recording);
     recording.check();

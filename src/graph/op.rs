@@ -34,6 +34,9 @@ pub enum Op {
     Reshape,
     /// The same numbers in f16; [`Precision::Mixed`](super::Precision) makes these.
     Cast,
+    /// The numbers of a packed weight of the Store, see [`crate::packed`]; compiling puts it in
+    /// front of whoever does not read the weight as it lies.
+    Unpack,
     /// RMSNorm over columns (spec §5.1); inputs x, gain; outputs out, inverse_rms [rows, 1].
     RmsNorm { eps: f32 },
     /// Inputs dout, x, gain, inverse_rms and, if the scale is not zero, a residual that is added;
@@ -102,6 +105,7 @@ impl Op {
             Self::Add { .. } => "add",
             Self::Reshape => "reshape",
             Self::Cast => "cast",
+            Self::Unpack => "unpack",
             Self::RmsNorm { .. } => "rms_norm",
             Self::RmsNormGrad { .. } => "rms_norm_grad",
             Self::Rope { .. } => "rope",

@@ -1,6 +1,7 @@
 //! Inputs on which every variant of a kernel must agree with its oracle.
 
 use super::{Access, Call, Element, Halves, HostBuffer, Kernel, Slot, Step};
+use crate::packed::{WeightType, pack_rows};
 use bytemuck::NoUninit;
 use half::f16;
 
@@ -45,6 +46,17 @@ impl Case {
     pub fn u(mut self, values: Vec<u32>) -> Self {
         self.buffers.push(HostBuffer::U(values));
         self
+    }
+
+    /// Appends a binding of weights with rows of `cols` numbers, as they lie in this type.
+    #[must_use]
+    pub fn weight(self, values: Vec<f32>, cols: usize, weights: WeightType) -> Self {
+        if !weights.is_packed() {
+            return self.f(values);
+        }
+        let mut words = vec![0; values.len() / cols * weights.row_length(cols)];
+        pack_rows(weights, &values, cols, &mut words).expect("the numbers of cases are small");
+        self.u(words)
     }
 
     /// Appends an output of `length` numbers, full of poison.

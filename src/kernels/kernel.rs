@@ -116,22 +116,28 @@ pub struct Binding {
     pub element: Element,
     /// Whether it may hold f16 instead of f32; WGSL then calls its element type `<name>_type`.
     pub may_be_half: bool,
+    /// Whether it may hold words of packed weights instead of f32, as the parameters say.
+    pub may_be_packed: bool,
 }
 
 impl Binding {
     /// An input.
     pub const fn read(name: &'static str, element: Element) -> Self {
-        Self { name, access: Access::Read, element, may_be_half: false }
+        Self::new(name, Access::Read, element)
     }
 
     /// An output whose former contents do not matter.
     pub const fn write(name: &'static str, element: Element) -> Self {
-        Self { name, access: Access::Write, element, may_be_half: false }
+        Self::new(name, Access::Write, element)
     }
 
     /// An output that the kernel also reads, or leaves partly as it was.
     pub const fn update(name: &'static str, element: Element) -> Self {
-        Self { name, access: Access::Update, element, may_be_half: false }
+        Self::new(name, Access::Update, element)
+    }
+
+    const fn new(name: &'static str, access: Access, element: Element) -> Self {
+        Self { name, access, element, may_be_half: false, may_be_packed: false }
     }
 
     /// The same binding, of f32 or of f16 as a dispatch says.
@@ -139,6 +145,13 @@ impl Binding {
     pub const fn or_half(self) -> Self {
         assert!(matches!(self.element, Element::F32), "only numbers come as halves");
         Self { may_be_half: true, ..self }
+    }
+
+    /// The same input, of f32 or of weights packed as [`crate::packed`] says.
+    #[must_use]
+    pub const fn or_packed(self) -> Self {
+        assert!(matches!((self.element, self.access), (Element::F32, Access::Read)), "an input");
+        Self { may_be_packed: true, ..self }
     }
 }
 

@@ -73,6 +73,7 @@ pub const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/matvec_rope", include_str!("../../shaders/shared/matvec_rope.wgsl")),
     ("shared/matvec_spread", include_str!("../../shaders/shared/matvec_spread.wgsl")),
     ("shared/matvec_sums", include_str!("../../shaders/shared/matvec_sums.wgsl")),
+    ("shared/packed", include_str!("../../shaders/shared/packed.wgsl")),
     ("shared/register_tile", include_str!("../../shaders/shared/register_tile.wgsl")),
     ("shared/replay", include_str!("../../shaders/shared/replay.wgsl")),
     ("shared/row_ranges", include_str!("../../shaders/shared/row_ranges.wgsl")),

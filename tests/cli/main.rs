@@ -21,4 +21,5 @@ mod released;
 mod submissions;
 mod train;
 mod tune;
+mod weights;
 mod written;

@@ -69,6 +69,7 @@ impl Lower<'_> {
             has_norm: norm_eps.is_some().into(),
             is_gated: is_gated.into(),
             fixed_order: self.fixed_order.into(),
+            weight_type: self.weights(weight).number(),
             ..bytemuck::Zeroable::zeroed()
         };
         let tensors = [x, weight, gain.unwrap_or(x), rest.next().unwrap_or(x), out];
@@ -103,6 +104,7 @@ impl Lower<'_> {
             kept_from: x_offset as u32,
             mirror: mirror as u32,
             factor: factor as u32,
+            weight_type: self.weights(node.inputs[1]).number(),
             ..bytemuck::Zeroable::zeroed()
         };
         self.dispatch(&dense::matvec_rope::KERNEL, &params, &tensors)

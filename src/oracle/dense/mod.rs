@@ -9,6 +9,7 @@ pub mod matmul_swiglu;
 pub mod matvec;
 pub mod matvec_rope;
 pub mod swiglu;
+pub mod unpack;
 
 pub use add::add;
 pub use copy::copy;
@@ -19,3 +20,4 @@ pub use matmul_swiglu::matmul_swiglu;
 pub use matvec::{MatvecShape, matvec};
 pub use matvec_rope::{Keeps, matvec_rope};
 pub use swiglu::{swiglu, swiglu_grad};
+pub use unpack::unpack;
