@@ -148,12 +148,22 @@ impl Engine for GpuEngine {
         inputs: &Inputs,
         names: &[&str],
     ) -> Result<Vec<Vec<f32>>> {
-        let outputs = names.iter().map(|name| plan.output(name, step));
-        let outputs = outputs.collect::<Result<Vec<_>>>()?;
-        plan.upload(&self.context, step, inputs)?;
-        let last = plan.submit_but_last(&self.context)?;
-        let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode(last, encoder);
-        self.readback.read_after(&self.context, encode, &outputs).await
+        let regions = names.iter().map(|name| {
+            let (buffer, first, count) = plan.output(name, step)?;
+            Ok((buffer.clone(), first, count))
+        });
+        let regions = regions.collect::<Result<Vec<_>>>()?;
+        let (context, readback) = (&self.context, &self.readback);
+        let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode_last(encoder);
+        let ahead = match plan.ahead.take(&regions) {
+            Some(ahead) => ahead,
+            None => readback.encode(context, encode, regions).await?,
+        };
+        plan.upload(context, step, inputs)?;
+        plan.submit_but_last(context)?;
+        let (values, next) = readback.submit(context, ahead, encode).await?;
+        plan.ahead.put(next);
+        Ok(values)
     }
 
     async fn output(&self, plan: &GpuPlan, name: &str, step: &Step) -> Result<Vec<f32>> {

@@ -74,7 +74,7 @@ pub fn compile_for(
     fuse_epilogues(&mut graph, &options.abilities);
     unpack_weights(&mut graph, layout);
     let mut recording = lower(&graph, name, layout, capacity, options)?;
-    mark_cuts(&mut recording, graph.few_rows);
+    mark_cuts(&mut recording);
     recording.check();
     Ok(recording)
 }
@@ -82,16 +82,11 @@ pub fn compile_for(
 /// Work between two cut marks: about a tenth of a second on a GPU of 100 GFLOP/s.
 const CUT_FLOPS: u64 = 10_000_000_000;
 
-/// Dispatches between two cut marks where each of them is short: so that a device begins while the
-/// others are encoded.
-const CUT_DISPATCHES: usize = 16;
-
-fn mark_cuts(recording: &mut Recording, is_short: bool) {
+fn mark_cuts(recording: &mut Recording) {
     let mut since_cut = 0;
     for (index, dispatch) in recording.dispatches.iter().enumerate() {
         let flops = dispatch.cost(&recording.capacity).flops;
-        let is_early = is_short && index > 0 && index.is_multiple_of(CUT_DISPATCHES);
-        if is_early || (since_cut + flops > CUT_FLOPS && since_cut > 0) {
+        if since_cut + flops > CUT_FLOPS && since_cut > 0 {
             recording.cuts.push(index);
             since_cut = 0;
         }

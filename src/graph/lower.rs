@@ -174,12 +174,10 @@ impl Lower<'_> {
         let params = bytemuck::bytes_of(params).to_vec();
         let abilities = &self.options.abilities;
         let fixed_order = self.fixed_order;
+        let situation = Situation { params: &params, halves, abilities };
         let variant = match fixed_order {
-            true => 0,
-            false => {
-                let situation = Situation { params: &params, halves, abilities };
-                self.options.tuned.choose(kernel, &situation)
-            }
+            true => kernel.choose_in_fixed_order(&situation),
+            false => self.options.tuned.choose(kernel, &situation),
         };
         let label = self.label.clone();
         let dispatch = Dispatch { kernel, variant, fixed_order, halves, params, regions, label };

@@ -16,14 +16,16 @@ pub enum Op {
     /// there is one, and what follows: inputs x, weight, with a norm its gain, and, if the scale is
     /// not zero, residual; gated, [`Swiglu`](Op::Swiglu) of what it makes.
     Matvec { norm_eps: Option<f32>, is_gated: bool, residual_scale: f32 },
-    /// [`Matvec`](Op::Matvec) and [`RopeCache`](Op::RopeCache) of what it makes; inputs x, weight,
-    /// with a norm its gain, then position, table, index, cache; outputs the rotated rows and the
+    /// [`Matvec`](Op::Matvec) and [`RopeCache`](Op::RopeCache) of what it makes, or, without
+    /// rotated columns, [`CacheRows`](Op::CacheRows); inputs x, weight, with a norm its gain, with
+    /// rotated columns position and table, then index and cache; outputs the rotated rows and the
     /// cache.
     MatvecRope {
         norm_eps: Option<f32>,
         rotated_cols: usize,
         head_dim: usize,
         x_offset: usize,
+        factor: usize,
         mirror: usize,
     },
     /// `alpha a + beta b`, same shapes.

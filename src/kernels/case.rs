@@ -6,6 +6,7 @@ use bytemuck::NoUninit;
 use half::f16;
 
 /// One set of inputs of a kernel. What it must compute is what the oracle computes from them.
+#[derive(Clone)]
 pub struct Case {
     /// What is special about it, for example `rows 1, cols 7`.
     pub name: String,

@@ -52,6 +52,15 @@ impl Kernel {
         (0..self.variants.len()).rev().find(|&variant| suits(variant)).unwrap_or(0)
     }
 
+    /// The same where the bits must be those of the base.
+    pub fn choose_in_fixed_order(&self, situation: &Situation<'_>) -> usize {
+        let suits = |variant: &usize| {
+            let Variant { keeps_bits, suits, .. } = self.variants[*variant];
+            keeps_bits && self.runs(*variant, situation) && suits(situation)
+        };
+        (0..self.variants.len()).rev().find(suits).unwrap_or(0)
+    }
+
     /// Whether a variant runs there and is believed, worth it or not.
     pub fn runs(&self, variant: usize, situation: &Situation<'_>) -> bool {
         let Situation { params, halves, abilities } = *situation;
@@ -191,6 +200,8 @@ pub struct Variant {
     pub takes: fn(&[u8], Halves) -> bool,
     /// Whether it is worth choosing there.
     pub suits: fn(&Situation<'_>) -> bool,
+    /// Whether its results are those of the base to the bit, so that it may run in fixed order.
+    pub keeps_bits: bool,
     /// How many workgroups run for these parameters and capacities.
     pub groups: fn(&[u8], &Counts) -> [u32; 3],
 }
@@ -204,7 +215,16 @@ impl Variant {
     /// The variant that runs everywhere and on all parameters.
     pub const fn base(source: &'static str, groups: fn(&[u8], &Counts) -> [u32; 3]) -> Self {
         let needs = Needs::NOTHING;
-        Self { name: "base", source, defines: &[], needs, takes: always, suits: |_| true, groups }
+        Self {
+            name: "base",
+            source,
+            defines: &[],
+            needs,
+            takes: always,
+            suits: |_| true,
+            keeps_bits: true,
+            groups,
+        }
     }
 }
 

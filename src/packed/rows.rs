@@ -4,6 +4,7 @@ use super::blocks::encode_block_row;
 use super::weight_type::{WEIGHT_BLOCK_SIZE, WeightType};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use pulp::{Arch, NullaryFnOnce};
 
 /// The nearest words of rows of `cols` numbers; `words` has [`WeightType::row_length`] a row.
 ///
@@ -86,15 +87,34 @@ pub fn words_are_finite(weights: WeightType, cols: usize, words: &[u32]) -> bool
 
 /// The numbers of packed rows of `cols` numbers: as many rows as `out` has.
 pub fn unpack_rows(weights: WeightType, words: &[u32], cols: usize, out: &mut [f32]) {
-    let row_length = weights.row_length(cols);
-    if cols.is_multiple_of(2) && !weights.is_blocks() {
-        // No word lies in two rows.
-        return unpack_row(weights, &words[..out.len() / cols * row_length], out);
-    }
-    let rows = out.chunks_exact_mut(cols).zip(words.chunks_exact(row_length));
-    rows.for_each(|(out, words)| unpack_row(weights, words, out));
+    Arch::new().dispatch(Unpack { weights, words, cols, out });
 }
 
+/// A type and no closure, so that it is inlined where vectors are wide.
+struct Unpack<'a> {
+    weights: WeightType,
+    words: &'a [u32],
+    cols: usize,
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Unpack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { weights, words, cols, out } = self;
+        let row_length = weights.row_length(cols);
+        if cols.is_multiple_of(2) && !weights.is_blocks() {
+            // No word lies in two rows.
+            return unpack_row(weights, &words[..out.len() / cols * row_length], out);
+        }
+        let rows = out.chunks_exact_mut(cols).zip(words.chunks_exact(row_length));
+        rows.for_each(|(out, words)| unpack_row(weights, words, out));
+    }
+}
+
+#[inline(always)]
 fn unpack_row(weights: WeightType, words: &[u32], out: &mut [f32]) {
     let cols = out.len();
     match weights {
@@ -104,6 +124,12 @@ fn unpack_row(weights: WeightType, words: &[u32], out: &mut [f32]) {
             halves[..cols].convert_to_f32_slice(out);
         }
         WeightType::F16 => unpack_pairs(words, out, |half| f16::from_bits(half as u16).to_f32()),
+        WeightType::Bf16 if cfg!(target_endian = "little") => {
+            let halves: &[u16] = bytemuck::cast_slice(words);
+            for (out, half) in out.iter_mut().zip(halves) {
+                *out = f32::from_bits(u32::from(*half) << 16);
+            }
+        }
         WeightType::Bf16 => unpack_pairs(words, out, |half| f32::from_bits(half << 16)),
         WeightType::Int8 | WeightType::Q4 => {
             let (codes, scales) = words.split_at(weights.code_words(cols));
@@ -112,12 +138,41 @@ fn unpack_row(weights: WeightType, words: &[u32], out: &mut [f32]) {
             for (index, (out, codes)) in blocks.enumerate() {
                 let half = scales[index / 2] >> (index % 2 * 16);
                 let scale = f16::from_bits(half as u16).to_f32();
-                match weights {
-                    WeightType::Q4 => unpack_codes::<4>(codes, scale, 8, out),
-                    _ => unpack_codes::<8>(codes, scale, 128, out),
+                match (weights, <&mut [f32; WEIGHT_BLOCK_SIZE]>::try_from(&mut *out)) {
+                    (WeightType::Q4, Ok(out)) => unpack_block::<4>(codes, scale, 8, out),
+                    (WeightType::Q4, Err(_)) => unpack_codes::<4>(codes, scale, 8, out),
+                    (_, Ok(out)) => unpack_block::<8>(codes, scale, 128, out),
+                    (_, Err(_)) => unpack_codes::<8>(codes, scale, 128, out),
                 }
             }
         }
+    }
+}
+
+/// A whole block: codes become bytes first, and those numbers, many at a time.
+#[inline(always)]
+fn unpack_block<const BITS: u32>(
+    words: &[u32],
+    scale: f32,
+    zero: i32,
+    out: &mut [f32; WEIGHT_BLOCK_SIZE],
+) {
+    let mut codes = [0; WEIGHT_BLOCK_SIZE];
+    let (quads, _) = codes.as_chunks_mut::<4>();
+    if BITS == 8 {
+        for (quad, word) in quads.iter_mut().zip(words) {
+            *quad = word.to_le_bytes();
+        }
+    } else {
+        for (eight, word) in quads.chunks_exact_mut(2).zip(words) {
+            let (low, high) = (word & 0x0F0F_0F0F, word >> 4 & 0x0F0F_0F0F);
+            let (low, high) = (low.to_le_bytes(), high.to_le_bytes());
+            eight[0] = [low[0], high[0], low[1], high[1]];
+            eight[1] = [low[2], high[2], low[3], high[3]];
+        }
+    }
+    for (out, code) in out.iter_mut().zip(codes) {
+        *out = (i32::from(code) - zero) as f32 * scale;
     }
 }
 

@@ -110,6 +110,7 @@ pub static KERNEL: Kernel = Kernel {
             needs: Needs { subgroups: true, subgroup_min: 8, ..Needs::NOTHING },
             takes: |_, _| true,
             suits: |situation| situation.abilities.software,
+            keeps_bits: false,
             groups: lanes_groups,
         },
         Variant {
@@ -119,6 +120,7 @@ pub static KERNEL: Kernel = Kernel {
             needs: MATRIX_NEEDS,
             takes: matrix_takes,
             suits: |_| true,
+            keeps_bits: false,
             groups: matrix_groups,
         },
         lanes_pairs(true),

@@ -47,6 +47,7 @@ pub static KERNEL: Kernel = Kernel {
             needs: MATRIX_NEEDS,
             takes: operands_are_halves,
             suits: |_| true,
+            keeps_bits: false,
             groups: matrix_groups,
         },
     ],

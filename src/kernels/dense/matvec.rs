@@ -42,12 +42,14 @@ pub struct Params {
     pub head_dim: u32,
     /// Of the same: the first column that is kept, even; as the number of features is.
     pub kept_from: u32,
-    /// Of the same: rows behind its own at which a row is kept a second time; 0: nowhere.
+    /// Of the same: units behind its own at which a row is kept a second time; 0: nowhere.
     pub mirror: u32,
+    /// Of the same: rows that share an index and lie in its unit one behind the other.
+    pub factor: u32,
     /// [`WeightType::number`] of the weight.
     pub weight_type: u32,
-    /// Zeros.
-    pub reserved: [u32; 2],
+    /// Zero.
+    pub reserved: u32,
 }
 
 const _: () = assert!(size_of::<Params>() == 64);
@@ -71,6 +73,7 @@ pub static KERNEL: Kernel = Kernel {
             needs: Needs::NOTHING,
             takes: always,
             suits: |situation| situation.abilities.hardware,
+            keeps_bits: false,
             groups: spread_groups,
         },
     ],
@@ -81,11 +84,11 @@ pub static KERNEL: Kernel = Kernel {
     cases,
 };
 
-/// Rows of x that a workgroup takes.
+/// Rows of x and of the weight that a workgroup of the base variant takes.
 const ROWS: usize = 4;
-/// Rows of the weight of a workgroup of the base variant.
 const COLS: usize = 8;
-/// Features of a workgroup of `spread`.
+/// Rows of x and features of a workgroup of `spread`.
+const SPREAD_ROWS: usize = 16;
 const SPREAD_FEATURES: usize = 4;
 
 fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
@@ -100,18 +103,18 @@ pub(super) fn constants_of_layer(params: &Params) -> Vec<(&'static str, u32)> {
     constants
 }
 
-fn tiles(params: &Params, counts: &Counts, features: usize) -> [u32; 3] {
-    let rows = params.rows.length(counts).div_ceil(ROWS).max(1);
+fn tiles(params: &Params, counts: &Counts, [rows, features]: [usize; 2]) -> [u32; 3] {
+    let rows = params.rows.length(counts).div_ceil(rows).max(1);
     [(params.features as usize).div_ceil(features) as u32, rows as u32, 1]
 }
 
 pub(super) fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    tiles(&params, counts, if params.is_gated == 1 { COLS / 2 } else { COLS })
+    tiles(&params, counts, [ROWS, if params.is_gated == 1 { COLS / 2 } else { COLS }])
 }
 
 pub(super) fn spread_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
-    tiles(&bytemuck::pod_read_unaligned(params), counts, SPREAD_FEATURES)
+    tiles(&bytemuck::pod_read_unaligned(params), counts, [SPREAD_ROWS, SPREAD_FEATURES])
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
