@@ -69,6 +69,13 @@ pub trait Engine {
         length: usize,
     ) -> Result<Vec<f32>>;
 
+    /// Copies elements from one Store into another, on the device: nothing passes the host, and
+    /// what is replayed from now on sees them. The Stores have no arena in common.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    fn copy(&self, from: &Self::Store, to: &Self::Store, copies: &[StoreCopy]) -> Result<()>;
+
     /// Whether every variant of a kernel in a Recording has agreed with its oracle here. Where one
     /// does not it is left out of [`Self::abilities`] from then on, and the answer is no.
     ///
@@ -177,6 +184,17 @@ pub trait Engine {
         }
         Ok(values)
     }
+}
+
+/// Consecutive elements that are copied from one Store into another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreCopy {
+    /// Arena and first element that are read.
+    pub from: (ArenaId, usize),
+    /// Arena and first element that are written.
+    pub to: (ArenaId, usize),
+    /// Number of elements.
+    pub length: usize,
 }
 
 /// What the bits of a plan depend on besides the plan itself.

@@ -20,6 +20,8 @@ use blt_wgpu::blt::{
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::eval::{Cut, Patcher};
+#[cfg(feature = "gpu")]
+use blt_wgpu::generate::SelfCheck;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::generate::{Added, Cached, Recompute, Source, StreamId, Streams};
 use blt_wgpu::graph::{CompileOptions, Precision, compile_for};
@@ -288,6 +290,19 @@ fn a_gpu_generates_what_a_full_pass_says() {
     }
     for (name, config) in shapes() {
         check(&engine, &directory(&engine, config), name, 10);
+    }
+}
+
+/// As `blt devices --check` does: every rule of patching, caches that grow, entropies to the bit.
+#[cfg(feature = "gpu")]
+#[test]
+fn a_gpu_checks_itself() {
+    let Some(engine) = support::gpu_engine("streams") else { return };
+    let mut own = block_on(SelfCheck::new(&engine)).unwrap();
+    for mode in SelfCheck::<blt_wgpu::gpu::GpuEngine>::modes() {
+        let found = block_on(own.check(mode)).unwrap();
+        assert!(found.id_count == 210 && found.patch_count >= 3, "{found:?}");
+        assert_eq!(found.entropy_count, if mode.needs_entropies() { 210 } else { 0 });
     }
 }
 

@@ -51,8 +51,8 @@ fn chain_of_rows(sum: vec4<f32>, rows: Four, factor: number) -> vec4<f32> {
         chain(sum.z, rows.v_2, factor), chain(sum.w, rows.v_3, factor));
 }
 
-// Four numbers of a row of the weight, and of others below: what lies behind the row is read in
-// its place and multiplied with zero.
+// Four numbers of a row of the weight: what lies behind the row is read in its place and multiplied
+// with zero.
 fn weights_at(row: u32, k: u32, last: u32) -> Four {
     return Four(
         weight_at(row, k), weight_at(row, min(k + SHARE, last)),
@@ -193,10 +193,10 @@ fn many_rows(lane: u32, first_row: u32, rows: u32, depth: u32, first: u32) {
     let from_1 = min(row_0 + 1u, rows - 1u) * depth;
     let from_2 = min(row_0 + 2u, rows - 1u) * depth;
     let from_3 = min(row_0 + 3u, rows - 1u) * depth;
-    let feature_1 = min(first + 1u, end);
-    let feature_2 = min(first + 2u, end);
-    let feature_3 = min(first + 3u, end);
-    let below = params.features;  // rows from a gate to its up
+    let second = min(first + 1u, end);
+    let third = min(first + 2u, end);
+    let fourth = min(first + 3u, end);
+    let below = params.features;  // of gates to ups
     var sum_0 = vec4<f32>();
     var sum_1 = vec4<f32>();
     var sum_2 = vec4<f32>();
@@ -216,14 +216,14 @@ fn many_rows(lane: u32, first_row: u32, rows: u32, depth: u32, first: u32) {
         column = scaled(column, Four(scale, scale, scale, scale));
 #endif
         sum_0 = chain_of_rows(sum_0, column, weight_at(first, k));
-        sum_1 = chain_of_rows(sum_1, column, weight_at(feature_1, k));
-        sum_2 = chain_of_rows(sum_2, column, weight_at(feature_2, k));
-        sum_3 = chain_of_rows(sum_3, column, weight_at(feature_3, k));
+        sum_1 = chain_of_rows(sum_1, column, weight_at(second, k));
+        sum_2 = chain_of_rows(sum_2, column, weight_at(third, k));
+        sum_3 = chain_of_rows(sum_3, column, weight_at(fourth, k));
 #ifdef GATED
         up_0 = chain_of_rows(up_0, column, weight_at(below + first, k));
-        up_1 = chain_of_rows(up_1, column, weight_at(below + feature_1, k));
-        up_2 = chain_of_rows(up_2, column, weight_at(below + feature_2, k));
-        up_3 = chain_of_rows(up_3, column, weight_at(below + feature_3, k));
+        up_1 = chain_of_rows(up_1, column, weight_at(below + second, k));
+        up_2 = chain_of_rows(up_2, column, weight_at(below + third, k));
+        up_3 = chain_of_rows(up_3, column, weight_at(below + fourth, k));
 #endif
     }
     squares[lane] = square;

@@ -14,7 +14,7 @@ use super::model_writer::ModelWriter;
 use super::release::{self, Release};
 use super::source::{self, Piece, Source};
 use super::tensor_file::TensorFile;
-use super::tensor_set::{INDEX_FILE, TensorSet};
+use super::tensor_set::{INDEX_FILE, TensorSet, missing_shard};
 use crate::blt::config::ModelConfig;
 use crate::blt::parameters::{ParameterSpec, model_parameters};
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ impl ModelDirectory {
             TensorSet::from_index(subject, index, |wanted| {
                 match files.iter().position(|(name, _)| name == wanted) {
                     Some(at) => Ok(FileBytes::from(files.swap_remove(at).1)),
-                    None => Err(Error::model(subject, format!("the shard {wanted} is missing"))),
+                    None => Err(missing_shard(subject, wanted)),
                 }
             })
         })

@@ -1,6 +1,6 @@
 //! The engine on a GPU.
 
-use super::buffers;
+use super::buffers::{self, BufferCopy};
 use super::context::Context;
 use super::launch::SubmitRule;
 use super::pipelines::Pipelines;
@@ -8,7 +8,7 @@ use super::plan::GpuPlan;
 use super::readback::{self, Readback};
 use super::store::{GpuStore, max_binding_elements};
 use super::trust::Trust;
-use crate::engine::{Engine, EngineFingerprint, Inputs};
+use crate::engine::{Engine, EngineFingerprint, Inputs, StoreCopy};
 use crate::error::Result;
 use crate::graph::{ArenaId, Recording, StoreLayout};
 use crate::kernels::{Abilities, Step, Tuned, fingerprint};
@@ -127,6 +127,15 @@ impl Engine for GpuEngine {
     ) -> Result<Vec<f32>> {
         let buffer = store.range(arena, offset, length);
         self.readback.read(&self.context, buffer, offset, length).await
+    }
+
+    fn copy(&self, from: &GpuStore, to: &GpuStore, copies: &[StoreCopy]) -> Result<()> {
+        let copies = copies.iter().map(|copy| {
+            let StoreCopy { from: (source, first), to: (target, at), length } = *copy;
+            let from = from.range(source, first, length);
+            BufferCopy { from, first, to: to.range(target, at, length), at, length }
+        });
+        buffers::copy(&self.context, &copies.collect::<Vec<_>>())
     }
 
     async fn compile(&self, store: &GpuStore, recording: Recording) -> Result<GpuPlan> {

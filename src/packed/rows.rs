@@ -136,8 +136,7 @@ fn unpack_row(weights: WeightType, words: &[u32], out: &mut [f32]) {
             let block_words = WEIGHT_BLOCK_SIZE * weights.row_code_bytes(8) / 8 / 4;
             let blocks = out.chunks_mut(WEIGHT_BLOCK_SIZE).zip(codes.chunks(block_words));
             for (index, (out, codes)) in blocks.enumerate() {
-                let half = scales[index / 2] >> (index % 2 * 16);
-                let scale = f16::from_bits(half as u16).to_f32();
+                let scale = finite_half(scales[index / 2] >> (index % 2 * 16));
                 match (weights, <&mut [f32; WEIGHT_BLOCK_SIZE]>::try_from(&mut *out)) {
                     (WeightType::Q4, Ok(out)) => unpack_block::<4>(codes, scale, 8, out),
                     (WeightType::Q4, Err(_)) => unpack_codes::<4>(codes, scale, 8, out),
@@ -147,6 +146,13 @@ fn unpack_row(weights: WeightType, words: &[u32], out: &mut [f32]) {
             }
         }
     }
+}
+
+/// A finite f16 in the low half of a word: its bits read as an f32 are too small by 2^112, exactly.
+#[inline(always)]
+fn finite_half(bits: u32) -> f32 {
+    let size = f32::from_bits((bits & 0x7FFF) << 13) * f32::from_bits((127 + 112) << 23);
+    f32::from_bits(size.to_bits() | (bits & 0x8000) << 16)
 }
 
 /// A whole block: codes become bytes first, and those numbers, many at a time.
@@ -245,6 +251,15 @@ mod tests {
         assert_eq!(out, [1.5, 0.0, -1.0]);
         unpack_rows(WeightType::Q4, &[0x0F08, 0x3C00], 3, &mut out);
         assert_eq!(out, [0.0, -8.0, 7.0]);
+    }
+
+    #[test]
+    fn every_finite_half_is_itself() {
+        for bits in 0..=u16::MAX {
+            let half = f16::from_bits(bits);
+            let same = finite_half(bits.into()).to_bits() == half.to_f32().to_bits();
+            assert!(same || !half.is_finite(), "{bits:04x}");
+        }
     }
 
     #[test]

@@ -103,8 +103,8 @@ impl Lower<'_> {
             head_dim: head_dim as u32,
             kept_from: x_offset as u32,
             mirror: mirror as u32,
-            weight_type: self.weights(node.inputs[1]).number(),
             factor: factor as u32,
+            weight_type: self.weights(node.inputs[1]).number(),
             ..bytemuck::Zeroable::zeroed()
         };
         self.dispatch(&dense::matvec_rope::KERNEL, &params, &tensors)
