@@ -3,17 +3,20 @@
 
 use super::added::Added;
 use super::caches::{entropy_config, patcher};
+use super::place::Place;
 use super::slot::Slot;
 use super::step_tables::{Next, Reader, next_inputs, set_next, step_inputs};
 use super::stream_plans::Work;
 use super::streams::{StreamId, Streams};
-use crate::blt::Pass;
 use crate::blt::config::{EntropyConfig, ModelConfig, Semantics};
+use crate::blt::hash::MAX_GROUP_SIZE;
+use crate::blt::{EmbeddedText, Pass};
 use crate::engine::{Engine, Inputs};
 use crate::error::{Error, Result};
 use crate::kernels::Counts;
 use crate::kernels::decode::likeliest;
 use crate::text::{BOS_ID, EOS_ID, VOCABULARY_SIZE};
+use std::ops::Range;
 
 impl<E: Engine> Streams<'_, E> {
     /// A step whose ids the device chooses, with the entropies behind them, in one go.
@@ -63,7 +66,7 @@ impl<E: Engine> Streams<'_, E> {
         readers: &[usize],
         done: &mut Vec<(StreamId, Result<Added>)>,
     ) -> Result<()> {
-        let (counts, inputs) = self.step_tables(readers);
+        let (counts, inputs) = self.step_tables(readers)?;
         let work = Work::Step(self.pass(readers));
         let read = self.plans.run(&self.caches, work, (counts, &inputs), &["logits"]).await?;
         let mut chosen = Vec::new();
@@ -91,14 +94,19 @@ impl<E: Engine> Streams<'_, E> {
     }
 
     /// Counts and inputs of a step for the last ids of these streams.
-    fn step_tables(&self, readers: &[usize]) -> (Counts, Inputs) {
+    fn step_tables(&self, readers: &[usize]) -> Result<(Counts, Inputs)> {
         let reader = |&stream: &usize| {
             let Slot { place, closes, .. } = self.at(stream);
             Reader { stream, place, closes: *closes }
         };
         let readers: Vec<Reader<'_>> = readers.iter().map(reader).collect();
         match &self.directory.model.config {
-            ModelConfig::Blt(config) => step_inputs(config, &self.caches.shape, &readers),
+            ModelConfig::Blt(config) => {
+                let (counts, mut inputs) = step_inputs(config, &self.caches.shape, &readers);
+                let newest = readers.iter().map(|it| (it.place, it.place.read..it.place.read + 1));
+                self.embed_on_host(&mut inputs, newest)?;
+                Ok((counts, inputs))
+            }
             ModelConfig::Entropy(config) => {
                 let next = |it: &Reader<'_>| Next {
                     stream: it.stream,
@@ -106,21 +114,36 @@ impl<E: Engine> Streams<'_, E> {
                     index: it.place.read,
                     document: it.place.document,
                 };
-                next_inputs(config, &readers.iter().map(next).collect::<Vec<_>>())
+                Ok(next_inputs(config, &readers.iter().map(next).collect::<Vec<_>>()))
             }
         }
     }
 
+    /// Embeddings of ids of these texts, where the hash tables are on the host.
+    pub(super) fn embed_on_host<'p>(
+        &self,
+        inputs: &mut Inputs,
+        texts: impl Iterator<Item = (&'p Place, Range<usize>)>,
+    ) -> Result<()> {
+        let Some(host) = &self.directory.model.host_embedding else { return Ok(()) };
+        let texts = texts.map(|(place, range)| {
+            // No hash looks further back.
+            let first = (range.start + 1).saturating_sub(MAX_GROUP_SIZE as usize);
+            EmbeddedText { ids: &place.ids[first..range.end], count: range.len() }
+        });
+        host.set(inputs, texts)
+    }
+
     /// The same for a step that the device can do alone: every stream is greedy, and the entropy
     /// model has a position for what it chooses.
-    pub(super) fn greedy_tables(&self, readers: &[usize]) -> Option<(Counts, Inputs)> {
+    pub(super) fn greedy_tables(&self, readers: &[usize]) -> Result<Option<(Counts, Inputs)>> {
         let (mut banned, mut forced) = (Vec::new(), Vec::new());
         for &index in readers {
-            let (bans, id) = self.at(index).greedy()?;
+            let Some((bans, id)) = self.at(index).greedy() else { return Ok(None) };
             banned.extend(bans);
             forced.push(id);
         }
-        let (counts, mut inputs) = self.step_tables(readers);
+        let (counts, mut inputs) = self.step_tables(readers)?;
         inputs.set_u("banned", banned);
         inputs.set_u("forced", forced);
         if let Some(patcher) = patcher(self.directory) {
@@ -129,11 +152,11 @@ impl<E: Engine> Streams<'_, E> {
                 readers.iter().map(|&index| self.next(config, index, BOS_ID)).collect();
             let limit = config.transformer.max_positions;
             if nexts.iter().any(|next| next.index >= limit) {
-                return None;
+                return Ok(None);
             }
             set_next(&mut inputs, config, &nexts);
         }
-        Some((counts, inputs))
+        Ok(Some((counts, inputs)))
     }
 
     /// What the entropy model reads next of a stream, if it is this id.

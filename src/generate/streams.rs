@@ -218,7 +218,7 @@ impl<'m, E: Engine> Streams<'m, E> {
             return Ok(done);
         }
         self.make_room(&[]).await?;
-        match self.greedy_tables(&readers) {
+        match self.greedy_tables(&readers)? {
             Some(tables) => self.step_greedily(&readers, tables, &mut done).await?,
             None => self.step_by_logits(&readers, &mut done).await?,
         }
@@ -327,7 +327,12 @@ impl<'m, E: Engine> Streams<'m, E> {
         }
         let config = &self.directory.model.config;
         let batch = match config {
-            ModelConfig::Blt(blt) => seed_batch(config, blt, &self.caches.shape, &seeds)?,
+            ModelConfig::Blt(blt) => {
+                let mut batch = seed_batch(config, blt, &self.caches.shape, &seeds)?;
+                let texts = seeds.iter().map(|seed| (seed.place, 0..seed.place.read));
+                self.embed_on_host(&mut batch.inputs, texts)?;
+                batch
+            }
             ModelConfig::Entropy(entropy) => {
                 let texts: Vec<_> =
                     seeds.iter().map(|it| (it.stream, &it.place.ids[..it.place.read])).collect();

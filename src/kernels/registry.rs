@@ -15,6 +15,7 @@ pub static REGISTRY: &[&Kernel] = &[
     &dense::add::KERNEL,
     &dense::fill::KERNEL,
     &dense::copy::KERNEL,
+    &dense::unpack::KERNEL,
     &dense::swiglu::KERNEL,
     &dense::swiglu_grad::KERNEL,
     &norm::rms_norm::KERNEL,

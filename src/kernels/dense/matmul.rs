@@ -125,6 +125,7 @@ pub static KERNEL: Kernel = Kernel {
             needs: Needs { subgroups: true, subgroup_min: 8, ..Needs::NOTHING },
             takes: |_, _| true,
             suits: |situation| situation.abilities.software,
+            keeps_bits: false,
             groups: lanes_groups,
         },
         matrix(MATRIX, matrix::takes),

@@ -28,6 +28,7 @@ pub(super) const fn matrix(source: &'static str, takes: fn(&[u8], Halves) -> boo
         needs: NEEDS,
         takes,
         suits: |_| true,
+        keeps_bits: false,
         groups,
     }
 }
@@ -45,6 +46,7 @@ pub(super) const fn matrix_walking(
         needs: NEEDS,
         takes,
         suits: walking_suits,
+        keeps_bits: false,
         groups: walking_groups,
     }
 }

@@ -18,3 +18,4 @@ pub(in crate::kernels) mod ordered;
 mod product;
 pub mod swiglu;
 pub mod swiglu_grad;
+pub mod unpack;

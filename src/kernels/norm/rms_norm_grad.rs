@@ -81,6 +81,7 @@ pub static KERNEL: Kernel = Kernel {
             needs: Needs { subgroups: true, ..Needs::NOTHING },
             takes: always,
             suits: |situation| situation.abilities.hardware,
+            keeps_bits: false,
             groups,
         },
     ],

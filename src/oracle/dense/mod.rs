@@ -10,6 +10,7 @@ pub mod matmul_swiglu_grad;
 pub mod matvec;
 pub mod matvec_rope;
 pub mod swiglu;
+pub mod unpack;
 
 pub use add::add;
 pub use copy::copy;
@@ -21,3 +22,4 @@ pub use matmul_swiglu_grad::matmul_swiglu_grad;
 pub use matvec::{MatvecShape, matvec};
 pub use matvec_rope::{Keeps, matvec_rope};
 pub use swiglu::{swiglu, swiglu_grad};
+pub use unpack::unpack;
