@@ -58,13 +58,6 @@ const B_PASS: u32 = 272u;
 var<workgroup> a_tile: array<vec4<f16>, A_SIZE>;
 var<workgroup> b_tile: array<vec4<f16>, B_SIZE>;
 
-// A stored operand: rows x cols from element `base` on.
-struct Stored {
-    base: u32,
-    rows: u32,
-    cols: u32,
-}
-
 // What an invocation brings of an operand in one step: 4 times 8 elements.
 struct Part {
     v_0: vec4<u32>,
@@ -297,14 +290,6 @@ fn advanced(c: Sums, s: Slice) -> Sums {
         coopMultiplyAdd(s.a_3, s.b_2, c.c_32), coopMultiplyAdd(s.a_3, s.b_3, c.c_33));
 }
 
-// Lengths of the operands, and how many tiles lie across.
-struct Shape {
-    m: u32,
-    n: u32,
-    k: u32,
-    across: u32,
-}
-
 // What one pass makes: 128 x WIDTH outputs from this row and column on of matrix z of out, from
 // these terms of k.
 struct Tile {
@@ -313,24 +298,6 @@ struct Tile {
     z: u32,
     depth: u32,
     depth_end: u32,
-}
-
-fn stored_a(tile: Tile, shape: Shape) -> Stored {
-    let base = tile.z / params.split_count * shape.m * shape.k;
-#ifdef TRANSPOSE_A
-    return Stored(base, shape.k, shape.m);
-#else
-    return Stored(base, shape.m, shape.k);
-#endif
-}
-
-fn stored_b(tile: Tile, shape: Shape) -> Stored {
-    let base = tile.z / params.split_count * shape.k * shape.n;
-#ifdef TRANSPOSE_B
-    return Stored(base, shape.n, shape.k);
-#else
-    return Stored(base, shape.k, shape.n);
-#endif
 }
 
 // What an invocation brings of both operands in one step, and from where.
@@ -347,9 +314,9 @@ fn has_whole_step(tile: Tile) -> bool {
 
 // That of the first step, a whole one.
 fn first_slab(tile: Tile, shape: Shape, index: u32) -> Slab {
-    let a_stored = stored_a(tile, shape);
+    let a_stored = stored_a(tile.z, shape);
     let a_from = a_places(a_stored, tile.row, tile.depth, index);
-    let b_from = b_places(stored_b(tile, shape), tile.col, tile.depth, index);
+    let b_from = b_places(stored_b(tile.z, shape), tile.col, tile.depth, index);
     let second = a_second(a_stored, tile.row, index);
     return Slab(a_from, b_from, a_part_at(a_from, second), b_part_at(b_from));
 }
@@ -377,7 +344,7 @@ fn after_whole_steps(
 #endif
     let a_at = subgroup / 2u * 4u * A_NEXT;
     let b_at = subgroup % 2u * 4u * B_NEXT;
-    let second = a_second(stored_a(tile, shape), tile.row, index);
+    let second = a_second(stored_a(tile.z, shape), tile.row, index);
     var c = sums;
     var a_from = first.a_from;
     var b_from = first.b_from;
@@ -410,8 +377,8 @@ fn after_last_step(sums: Sums, tile: Tile, shape: Shape, index: u32, subgroup: u
     var c = sums;
     let whole = (tile.depth_end - tile.depth) / DEPTH * DEPTH;
     for (var depth = tile.depth + whole; depth < tile.depth_end; depth += DEPTH) {
-        put_a(a_part(stored_a(tile, shape), tile.row, depth, index), index);
-        put_b(b_part(stored_b(tile, shape), tile.col, depth, index), index);
+        put_a(a_part(stored_a(tile.z, shape), tile.row, depth, index), index);
+        put_b(b_part(stored_b(tile.z, shape), tile.col, depth, index), index);
         workgroupBarrier();  // the tiles are complete
         c = advanced(c, slice_at(a_at, b_at));
         c = advanced(c, slice_at(a_at + A_SLICE, b_at + B_SLICE));
