@@ -1,17 +1,17 @@
 // The products of one 64 x 64 tile by 64 invocations. The kernel that imports this has `finish`,
 // which says what becomes of two vectors of a row of sums.
-// DEEP, with WHOLE_STEPS: four times 64 invocations have a quarter of k each, for products whose few
-// tiles would leave most of a GPU idle.
+// DEEP, with WHOLE_STEPS: four times 64 invocations have a quarter of k each, for products whose
+// few tiles would leave most of a GPU idle.
 // TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k].
 // WIDE: the stored rows of a and b and the rows of out are whole vectors of four. WHOLE_STEPS: so,
 // and k is a multiple of 32; there is no code for other steps.
 // PAIRED, with TRANSPOSE_B: b is two matrices one below the other, and the tile has 32 columns of
 // the first in its left half and the same 32 of the second in its right half.
 // Each invocation owns 8 x 8 outputs, in two groups of four rows and columns 32 apart; k advances
-// in steps of 16. The sums travel as a struct, never as an array with an index: checked shaders
-// then pay nothing for them. Every output is one sum in the order of k, what fixed_order asks of the
-// CPU, unless it is DEEP.
+// in steps of 16. Every output is one sum in the order of k, what fixed_order asks of the CPU,
+// unless it is DEEP.
 #import shared/matmul
+#import shared/square_tile
 #import shared/wide
 
 @group(0) @binding(2) var<storage, read> a: array<a_type>;  // [batch, m, k]
@@ -19,51 +19,6 @@
 
 const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
-const ROW: u32 = 16u;  // vectors in a row of a tile in workgroup memory
-#ifdef DEEP
-const PARTS: u32 = 4u;
-#else
-const PARTS: u32 = 1u;
-#endif
-
-// Both tiles lie [DEPTH, TILE]. An operand stored with k along its rows is transposed on the way;
-// its vectors are shuffled (see `shuffled`) so that the stores meet no bank twice.
-var<workgroup> a_tile: array<vec4<f32>, 256u * PARTS>;
-var<workgroup> b_tile: array<vec4<f32>, 256u * PARTS>;
-
-#ifdef DEEP
-// Where the tiles of an invocation's part begin.
-var<private> tile_0: u32;
-#else
-const tile_0: u32 = 0u;
-#endif
-
-// What an invocation brings of an operand in one step.
-struct Part {
-    v_0: vec4<f32>,
-    v_1: vec4<f32>,
-    v_2: vec4<f32>,
-    v_3: vec4<f32>,
-}
-
-// Row r, columns 0 to 3 and 32 to 35, of an invocation's outputs.
-struct Sums {
-    r0_left: vec4<f32>, r0_right: vec4<f32>,
-    r1_left: vec4<f32>, r1_right: vec4<f32>,
-    r2_left: vec4<f32>, r2_right: vec4<f32>,
-    r3_left: vec4<f32>, r3_right: vec4<f32>,
-    r4_left: vec4<f32>, r4_right: vec4<f32>,
-    r5_left: vec4<f32>, r5_right: vec4<f32>,
-    r6_left: vec4<f32>, r6_right: vec4<f32>,
-    r7_left: vec4<f32>, r7_right: vec4<f32>,
-}
-
-// A stored operand: rows x cols from element `base` on.
-struct Stored {
-    base: u32,
-    rows: u32,
-    cols: u32,
-}
 
 // How far below the rows of b for the left half of the tile those for the right half lie.
 fn right_half(stored: Stored) -> u32 {
@@ -192,52 +147,19 @@ fn b_part_at(at: vec4<u32>) -> Part {
 }
 #endif
 
-// Where vector v of row d lies in a tile that was transposed on the way.
-fn shuffled(v: u32, d: u32) -> u32 {
-    return v ^ (d / 4u % 4u * 2u);
-}
-
-fn put_a_transposed(row: u32, depth: u32, v: vec4<f32>) {
-    let at = depth * ROW + shuffled(row / 4u, depth);
-    a_tile[tile_0 + at][row % 4u] = v.x;
-    a_tile[tile_0 + at + ROW][row % 4u] = v.y;
-    a_tile[tile_0 + at + 2u * ROW][row % 4u] = v.z;
-    a_tile[tile_0 + at + 3u * ROW][row % 4u] = v.w;
-}
-
 fn put_a(part: Part, index: u32) {
 #ifdef TRANSPOSE_A
-    a_tile[tile_0 + index] = part.v_0;
-    a_tile[tile_0 + index + 64u] = part.v_1;
-    a_tile[tile_0 + index + 128u] = part.v_2;
-    a_tile[tile_0 + index + 192u] = part.v_3;
+    put_stored_a(part, index);
 #else
-    put_a_transposed(index / 4u, index % 4u * 4u, part.v_0);
-    put_a_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
-    put_a_transposed(index / 4u + 32u, index % 4u * 4u, part.v_2);
-    put_a_transposed(index / 4u + 48u, index % 4u * 4u, part.v_3);
+    put_rows_a(part, index);
 #endif
-}
-
-fn put_b_transposed(col: u32, depth: u32, v: vec4<f32>) {
-    let at = depth * ROW + shuffled(col / 4u, depth);
-    b_tile[tile_0 + at][col % 4u] = v.x;
-    b_tile[tile_0 + at + ROW][col % 4u] = v.y;
-    b_tile[tile_0 + at + 2u * ROW][col % 4u] = v.z;
-    b_tile[tile_0 + at + 3u * ROW][col % 4u] = v.w;
 }
 
 fn put_b(part: Part, index: u32) {
 #ifdef TRANSPOSE_B
-    put_b_transposed(index / 4u, index % 4u * 4u, part.v_0);
-    put_b_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
-    put_b_transposed(index / 4u + 32u, index % 4u * 4u, part.v_2);
-    put_b_transposed(index / 4u + 48u, index % 4u * 4u, part.v_3);
+    put_rows_b(part, index);
 #else
-    b_tile[tile_0 + index] = part.v_0;
-    b_tile[tile_0 + index + 64u] = part.v_1;
-    b_tile[tile_0 + index + 128u] = part.v_2;
-    b_tile[tile_0 + index + 192u] = part.v_3;
+    put_stored_b(part, index);
 #endif
 }
 
@@ -253,19 +175,7 @@ fn advanced(sums: Sums, d: u32, y: u32, x: u32) -> Sums {
 #else
     let col = d * ROW + x;
 #endif
-    let upper = a_tile[tile_0 + row];
-    let lower = a_tile[tile_0 + row + 8u];
-    let left = b_tile[tile_0 + col];
-    let right = b_tile[tile_0 + col + 8u];
-    return Sums(
-        sums.r0_left + upper.x * left, sums.r0_right + upper.x * right,
-        sums.r1_left + upper.y * left, sums.r1_right + upper.y * right,
-        sums.r2_left + upper.z * left, sums.r2_right + upper.z * right,
-        sums.r3_left + upper.w * left, sums.r3_right + upper.w * right,
-        sums.r4_left + lower.x * left, sums.r4_right + lower.x * right,
-        sums.r5_left + lower.y * left, sums.r5_right + lower.y * right,
-        sums.r6_left + lower.z * left, sums.r6_right + lower.z * right,
-        sums.r7_left + lower.w * left, sums.r7_right + lower.w * right);
+    return square_added(sums, row, col);
 }
 
 // The sums with a whole step added.
@@ -352,20 +262,17 @@ fn main(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let index = invocation % 64u;
-    let m = length_of(params.m);
-    let n = length_of(params.n);
-    let k = length_of(params.k);
+    let shape = shape_now();
     let row_0 = group.y * TILE;
 #ifdef PAIRED
     let col_0 = group.x * 32u;
 #else
     let col_0 = group.x * TILE;
 #endif
-    if (row_0 >= m) {
+    if (row_0 >= shape.m) {
         return;  // rows that a larger plan would have
     }
-    let batch = group.z / params.split_count;
-    let piece = piece_of(group.z, k);
+    let piece = piece_of(group.z, shape.k);
     var depth = piece.x;
     var depth_end = piece.y;
 #ifdef DEEP
@@ -377,16 +284,8 @@ fn main(
 #else
     let begin = depth;
 #endif
-#ifdef TRANSPOSE_A
-    let a_stored = Stored(batch * m * k, k, m);
-#else
-    let a_stored = Stored(batch * m * k, m, k);
-#endif
-#ifdef TRANSPOSE_B
-    let b_stored = Stored(batch * k * n, n, k);
-#else
-    let b_stored = Stored(batch * k * n, k, n);
-#endif
+    let a_stored = stored_a(group.z, shape);
+    let b_stored = stored_b(group.z, shape);
 
     // Invocation (y, x) owns rows 4 y to 4 y + 3 and the same 32 below; columns likewise.
     let y = index / 8u;
@@ -397,14 +296,14 @@ fn main(
         // Whole steps of k. The loads of the next step are on their way while products are
         // computed; the last step loads its own again, for a branch would delay all.
 #ifdef TRANSPOSE_A
-        let a_step = DEPTH * (m / 4u);
+        let a_step = DEPTH * (shape.m / 4u);
 #else
         let a_step = DEPTH / 4u;
 #endif
 #ifdef TRANSPOSE_B
         let b_step = DEPTH / 4u;
 #else
-        let b_step = DEPTH * (n / 4u);
+        let b_step = DEPTH * (shape.n / 4u);
 #endif
         var a_from = a_places(a_stored, row_0, begin, index);
         var b_from = b_places(b_stored, col_0, begin, index);
@@ -444,7 +343,8 @@ fn main(
         return;
     }
 #endif
-    let place = Place(row_0 + y * 4u, col_0 + x * 4u, group.z * m * n, m, n);
+    let place = Place(
+        row_0 + y * 4u, col_0 + x * 4u, group.z * shape.m * shape.n, shape.m, shape.n);
     finish(place, 0u, sums.r0_left, sums.r0_right);
     finish(place, 1u, sums.r1_left, sums.r1_right);
     finish(place, 2u, sums.r2_left, sums.r2_right);

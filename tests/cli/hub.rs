@@ -293,8 +293,8 @@ fn ctrl_c_ends_a_download_and_what_has_come_stays() {
     let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
     let blobs = hub.home.path().join("hub/models--someone--tiny/blobs");
     let begun = || {
-        let files = fs::read_dir(&blobs).ok()?.map(|file| file.unwrap());
-        files.filter(|file| file.path().extension().is_some_and(|it| it == "part")).next()
+        let mut files = fs::read_dir(&blobs).ok()?.map(|file| file.unwrap());
+        files.find(|file| file.path().extension().is_some_and(|it| it == "part"))
     };
     let length = loop {
         match begun().map(|part| part.metadata().unwrap().len()) {
