@@ -92,7 +92,7 @@ fn more_positions_than_there_can_be_are_an_error() {
         for command in [
             &["info", model][..],
             &["generate", "--model", model, "--prompt", "a", "-n", "1"],
-            &["eval", "--model", model, "--data", "Cargo.toml"],
+            &["eval", "--model", model, "--data", "data/tinyshakespeare.txt"],
         ] {
             blt_cpu(command).fails(1, &["may be at most", count]);
         }

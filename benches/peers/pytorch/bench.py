@@ -37,6 +37,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SCHEMA = 1
 # As in `blt bench generate`.
 PROMPT_BYTES = 64
+LONG_PROMPT_BYTES = 2048
 NEW_BYTES = 64
 WARM_UP_CALLS = 3
 PRECISIONS = ("f32", "tf32", "f16", "bf16")
@@ -215,6 +216,14 @@ class Bench:
         samples = self.samples_ms(step, warm_up=1)
         # Ours counts the bytes after the first; here the first cannot be told from the others.
         yield self.row("generate", "decode", samples, NEW_BYTES, "bytes/s")
+        long = torch.randint(4, 260, (1, LONG_PROMPT_BYTES), device=self.device)
+
+        def read(_: int):
+            with torch.no_grad():
+                model(input_ids=long, use_cache=False)
+
+        name = f"prefill_{LONG_PROMPT_BYTES}"
+        yield self.row("generate", name, self.samples_ms(read), LONG_PROMPT_BYTES, "bytes/s")
 
     def called(self, model):
         return torch.compile(model) if self.compiled else model

@@ -21,13 +21,17 @@ pub(super) const fn deep(source: &'static str) -> Variant {
     }
 }
 
-/// Products that say that they have some rows, of whole vectors and whole quarters.
-fn takes(params: &[u8], _halves: Halves) -> bool {
+/// Products in f32 that say that they have some rows, of whole vectors and whole quarters.
+fn takes(params: &[u8], halves: Halves) -> bool {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let [a_row, b_row] = params.stored_rows();
     let are_vectors = [a_row, b_row, params.n]
         .into_iter()
         .all(|extent| extent.constant().is_some_and(|count| count.is_multiple_of(4)));
     let is_deep = params.k.constant().is_some_and(|k| k.is_multiple_of(DEPTH_MULTIPLE));
-    params.some_rows == 1 && params.split_count == 1 && are_vectors && is_deep
+    halves == Halves::NONE
+        && params.some_rows == 1
+        && params.split_count == 1
+        && are_vectors
+        && is_deep
 }

@@ -112,7 +112,6 @@ pub static KERNEL: Kernel = Kernel {
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul.wgsl"), groups),
-        deep(include_str!("../../../shaders/dense/matmul.wgsl")),
         Variant {
             name: "lanes",
             source: include_str!("../../../shaders/dense/matmul.lanes.wgsl"),
@@ -126,6 +125,7 @@ pub static KERNEL: Kernel = Kernel {
         matrix(MATRIX, matrix::takes),
         lanes_pairs(true),
         lanes_pairs(false),
+        deep(include_str!("../../../shaders/dense/matmul.wgsl")),
     ],
     constants,
     cost,

@@ -80,7 +80,8 @@ fn oracle(mut call: Call<'_, f64>) {
     let params: Params = call.params();
     let (rows, cols) = (call.length(params.rows), params.cols as usize);
     let ids = &call.u(0)[..rows];
-    let table = call.weight(1, params.weight_type).all(VOCABULARY as usize, cols);
+    let read = ids.iter().max().map_or(0, |&last| last as usize + 1);
+    let table = call.weight(1, params.weight_type).all(read, cols);
     oracle::embedding::byte_embedding(ids, &table, call.f_mut(2), cols);
 }
 
