@@ -69,6 +69,13 @@ pub trait Engine {
         length: usize,
     ) -> Result<Vec<f32>>;
 
+    /// Copies elements from one Store into another, on the device: nothing passes the host, and
+    /// what is replayed from now on sees them. The Stores have no arena in common.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    fn copy(&self, from: &Self::Store, to: &Self::Store, copies: &[StoreCopy]) -> Result<()>;
+
     /// Whether every variant of a kernel in a Recording has agreed with its oracle here. Where one
     /// does not it is left out of [`Self::abilities`] from then on, and the answer is no.
     ///
@@ -128,7 +135,8 @@ pub trait Engine {
         self.write_rows(store, place, 0, values)
     }
 
-    /// Overwrites rows of a tensor from `first_row` on, in whichever shards they are.
+    /// Overwrites rows of a tensor from `first_row` on, in whichever shards they are. The values
+    /// are elements of its arena, for packed weights the bits of words.
     ///
     /// # Errors
     /// If the values are no whole rows or more than there are, or the device is lost.
@@ -139,14 +147,15 @@ pub trait Engine {
         first_row: usize,
         values: &[f32],
     ) -> Result<()> {
-        let rows = values.len() / place.cols.max(1);
+        let row_length = place.row_length();
+        let rows = values.len() / row_length.max(1);
         let inside = first_row.checked_add(rows).is_some_and(|end| end <= place.rows);
-        if rows * place.cols != values.len() || !inside {
+        if rows * row_length != values.len() || !inside {
             let problem = format!(
                 "{} values from row {first_row} on are no rows of a tensor of {} x {}",
                 values.len(),
                 place.rows,
-                place.cols
+                place.cols,
             );
             return Err(Error::input("tensor", problem));
         }
@@ -154,9 +163,9 @@ pub trait Engine {
             let begin = first_row.max(shard.first_row);
             let end = (first_row + rows).min(shard.first_row + shard.rows);
             if begin < end {
-                let offset = shard.offset + (begin - shard.first_row) * place.cols;
+                let offset = shard.offset + (begin - shard.first_row) * row_length;
                 let values =
-                    &values[(begin - first_row) * place.cols..(end - first_row) * place.cols];
+                    &values[(begin - first_row) * row_length..][..(end - begin) * row_length];
                 self.write(store, shard.arena, offset, values)?;
             }
         }
@@ -170,11 +179,22 @@ pub trait Engine {
     async fn read_tensor(&self, store: &Self::Store, place: &Placement) -> Result<Vec<f32>> {
         let mut values = Vec::with_capacity(place.length());
         for shard in &place.shards {
-            let length = shard.rows * place.cols;
+            let length = shard.rows * place.row_length();
             values.extend(self.read(store, shard.arena, shard.offset, length).await?);
         }
         Ok(values)
     }
+}
+
+/// Consecutive elements that are copied from one Store into another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreCopy {
+    /// Arena and first element that are read.
+    pub from: (ArenaId, usize),
+    /// Arena and first element that are written.
+    pub to: (ArenaId, usize),
+    /// Number of elements.
+    pub length: usize,
 }
 
 /// What the bits of a plan depend on besides the plan itself.

@@ -3,6 +3,7 @@
 //! An error names the thing it is about, says what is wrong with it, and, where there is something
 //! to do, gives a hint. The program prints the three on lines of their own.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What every fallible function of this crate returns.
@@ -115,10 +116,16 @@ impl Error {
             | Self::Positions { hint, .. }
             | Self::OutOfMemory { hint, .. } => Some(hint),
             Self::NoDevice { .. } => Some("`blt devices` lists what this machine has"),
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Some("make room on that disk and do it again; what was there before is whole")
-            }
-            Self::Io { .. } | Self::Cancelled => None,
+            Self::Io { source, .. } => match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    Some("make room on that disk and do it again; what was there before is whole")
+                }
+                ErrorKind::FileTooLarge => {
+                    Some("no larger file may be there, by its file system or by `ulimit -f`")
+                }
+                _ => None,
+            },
+            Self::Cancelled => None,
         }
     }
 }
@@ -129,8 +136,10 @@ mod tests {
 
     #[test]
     fn a_full_disk_says_what_to_do() {
-        let io = |kind: std::io::ErrorKind| Error::io("write", "a/b", kind.into());
-        assert!(io(std::io::ErrorKind::StorageFull).hint().unwrap().contains("make room"));
-        assert_eq!(io(std::io::ErrorKind::NotFound).hint(), None);
+        let io = |kind: ErrorKind| Error::io("write", "a/b", kind.into());
+        assert!(io(ErrorKind::StorageFull).hint().unwrap().contains("make room"));
+        assert!(io(ErrorKind::QuotaExceeded).hint().unwrap().contains("make room"));
+        assert!(io(ErrorKind::FileTooLarge).hint().unwrap().contains("ulimit"));
+        assert_eq!(io(ErrorKind::NotFound).hint(), None);
     }
 }

@@ -17,6 +17,7 @@ pub mod graph;
 pub mod kernels;
 pub mod nn;
 pub mod oracle;
+pub mod packed;
 pub mod platform;
 pub mod random;
 #[cfg(all(doctest, feature = "gpu"))]

@@ -7,6 +7,7 @@ use blt_wgpu::Error;
 use blt_wgpu::bench::{
     Bench, BenchOptions, BenchRow, BenchShape, Event, Part, Profile, Status, chrome_trace, markdown,
 };
+use blt_wgpu::blt::config::WeightType;
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::device::Device;
 use blt_wgpu::graph::{Precision, Recompute};
@@ -24,6 +25,7 @@ fn options(parts: &[Part]) -> BenchOptions {
         parts: parts.to_vec(),
         shapes: vec![BenchShape::from_toml("tiny", TINY).unwrap()],
         precisions: vec![Precision::F32],
+        weights: vec![WeightType::F32],
         recomputes: vec![Recompute::None],
         sample_count: 2,
         seconds: 0.2,

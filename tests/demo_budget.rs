@@ -6,7 +6,7 @@ use std::ops::Range;
 use blt_wgpu::Result;
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::demo::{Demo, DemoEvent, DemoOptions, Extent, Record, SHAKESPEARE};
-use blt_wgpu::engine::{Engine, EngineFingerprint, Inputs};
+use blt_wgpu::engine::{Engine, EngineFingerprint, Inputs, StoreCopy};
 use blt_wgpu::graph::{ArenaId, Recording, StoreLayout};
 use blt_wgpu::kernels::{Abilities, Step};
 use pollster::block_on;
@@ -66,6 +66,10 @@ impl Engine for Metered {
 
     fn write(&self, store: &Self::Store, arena: ArenaId, at: usize, values: &[f32]) -> Result<()> {
         self.host.write(store, arena, at, values)
+    }
+
+    fn copy(&self, from: &Self::Store, to: &Self::Store, copies: &[StoreCopy]) -> Result<()> {
+        self.host.copy(from, to, copies)
     }
 
     async fn read(

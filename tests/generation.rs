@@ -64,6 +64,49 @@ fn check(text: &Text, source: &mut impl Source, count: usize) {
     assert_eq!(ids[text.prompt.len()..], text.ids[..count], "{}", text.name);
 }
 
+/// What of a configuration makes it another shape: sizes of its four stacks, cross-attention,
+/// hashes, windows, and whether entropies cut.
+fn shape_of(name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(fixtures().join(name).join("config.json")).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    let of_stack = |stack: &str| {
+        let keys = ["hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"];
+        Value::from(keys.map(|key| config[stack][key].clone()).to_vec())
+    };
+    let stacks = ["encoder_config", "global_config", "decoder_config"].map(of_stack);
+    let keys = [
+        "cross_attn_k",
+        "encoder_hash_byte_group_size",
+        "encoder_hash_byte_group_nb_functions",
+        "local_attention_window_len",
+        "patch_in_forward",
+    ];
+    stacks.into_iter().chain(keys.map(|key| config[key].clone())).collect()
+}
+
+/// Seven different models: one to four vectors a patch, one to three hash functions, windows and
+/// none, and both rules of patches that `transformers` generates by.
+#[test]
+fn the_models_of_greedy_texts_are_of_different_shapes() {
+    let shapes: Vec<_> = texts().iter().map(|text| shape_of(&text.name)).collect();
+    assert_eq!(shapes.len(), 7);
+    for (index, shape) in shapes.iter().enumerate() {
+        assert!(!shape.contains(&Value::Null) || shape[6] == Value::Null, "{shape:?}");
+        for other in &shapes[index + 1..] {
+            let differing = shape.iter().zip(other).filter(|(a, b)| a != b).count();
+            assert!(differing >= 3, "{shape:?} and {other:?} differ in {differing} ways");
+        }
+    }
+    let all = |at: usize| shapes.iter().map(|shape| shape[at].to_string()).collect::<Vec<_>>();
+    let has = |at: usize, values: &[&str]| {
+        values.iter().for_each(|value| assert!(all(at).iter().any(|it| it == value), "{value}"));
+    };
+    has(3, &["1", "2", "3", "4"]);
+    has(5, &["1", "2", "3"]);
+    has(6, &["512", "7", "11", "null"]);
+    has(7, &["true", "false"]);
+}
+
 #[test]
 fn greedy_texts_are_those_of_transformers() {
     let engine = HostEngine::<f32>::default();

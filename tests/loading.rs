@@ -10,7 +10,9 @@ use blt_wgpu::blt::LoadedDirectory;
 use blt_wgpu::blt::config::{ModelConfig, ReferenceModelKeys, WeightType};
 use blt_wgpu::blt::init::initialise_range;
 use blt_wgpu::blt::parameters::{HASH_TABLE_NAME, model_parameters};
-use blt_wgpu::checkpoint::{Conversion, ModelDirectory, ModelWriter, PIECE_ELEMENTS, WriteOptions};
+use blt_wgpu::checkpoint::{
+    Conversion, LoadOptions, LoadedTypes, ModelDirectory, ModelWriter, PIECE_ELEMENTS, WriteOptions,
+};
 use blt_wgpu::cpu::HostEngine;
 use pollster::block_on;
 
@@ -132,12 +134,34 @@ fn a_piece_is_in_memory_and_not_a_copy() {
         assert!(bytes < bound + table_bytes / 64, "converting to {}: {bytes}", weights.name());
     }
     let engine = HostEngine::<f32>::default();
-    for name in ["source", "f32", "q4"] {
+    let stored = LoadedTypes::Stored;
+    let loads = [
+        ("source", stored, 16.0),
+        ("f32", stored, 32.0),
+        ("q4", stored, 4.5),
+        ("q4", LoadedTypes::Of(WeightType::F32), 32.0),
+        ("f32", LoadedTypes::Of(WeightType::Int8), 8.5),
+    ];
+    for (name, types, bits) in loads {
+        let options = LoadOptions { types, tables_on_host: false };
         let directory = ModelDirectory::open(place.path().join(name)).unwrap();
+        let before = LIVE.load(Ordering::Relaxed);
         let (loaded, bytes) =
-            surplus(|| block_on(LoadedDirectory::load(&engine, &directory, false)).unwrap());
-        assert!(LIVE.load(Ordering::Relaxed) > table_bytes, "the engine has the weights");
+            surplus(|| block_on(LoadedDirectory::load_as(&engine, &directory, options)).unwrap());
+        let held = (LIVE.load(Ordering::Relaxed) - before) as f64;
+        let table = table_bytes as f64 * bits / 32.0;
+        // The rest of the model is small.
+        assert!((table..1.2 * table).contains(&held), "{name}: {held} bytes hold {table}");
         assert!(bytes < bound, "loading {name}: {bytes}");
         drop(loaded);
     }
+    // With the table on the host nothing holds it: its rows are read where they are mapped.
+    let directory = ModelDirectory::open(place.path().join("source")).unwrap();
+    let options = LoadOptions { tables_on_host: true, ..LoadOptions::default() };
+    let before = LIVE.load(Ordering::Relaxed);
+    let (loaded, bytes) =
+        surplus(|| block_on(LoadedDirectory::load_as(&engine, &directory, options)).unwrap());
+    let held = LIVE.load(Ordering::Relaxed) - before;
+    assert!(held < table_bytes / 10 && bytes < bound, "{held} and {bytes} of {table_bytes}");
+    drop(loaded);
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use blt_wgpu::Result;
 use blt_wgpu::cpu::HostEngine;
-use blt_wgpu::engine::{Engine, EngineFingerprint, Inputs};
+use blt_wgpu::engine::{Engine, EngineFingerprint, Inputs, StoreCopy};
 use blt_wgpu::graph::{ArenaId, Recording, StoreLayout};
 use blt_wgpu::kernels::{Abilities, Counts, Step};
 use blt_wgpu::platform::NativePlatform;
@@ -64,6 +64,10 @@ impl Engine for Observed {
 
     fn write(&self, store: &Self::Store, arena: ArenaId, at: usize, values: &[f32]) -> Result<()> {
         self.host.write(store, arena, at, values)
+    }
+
+    fn copy(&self, from: &Self::Store, to: &Self::Store, copies: &[StoreCopy]) -> Result<()> {
+        self.host.copy(from, to, copies)
     }
 
     async fn read(

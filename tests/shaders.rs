@@ -44,7 +44,8 @@ impl Shader {
         let mut capabilities = Capabilities::empty();
         capabilities.set(Capabilities::SUBGROUP, subgroups);
         capabilities.set(Capabilities::SHADER_FLOAT16, f16);
-        capabilities.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, f16);
+        // Core WGSL unpacks halves from words everywhere.
+        capabilities.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, true);
         capabilities.set(Capabilities::SHADER_INT64, int64);
         capabilities.set(Capabilities::COOPERATIVE_MATRIX, cooperative_matrix);
         capabilities.set(Capabilities::SUBGROUP_BARRIER, cooperative_matrix);
@@ -245,7 +246,9 @@ fn check_bindings(shader: Shader, module: &Module) -> Result<(), String> {
                     Element::F16 => Scalar::U32,
                     _ => Scalar::U64,
                 };
-                if scalar(module, variable.ty) != Some(words) {
+                let found = scalar(module, variable.ty);
+                let is_packed = kernel.bindings[index].may_be_packed && found == Some(Scalar::U32);
+                if found != Some(words) && !is_packed {
                     expect(&format!("element of {name}"), Some(expected), element)?;
                 }
             }

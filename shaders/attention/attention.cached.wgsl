@@ -1,7 +1,7 @@
 // out = softmax(scale q k^T) v where queries see ranges of a cache that lie far apart: a workgroup
-// for every query and head. CHUNK keys at a time: first every lane has some keys, whose scores
-// become weights, then lanes share the columns of the values and each takes every so-manieth key.
-// Sums are rescaled from chunk to chunk and added up over the lanes at the end.
+// for every query and head. CHUNK keys at a time: first four lanes share a key, whose score becomes
+// a weight, then lanes share the columns of the values and each takes every TILEth key. Sums are
+// rescaled from chunk to chunk and added up over the lanes at the end.
 #import shared/attention
 
 @group(0) @binding(2) var<storage, read> q: array<q_type>;               // [queries, query_stride]
@@ -10,25 +10,24 @@
 @group(0) @binding(5) var<storage, read_write> out: array<out_type>;     // [queries, cols]
 @group(0) @binding(6) var<storage, read_write> log_sum_exp: array<f32>;  // [queries, heads]
 
-const WIDTH: u32 = 256u;
-const CHUNK: u32 = 512u;
-const COLS: u32 = HEAD_DIM / 4u;    // vectors of a head
-const SHARES: u32 = WIDTH / COLS;   // lanes of a vector
+#import shared/attention_cache
+
 const PARTS: u32 = 16u;
 const MASKED: f32 = -1e30;
 
 var<workgroup> query: array<vec4<f32>, COLS>;     // times scale
 var<workgroup> weights: array<f32, CHUNK>;
-var<workgroup> lane_values: array<f32, WIDTH>;
+var<workgroup> lane_values: array<f32, GROUP_SIZE>;
 var<workgroup> part_values: array<f32, PARTS>;
-var<workgroup> sums: array<vec4<f32>, WIDTH>;     // [SHARES, COLS]
+var<workgroup> exchange: array<f32, 4u * CHUNK>;  // [CHUNK, 4] of scores, [TILE, HEAD_DIM] of sums
+var<workgroup> totals: array<f32, TILE>;
 
 fn largest_of_all(lane: u32, value: f32) -> f32 {
     lane_values[lane] = value;
     workgroupBarrier();  // the values of all lanes are there
     if (lane < PARTS) {
         var most = lane_values[lane];
-        for (var i = lane + PARTS; i < WIDTH; i += PARTS) {
+        for (var i = lane + PARTS; i < GROUP_SIZE; i += PARTS) {
             most = max(most, lane_values[i]);
         }
         part_values[lane] = most;
@@ -41,34 +40,33 @@ fn largest_of_all(lane: u32, value: f32) -> f32 {
     return most;
 }
 
-fn sum_of_all(lane: u32, value: f32) -> f32 {
-    workgroupBarrier();  // everybody has read what was exchanged before
-    lane_values[lane] = value;
-    workgroupBarrier();  // the values of all lanes are there
-    if (lane < PARTS) {
-        var sum = 0.0;
-        for (var i = lane; i < WIDTH; i += PARTS) {
-            sum += lane_values[i];
-        }
-        part_values[lane] = sum;
-    }
-    workgroupBarrier();  // the sums of each part are there
-    var sum = 0.0;
-    for (var i = 0u; i < PARTS; i++) {
-        sum += part_values[i];
-    }
-    return sum;
+// What a lane has of the values and of the weights.
+struct Own {
+    sum: vec4<f32>,
+    total: f32,
 }
 
-fn score_of(at: u32) -> f32 {
+fn added(own: Own, value: vec4<f32>, key: u32, count: u32) -> Own {
+    let weight = select(0.0, weights[min(key, CHUNK - 1u)], key < count);
+    return Own(own.sum + weight * value, own.total + weight);
+}
+
+// Every fourth vector of a key.
+fn part_of_score(at: u32, part: u32) -> f32 {
     var score = vec4<f32>();
-    for (var col = 0u; col < COLS; col++) {
+    for (var col = part; col < COLS; col += 4u) {
         score += query[col] * vec4<f32>(kv[at + col]);
     }
-    return score.x + score.y + score.z + score.w;
+    return (score.x + score.y) + (score.z + score.w);
 }
 
-@compute @workgroup_size(WIDTH)
+fn score_of(key: u32, count: u32) -> f32 {
+    let at = 4u * min(key, CHUNK - 1u);
+    let score = (exchange[at] + exchange[at + 1u]) + (exchange[at + 2u] + exchange[at + 3u]);
+    return select(MASKED, score, key < count);
+}
+
+@compute @workgroup_size(GROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -83,7 +81,7 @@ fn main(
     let kv_head = head / (params.head_count / params.kv_head_count);
     let kv_stride = params.kv_stride / 4u;
     let k_offset = params.key_offset / 4u + kv_head * COLS;
-    let v_offset = params.value_offset / 4u + kv_head * COLS;
+    let v_offset = params.value_offset / 4u + kv_head * COLS + lane % COLS;
     let entry = row / params.query_factor * 2u;
     let first = key_range[entry] * params.key_factor;
     let end = key_range[entry + 1u] * params.key_factor;
@@ -91,44 +89,62 @@ fn main(
         let at = (row * params.query_stride + params.query_offset) / 4u + head * COLS + lane;
         query[lane] = params.scale * vec4<f32>(q[at]);
     }
-    let col = lane % COLS;
     let share = lane / COLS;
+    let has_share = share < TILE;
 
     var row_max = MASKED;
-    var total = 0.0;
-    var sum = vec4<f32>();
+    var own = Own();
     for (var key_0 = first; key_0 < end; key_0 += CHUNK) {
         let count = min(CHUNK, end - key_0);
+        // On its way while scores are computed.
+        var batch = batch_at(key_0 + share, end, v_offset);
         workgroupBarrier();  // the query is there; nobody reads the former weights
-        var most = MASKED;
-        for (var i = lane; i < count; i += WIDTH) {
-            let score = score_of((key_0 + i) * kv_stride + k_offset);
-            weights[i] = score;
-            most = max(most, score);
+        for (var i = lane; i < 4u * count; i += GROUP_SIZE) {
+            exchange[i] = part_of_score((key_0 + i / 4u) * kv_stride + k_offset, i % 4u);
         }
-        let shift = max(row_max, largest_of_all(lane, most));
-        var own = 0.0;
-        for (var i = lane; i < count; i += WIDTH) {
-            let weight = exp(weights[i] - shift);
-            weights[i] = weight;
-            own += weight;
-        }
+        workgroupBarrier();  // all parts are there
+        let scores = vec2<f32>(score_of(lane, count), score_of(lane + GROUP_SIZE, count));
+        let shift = max(row_max, largest_of_all(lane, max(scores.x, scores.y)));
+        weights[lane] = exp(scores.x - shift);
+        weights[lane + GROUP_SIZE] = exp(scores.y - shift);
         let factor = exp(row_max - shift);
         row_max = shift;
-        total = total * factor + sum_of_all(lane, own);
-        sum *= factor;
-        // The sum of all has waited for the weights.
-        if (share < SHARES) {
-            for (var i = share; i < count; i += SHARES) {
-                sum += weights[i] * vec4<f32>(kv[(key_0 + i) * kv_stride + v_offset + col]);
-            }
+        own.sum *= factor;
+        own.total *= factor;
+        workgroupBarrier();  // the weights are there
+        for (var i = share; i < count; i += BATCH) {
+            let ahead = batch_at(key_0 + i + BATCH, end, v_offset);
+            own = added(own, batch.v_0, i, count);
+            own = added(own, batch.v_1, i + TILE, count);
+            own = added(own, batch.v_2, i + 2u * TILE, count);
+            own = added(own, batch.v_3, i + 3u * TILE, count);
+            own = added(own, batch.v_4, i + 4u * TILE, count);
+            own = added(own, batch.v_5, i + 5u * TILE, count);
+            own = added(own, batch.v_6, i + 6u * TILE, count);
+            own = added(own, batch.v_7, i + 7u * TILE, count);
+            batch = ahead;
         }
     }
-    sums[lane] = sum;
+    if (has_share) {
+        exchange[4u * lane] = own.sum.x;
+        exchange[4u * lane + 1u] = own.sum.y;
+        exchange[4u * lane + 2u] = own.sum.z;
+        exchange[4u * lane + 3u] = own.sum.w;
+    }
+    if (lane % COLS == 0u && has_share) {
+        totals[share] = own.total;
+    }
     workgroupBarrier();  // the sums of all lanes are there
+    var total = 0.0;
+    for (var i = 0u; i < TILE; i++) {
+        total += totals[i];
+    }
     if (lane < COLS) {
-        for (var i = 1u; i < SHARES; i++) {
-            sum += sums[i * COLS + lane];
+        var sum = vec4<f32>();
+        for (var i = 0u; i < TILE; i++) {
+            let at = 4u * (i * COLS + lane);
+            sum += vec4<f32>(
+                exchange[at], exchange[at + 1u], exchange[at + 2u], exchange[at + 3u]);
         }
         // A row without keys has a total of zero and sums of zero.
         out[pair * COLS + lane] = out_type(sum / max(total, 1e-30));

@@ -55,19 +55,24 @@ fn main(
     best_of_lane[lane] = best;
     id_of_lane[lane] = best_id;
     wrong_of_lane[lane] = wrong;
-    workgroupBarrier();  // what all lanes have found is there
+    for (var half = WIDTH / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();  // the upper half is complete before the lower half compares with it
+        if (lane < half) {
+            let value = best_of_lane[lane + half];
+            let other = id_of_lane[lane + half];
+            if (other != NONE
+                && (best_id == NONE || value > best || (value == best && other < best_id))) {
+                best = value;
+                best_id = other;
+            }
+            wrong |= wrong_of_lane[lane + half];
+            best_of_lane[lane] = best;
+            id_of_lane[lane] = best_id;
+            wrong_of_lane[lane] = wrong;
+        }
+    }
     if (lane > 0u) {
         return;
-    }
-    for (var i = 1u; i < WIDTH; i++) {
-        let other = id_of_lane[i];
-        let value = best_of_lane[i];
-        wrong |= wrong_of_lane[i];
-        if (other != NONE
-            && (best_id == NONE || value > best || (value == best && other < best_id))) {
-            best = value;
-            best_id = other;
-        }
     }
     var state = select(CHOSEN, ALL_BANNED, best_id == NONE);
     state = select(state, NOT_FINITE, wrong == 1u);

@@ -3,7 +3,7 @@
 // shards. The call over the first shard starts from x, the others from out: they go on with the
 // same bits as one call would. One byte a workgroup.
 #import shared/step
-#import shared/wide
+#import shared/packed
 
 struct Params {
     bytes: vec2<u32>,
@@ -13,35 +13,43 @@ struct Params {
     shard_count: u32,
     rows_per_shard: u32,
     first_shard: u32,
+    weight_type: u32,
+    reserved_0: u32,
+    reserved_1: u32,
+    reserved_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> hash_ids: array<u32>;      // [bytes, tables]
-@group(0) @binding(3) var<storage, read> shard_0: array<number>;    // [rows_per_shard, cols]
-@group(0) @binding(4) var<storage, read> shard_1: array<number>;    // [rows_per_shard, cols]
-@group(0) @binding(5) var<storage, read> shard_2: array<number>;    // [rows_per_shard, cols]
-@group(0) @binding(6) var<storage, read> shard_3: array<number>;    // [rows_per_shard, cols]
-@group(0) @binding(7) var<storage, read> shard_4: array<number>;    // [rows_per_shard, cols]
+@group(0) @binding(3) var<storage, read> shard_0: array<stored>;    // [rows_per_shard, cols]
+@group(0) @binding(4) var<storage, read> shard_1: array<stored>;    // [rows_per_shard, cols]
+@group(0) @binding(5) var<storage, read> shard_2: array<stored>;    // [rows_per_shard, cols]
+@group(0) @binding(6) var<storage, read> shard_3: array<stored>;    // [rows_per_shard, cols]
+@group(0) @binding(7) var<storage, read> shard_4: array<stored>;    // [rows_per_shard, cols]
 @group(0) @binding(8) var<storage, read> x: array<number>;          // [bytes, cols]
 @group(0) @binding(9) var<storage, read_write> out: array<number>;  // [bytes, cols]
 
 const WIDTH: u32 = 64u;
 
 var<workgroup> shards: array<u32, WIDTH>;  // shard of the row of each table, from first_shard on
-var<workgroup> bases: array<u32, WIDTH>;   // where that row begins in its shard
+var<workgroup> places: array<u32, WIDTH>;  // which row of its shard that is
 
-// An element of a row of a table, zero if its shard is not bound.
-fn table_at(shard: u32, place: u32) -> number {
+fn stored_at(shard: u32, at: u32) -> stored {
+    switch (shard) {
+        case 0u: { return shard_0[at]; }
+        case 1u: { return shard_1[at]; }
+        case 2u: { return shard_2[at]; }
+        case 3u: { return shard_3[at]; }
+        default: { return shard_4[at]; }
+    }
+}
+
+// Columns of a row of a table, zero if its shard is not bound.
+fn table_at(shard: u32, row: u32, col: u32) -> number {
     if (shard >= params.shard_count) {
         return number();
     }
-    switch (shard) {
-        case 0u: { return shard_0[place]; }
-        case 1u: { return shard_1[place]; }
-        case 2u: { return shard_2[place]; }
-        case 3u: { return shard_3[place]; }
-        default: { return shard_4[place]; }
-    }
+    return number_at(shard, row, col, params.cols);
 }
 
 @compute @workgroup_size(WIDTH)
@@ -62,7 +70,7 @@ fn main(
             let row = table * params.rows_per_table + id;
             // A shard before the first one wraps around and is far too large.
             shards[lane] = row / params.rows_per_shard - params.first_shard;
-            bases[lane] = row % params.rows_per_shard * cols;
+            places[lane] = row % params.rows_per_shard;
         }
         workgroupBarrier();  // the rows of these tables are known
         let count = min(params.table_count - table_0, WIDTH);
@@ -74,7 +82,7 @@ fn main(
                 sum = out[byte * cols + col];
             }
             for (var i = 0u; i < count; i++) {
-                sum += table_at(shards[i], bases[i] + col);
+                sum += table_at(shards[i], places[i], col);
             }
             out[byte * cols + col] = sum;
         }

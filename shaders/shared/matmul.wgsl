@@ -15,6 +15,10 @@ struct Params {
     rotated_cols: u32,  // of matmul_rope
     head_dim: u32,      // of matmul_rope
     keeps_sums: u32,    // of matmul_swiglu
+    some_rows: u32,
+    reserved_0: u32,
+    reserved_1: u32,
+    reserved_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

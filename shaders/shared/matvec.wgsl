@@ -1,6 +1,8 @@
 // Parameters of matvec and matvec_rope, what they multiply, and which rows of the weight make which
-// features. Who imports this has COLS, the rows of the weight that a workgroup takes.
+// features. Who imports this has ROWS, the rows of x that a workgroup takes, and COLS, those of the
+// weight.
 #import shared/step
+#import shared/packed
 #import shared/sigmoid
 
 struct Params {
@@ -16,17 +18,24 @@ struct Params {
     head_dim: u32,      // of matvec_rope
     kept_from: u32,     // of matvec_rope
     mirror: u32,        // of matvec_rope
-    reserved_0: u32,
-    reserved_1: u32,
-    reserved_2: u32,
+    factor: u32,        // of matvec_rope
+    weight_type: u32,
+    reserved: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> x: array<number>;       // [rows, depth]
-@group(0) @binding(3) var<storage, read> weight: array<number>;  // [(2) features, depth]
+@group(0) @binding(3) var<storage, read> weight: array<stored>;  // [(2) features, depth]
 @group(0) @binding(4) var<storage, read> gain: array<number>;    // [depth]
 
-const ROWS: u32 = 4u;
+fn stored_at(shard: u32, at: u32) -> stored {
+    return weight[at];
+}
+
+// The columns of a row of the weight from k * LANES on.
+fn weight_at(row: u32, k: u32) -> number {
+    return number_at(0u, row, k, params.depth);
+}
 
 #ifdef GATED
 // Features of a workgroup: half of the rows of the weight are gates.

@@ -1,9 +1,10 @@
 // What matvec_rope makes of its results: pairs of columns of each head are turned by the angle of
-// the row's position, and the columns from kept_from on go into the row index[row] of the cache as
-// well, and once more `mirror` rows behind; NOWHERE is nowhere.
+// the row's position, and the columns from kept_from on go into the cache as well, `factor` rows
+// into the unit of so many that index[row / factor] says, and once more `mirror` units behind;
+// NOWHERE is nowhere.
 @group(0) @binding(5) var<storage, read> position: array<u32>;     // [rows]
 @group(0) @binding(6) var<storage, read> table: array<f32>;        // [positions, head_dim]
-@group(0) @binding(7) var<storage, read> index: array<u32>;        // [rows]
+@group(0) @binding(7) var<storage, read> index: array<u32>;        // [rows / factor]
 @group(0) @binding(8) var<storage, read_write> out: array<f32>;    // [rows, features]
 @group(0) @binding(9) var<storage, read_write> cache: array<f32>;  // [.., features - kept_from]
 
@@ -11,17 +12,18 @@ const NOWHERE: u32 = 0xFFFFFFFFu;
 const PAIRS: u32 = FEATURES / 2u;
 
 fn keep(row: u32, feature: u32, value: vec2<f32>) {
-    let unit = index[row];
+    let unit = index[row / params.factor];
     if (feature < params.kept_from || unit == NOWHERE) {
         return;
     }
     let cols = params.features - params.kept_from;
-    let at = unit * cols + feature - params.kept_from;
+    let at = (unit * params.factor + row % params.factor) * cols + feature - params.kept_from;
     cache[at] = value.x;
     cache[at + 1u] = value.y;
     if (params.mirror > 0u) {
-        cache[at + params.mirror * cols] = value.x;
-        cache[at + params.mirror * cols + 1u] = value.y;
+        let behind = at + params.mirror * params.factor * cols;
+        cache[behind] = value.x;
+        cache[behind + 1u] = value.y;
     }
 }
 

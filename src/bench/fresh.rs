@@ -1,8 +1,8 @@
 //! Models with fresh weights on a device.
 
 use super::shape::BenchShape;
-use crate::blt::config::ModelConfig;
-use crate::blt::{HALVES, LoadedModel, TableUpdates, halves_recording};
+use crate::blt::config::{ModelConfig, WeightType};
+use crate::blt::{HALVES, LoadedModel, TableUpdates, WeightTypes, halves_recording};
 use crate::device::Device;
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
@@ -24,6 +24,28 @@ pub(super) async fn fresh_model(
         None => LoadedModel::create_in(device, config, false, precision).await?,
         Some(updates) => LoadedModel::create_to_train(device, config, precision, updates).await?,
     };
+    initialise(device, shape, model).await
+}
+
+/// The same to be read only, its weights of this type.
+///
+/// # Errors
+/// As [`fresh_model`].
+pub(super) async fn fresh_packed_model(
+    device: &Device,
+    shape: &BenchShape,
+    config: ModelConfig,
+    weights: WeightType,
+) -> Result<LoadedModel<Device>> {
+    let types = WeightTypes::uniform(&config, weights);
+    initialise(device, shape, LoadedModel::create_packed(device, config, &types).await?).await
+}
+
+async fn initialise(
+    device: &Device,
+    shape: &BenchShape,
+    model: LoadedModel<Device>,
+) -> Result<LoadedModel<Device>> {
     shape.model.initialise(device, &model)?;
     if !model.layout.arenas_of(HALVES).is_empty() {
         let halves = device.compile(&model.store, halves_recording(&model.layout)).await?;

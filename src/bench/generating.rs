@@ -5,13 +5,15 @@
 //! entropy model it cuts the text as it grows, at the threshold that makes patches of
 //! [`PATCH_BYTES`]; its weights are random.
 
-use super::fresh::fresh_model;
+use super::fresh::{fresh_model, fresh_packed_model};
 use super::job::Clock;
 use super::shape::BenchShape;
 use super::timing::Patience;
-use crate::blt::config::{EntropyConfig, ModelConfig, PatchingMode, ReferenceEntropyKeys};
+use crate::blt::config::{
+    EntropyConfig, ModelConfig, PatchingMode, ReferenceEntropyKeys, WeightType,
+};
 use crate::blt::patching::{Patching, PatchingMode as Mode};
-use crate::blt::{LoadedDirectory, LoadedModel};
+use crate::blt::{LoadedDirectory, LoadedModel, WeightTypes};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::eval::Patcher;
@@ -70,11 +72,16 @@ struct Once {
 }
 
 impl<'d> Generating<'d> {
-    /// Fresh weights on a device.
+    /// Fresh weights on a device: packed ones are computed with in f32, whatever the precision.
     ///
     /// # Errors
     /// If the device has not the memory, or the model has not the positions.
-    pub async fn new(device: &'d Device, shape: &BenchShape, precision: Precision) -> Result<Self> {
+    pub async fn new(
+        device: &'d Device,
+        shape: &BenchShape,
+        precision: Precision,
+        weights: WeightType,
+    ) -> Result<Self> {
         let mut random = Random::new(0, TEXT_STREAM);
         let length = LATE + NEW_BYTES + 1;
         let text: Vec<u32> = (0..length).map(|_| BYTE_OFFSET + random.below(256) as u32).collect();
@@ -85,13 +92,19 @@ impl<'d> Generating<'d> {
             blt.attach_patcher(entropy.clone());
             let mut config = ModelConfig::Entropy(entropy);
             make_room(&mut config);
-            let model = LoadedModel::create(device, config, false).await?;
+            // As a conversion leaves it: blocks are not for what decides about patches.
+            let of_patcher = if weights.is_blocks() { WeightType::F32 } else { weights };
+            let types = WeightTypes::uniform(&config, of_patcher);
+            let model = LoadedModel::create_packed(device, config, &types).await?;
             model.initialise(device, 1)?;
             blt.patching.mode = PatchingMode::Entropy;
             blt.patching.threshold = threshold(device, &model, &text).await?.into();
             patcher = Some(model);
         }
-        let model = fresh_model(device, shape, config, None, precision).await?;
+        let model = match weights.is_packed() {
+            true => fresh_packed_model(device, shape, config, weights).await?,
+            false => fresh_model(device, shape, config, None, precision).await?,
+        };
         device.wait().await?;
         Ok(Self { device, directory: LoadedDirectory { model, patcher }, text })
     }

@@ -9,6 +9,7 @@ use super::roofline::Roofline;
 use super::row::BenchRow;
 use super::shape::{BenchShape, precision_name};
 use super::verified::Verified;
+use crate::blt::config::WeightType;
 use crate::device::Device;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -63,6 +64,8 @@ pub struct BenchOptions {
     pub parts: Vec<Part>,
     pub shapes: Vec<BenchShape>,
     pub precisions: Vec<Precision>,
+    /// Types of weights with which texts are generated.
+    pub weights: Vec<WeightType>,
     /// What training steps compute again to save memory.
     pub recomputes: Vec<Recompute>,
     /// Samples of everything.
@@ -104,6 +107,8 @@ pub(super) struct StepTask {
     pub shape: usize,
     pub precision: Precision,
     pub recompute: Recompute,
+    /// Of generation; f32 otherwise.
+    pub weights: WeightType,
 }
 
 /// A benchmark.
@@ -144,8 +149,19 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
             }
             for shape in 0..options.shapes.len() {
                 for &precision in &options.precisions {
-                    let task = |&recompute| StepTask { part, shape, precision, recompute };
+                    let weights = WeightType::F32;
+                    let task = |&recompute| StepTask { part, shape, precision, recompute, weights };
                     match part {
+                        Part::Generate => {
+                            let task = task(&Recompute::None);
+                            // Packed weights are computed with in f32 alone.
+                            let is_f32 = precision == Precision::F32;
+                            let all = options.weights.iter();
+                            let all = all.filter(|weights| is_f32 || !weights.is_packed());
+                            tasks.extend(
+                                all.map(|&weights| Task::Steps(StepTask { weights, ..task })),
+                            );
+                        }
                         Part::Kernels => tasks.push_back(Task::List(task(&Recompute::None))),
                         Part::Memory | Part::Train => {
                             let all = options.recomputes.iter();
@@ -212,7 +228,7 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
             }
             Task::List(task) | Task::Steps(task) => {
                 let shape = self.options.shapes[task.shape].describe() + &recompute_text(task);
-                format!("{} {shape}, {}", task.part.name(), precision_name(task.precision))
+                format!("{} {shape}, {}", task.part.name(), precision_text(task))
             }
         }
     }
@@ -295,7 +311,7 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
         let shape = &(self.options.shapes[task.shape].name.clone() + &recompute_text(&task));
         let kind = task.part.name();
         let kind = if task.part == Part::Kernels { "kernel" } else { kind };
-        self.id.row(kind, what, shape, precision_name(task.precision))
+        self.id.row(kind, what, shape, &precision_text(&task))
     }
 
     /// The kernels of a shape become the next tasks.
@@ -316,6 +332,14 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
 
     pub(super) fn give_profile(&mut self, profile: Profile) {
         self.ready.push_back(Event::Profile(Box::new(profile)));
+    }
+}
+
+/// What numbers a step computes with, and reads.
+fn precision_text(task: &StepTask) -> String {
+    match task.weights {
+        WeightType::F32 => precision_name(task.precision).to_owned(),
+        weights => format!("f32, {} weights", weights.name()),
     }
 }
 

@@ -4,7 +4,7 @@ use super::cost::cost;
 use super::isolate::{Context, Isolated};
 use super::shape::BenchShape;
 use super::work::work;
-use crate::blt::{Batch, TableUpdates, store_layout, training_graph};
+use crate::blt::{Batch, TableUpdates, WeightTypes, store_layout, training_graph};
 use crate::device::Device;
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
@@ -49,6 +49,7 @@ impl KernelList {
             config,
             Some(TableUpdates::Dense),
             precision,
+            &WeightTypes::default(),
             device.max_binding_elements(),
         )?;
         let options = {

@@ -3,8 +3,8 @@
 use super::shape::BenchShape;
 use super::stepping::table_updates;
 use crate::blt::{
-    GRADIENTS, HALVES, LazyTable, MOMENT1, MOMENT2, WEIGHTS, lazy_training_graph, store_layout,
-    training_graph,
+    GRADIENTS, HALVES, LazyTable, MOMENT1, MOMENT2, WEIGHTS, WeightTypes, lazy_training_graph,
+    store_layout, training_graph,
 };
 use crate::error::Result;
 use crate::graph::{CompileOptions, Recording, StoreLayout, compile_for};
@@ -22,7 +22,13 @@ pub fn training_recordings(
 ) -> Result<(StoreLayout, Vec<Recording>)> {
     let (config, batch) = (&shape.model.config, shape.batch(0)?);
     let updates = table_updates(&options.abilities, max_elements, config, &batch.counts);
-    let layout = store_layout(config, Some(updates), options.precision, max_elements)?;
+    let layout = store_layout(
+        config,
+        Some(updates),
+        options.precision,
+        &WeightTypes::default(),
+        max_elements,
+    )?;
     let (lazy_table, adamw) = (LazyTable::of(&layout), AdamW::default());
     let graph = match lazy_table {
         None => training_graph(config)?,

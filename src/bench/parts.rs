@@ -175,7 +175,7 @@ impl<P: Platform + Sync + 'static> Bench<'_, P> {
     /// Generation: time to the first byte, bytes a second after it.
     pub(super) async fn generate(&mut self, task: StepTask) -> Result<()> {
         let shape = &self.options.shapes[task.shape];
-        let generating = Generating::new(self.device, shape, task.precision).await?;
+        let generating = Generating::new(self.device, shape, task.precision, task.weights).await?;
         let times = generating.times(&self.platform, self.patience()).await?;
         let first = self.step_row(task, "first_byte");
         self.give(first.timed(vec![times.first_byte_ms], 1.0, "starts/s"));

@@ -39,7 +39,7 @@ pub struct BenchRow {
     pub variant: String,
     /// A named shape, or sizes.
     pub shape: String,
-    /// `f32` or `mixed`.
+    /// `f32` or `mixed`; `f32, f16 weights` where those are packed.
     pub precision: String,
     /// Every sample, in the order they were taken.
     pub samples_ms: Vec<f64>,

@@ -1,13 +1,16 @@
 //! A model on an engine: its configuration, and a Store with its weights.
 
-use super::config::{BltConfig, EntropyConfig, ModelConfig, TransformerConfig};
-use super::init::initialise;
+use super::config::{BltConfig, EntropyConfig, ModelConfig, TransformerConfig, WeightType};
+use super::host_embedding::{EmbeddedText, HostEmbedding};
+use super::init::initialise_range;
 use super::lazy_rows::{LazyTable, TABLES, TableUpdates, place_training};
 use super::parameters::{PATCHER_PREFIX, ParameterSpec, Part, model_parameters};
 use super::programs::{
     TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, lazy_training_graph, training_graph,
 };
-use super::{batch, model};
+use super::tables::Row;
+use super::weight_types::WeightTypes;
+use super::{Batch, batch, model};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -16,6 +19,8 @@ use crate::graph::{
 };
 use crate::kernels::{Counts, Element, Tuned, embedding, optim};
 use crate::nn::{rope_table, rope_table_name};
+use crate::packed::{pack_rows, unpack_rows};
+use rayon::prelude::*;
 
 /// The class of arenas that holds the weights.
 pub const WEIGHTS: &str = "weights";
@@ -25,6 +30,8 @@ pub(super) const DENSE_WEIGHTS: &str = "weights.dense";
 pub const HALVES: &str = "halves";
 /// Loss scale that mixed precision begins with; it halves when gradients overflow.
 const FIRST_LOSS_SCALE: f32 = 65_536.0;
+/// Elements of fresh weights that are made at a time: 128 MiB.
+const FRESH_ELEMENTS: usize = 32 << 20;
 /// Gradients, one for every weight.
 pub const GRADIENTS: &str = "gradients";
 /// First moments of AdamW.
@@ -35,6 +42,7 @@ pub const MOMENT2: &str = "moment2";
 /// A model whose weights lie in a Store.
 pub struct LoadedModel<E: Engine> {
     pub config: ModelConfig,
+    /// Those that are in the Store.
     pub parameters: Vec<ParameterSpec>,
     pub layout: StoreLayout,
     pub store: E::Store,
@@ -45,6 +53,8 @@ pub struct LoadedModel<E: Engine> {
     /// Variants that its plans take where they run: those of the engine, or of the run it goes on
     /// with.
     pub tuned: Tuned,
+    /// What makes embeddings where the hash tables are not in the Store.
+    pub host_embedding: Option<HostEmbedding>,
 }
 
 impl<E: Engine> LoadedModel<E> {
@@ -67,7 +77,8 @@ impl<E: Engine> LoadedModel<E> {
         precision: Precision,
         updates: TableUpdates,
     ) -> Result<Self> {
-        Self::create_for(engine, config, Some(updates), precision).await
+        let weights = &WeightTypes::default();
+        Self::create_for(engine, config, Some(updates), precision, weights).await
     }
 
     /// The same for plans of this precision. The copies in f16 are made by
@@ -81,7 +92,20 @@ impl<E: Engine> LoadedModel<E> {
         training: bool,
         precision: Precision,
     ) -> Result<Self> {
-        Self::create_for(engine, config, training.then_some(TableUpdates::Dense), precision).await
+        let (updates, weights) = (TableUpdates::Dense, &WeightTypes::default());
+        Self::create_for(engine, config, training.then_some(updates), precision, weights).await
+    }
+
+    /// A model that is not trained, its weights in these types.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub async fn create_packed(
+        engine: &E,
+        config: ModelConfig,
+        weights: &WeightTypes,
+    ) -> Result<Self> {
+        Self::create_for(engine, config, None, Precision::F32, weights).await
     }
 
     async fn create_for(
@@ -89,17 +113,21 @@ impl<E: Engine> LoadedModel<E> {
         config: ModelConfig,
         training: Option<TableUpdates>,
         precision: Precision,
+        weights: &WeightTypes,
     ) -> Result<Self> {
         if precision == Precision::Mixed && !engine.abilities().f16 {
             let problem = "mixed precision needs 16-bit floats in shaders, which it lacks";
             return Err(Error::device(engine.name(), problem).with_hint("use precision = \"f32\""));
         }
-        let parameters = own_parameters(&config);
+        let mut parameters = own_parameters(&config);
+        parameters.retain(|spec| weights.places(spec));
         let max_elements = engine.max_binding_elements();
-        let layout = store_layout(&config, training, precision, max_elements)?;
+        let layout = store_layout(&config, training, precision, weights, max_elements)?;
         let store = engine.create_store(&layout).await?;
         let (recompute, tuned) = (Recompute::None, engine.tuned());
-        let model = Self { config, parameters, layout, store, precision, recompute, tuned };
+        let host_embedding = None;
+        let model =
+            Self { config, parameters, layout, store, precision, recompute, tuned, host_embedding };
         model.write_constants(engine)?;
         Ok(model)
     }
@@ -110,25 +138,45 @@ impl<E: Engine> LoadedModel<E> {
     /// If the device is lost.
     pub fn initialise(&self, engine: &E, seed: u64) -> Result<()> {
         for spec in &self.parameters {
-            let mut values = vec![0.0; spec.rows * spec.cols];
-            initialise(spec, seed, &mut values);
-            self.write(engine, &spec.name, &values)?;
+            self.initialise_parameter(engine, spec, seed)?;
         }
         Ok(())
     }
 
-    /// Overwrites a tensor by its name.
+    /// Fresh weights of one parameter, a piece after the other.
     ///
     /// # Errors
-    /// If there is no such tensor, or it has another number of elements.
+    /// If there is no such tensor, or the device is lost.
+    pub fn initialise_parameter(&self, engine: &E, spec: &ParameterSpec, seed: u64) -> Result<()> {
+        let mut values = Vec::new();
+        for rows in spec.row_pieces(FRESH_ELEMENTS) {
+            values.resize(rows.len() * spec.cols, 0.0);
+            initialise_range(spec, seed, (rows.start * spec.cols) as u64, &mut values);
+            self.write_rows(engine, &spec.name, rows.start, &values)?;
+        }
+        Ok(())
+    }
+
+    /// Overwrites a tensor by its name, with the nearest numbers of its type.
+    ///
+    /// # Errors
+    /// If there is no such tensor, or it has another number of elements; a number that is too large
+    /// for the type.
     pub fn write(&self, engine: &E, name: &str, values: &[f32]) -> Result<()> {
-        engine.write_tensor(&self.store, self.layout.require(name)?, values)
+        let place = self.layout.require(name)?;
+        if values.len() != place.rows * place.cols {
+            let problem =
+                format!("expected {} x {} values, got {}", place.rows, place.cols, values.len());
+            return Err(Error::input(name, problem));
+        }
+        self.write_rows(engine, name, 0, values)
     }
 
     /// Overwrites rows of a tensor from `first_row` on.
     ///
     /// # Errors
-    /// If there is no such tensor, or the values are no whole rows of it.
+    /// If there is no such tensor, or the values are no whole rows of it; a number that is too
+    /// large for its type.
     pub fn write_rows(
         &self,
         engine: &E,
@@ -136,7 +184,16 @@ impl<E: Engine> LoadedModel<E> {
         first_row: usize,
         values: &[f32],
     ) -> Result<()> {
-        engine.write_rows(&self.store, self.layout.require(name)?, first_row, values)
+        let place = self.layout.require(name)?;
+        if !place.weights.is_packed() {
+            return engine.write_rows(&self.store, place, first_row, values);
+        }
+        let mut words = vec![0; values.len() / place.cols * place.row_length()];
+        let rows = words.par_chunks_mut(place.row_length()).zip(values.par_chunks(place.cols));
+        let packed = rows.map(|(words, row)| pack_rows(place.weights, row, place.cols, words));
+        let packed: std::result::Result<(), String> = packed.collect();
+        packed.map_err(|problem| Error::model(name, problem))?;
+        engine.write_rows(&self.store, place, first_row, bytemuck::cast_slice(&words))
     }
 
     /// Reads a tensor by its name.
@@ -144,7 +201,28 @@ impl<E: Engine> LoadedModel<E> {
     /// # Errors
     /// If there is no such tensor or the device is lost.
     pub async fn read(&self, engine: &E, name: &str) -> Result<Vec<f32>> {
-        engine.read_tensor(&self.store, self.layout.require(name)?).await
+        let place = self.layout.require(name)?;
+        let stored = engine.read_tensor(&self.store, place).await?;
+        if !place.weights.is_packed() {
+            return Ok(stored);
+        }
+        let mut values = vec![0.0; place.rows * place.cols];
+        unpack_rows(place.weights, bytemuck::cast_slice(&stored), place.cols, &mut values);
+        Ok(values)
+    }
+
+    /// Rows of text as the counts and inputs of a replay of its plans, see [`Batch::new`].
+    ///
+    /// # Errors
+    /// If a row contradicts itself or is longer than the model's positions; a row of a hash table
+    /// on the host that is not finite.
+    pub fn batch(&self, rows: &[Row]) -> Result<Batch> {
+        let mut batch = Batch::new(&self.config, rows)?;
+        if let Some(host) = &self.host_embedding {
+            let texts = rows.iter().map(|row| EmbeddedText { ids: &row.ids, count: row.ids.len() });
+            host.set(&mut batch.inputs, texts)?;
+        }
+        Ok(batch)
     }
 
     fn write_constants(&self, engine: &E) -> Result<()> {
@@ -249,7 +327,7 @@ impl<E: Engine> PlanSlot<E> {
 }
 
 /// The parameters of a model without its patcher.
-fn own_parameters(config: &ModelConfig) -> Vec<ParameterSpec> {
+pub(super) fn own_parameters(config: &ModelConfig) -> Vec<ParameterSpec> {
     let mut parameters = model_parameters(config);
     if matches!(config, ModelConfig::Blt(_)) {
         parameters.retain(|spec| !spec.name.starts_with(PATCHER_PREFIX));
@@ -265,7 +343,7 @@ pub fn hash_powers(config: &ModelConfig) -> Option<Vec<u32>> {
 }
 
 /// Where everything of a model lies in its Store, on a device whose bindings hold `max_elements`;
-/// with `training`, room for gradients and moments too.
+/// with `training`, for which weights must be f32, room for gradients and moments too.
 ///
 /// # Errors
 /// If a tensor exceeds one binding.
@@ -273,14 +351,25 @@ pub fn store_layout(
     config: &ModelConfig,
     training: Option<TableUpdates>,
     precision: Precision,
+    weights: &WeightTypes,
     max_elements: usize,
 ) -> Result<StoreLayout> {
     let mut layout = StoreLayout::default();
-    let parameters = own_parameters(config).into_iter();
+    let parameters = own_parameters(config).into_iter().filter(|spec| weights.places(spec));
     let (tables, dense): (Vec<_>, Vec<_>) = parameters.partition(|spec| spec.part == Part::Hash);
-    place_whole(&mut layout, DENSE_WEIGHTS, &groups(&dense), max_elements)?;
-    let class = format!("{WEIGHTS}.{TABLES}");
-    layout.place(&class, Element::F32, &groups(&tables), max_elements)?;
+    for of in WeightType::ALL {
+        let class = match of {
+            WeightType::F32 => DENSE_WEIGHTS.to_owned(),
+            _ => format!("{WEIGHTS}.{}", of.name()),
+        };
+        let mut own = dense.clone();
+        own.retain(|spec| weights.get(&spec.name) == of);
+        check_whole(&groups(&own), of, max_elements)?;
+        layout.place_weights(&class, of, &groups(&own), max_elements)?;
+        let mut own = tables.clone();
+        own.retain(|spec| weights.get(&spec.name) == of);
+        layout.place_weights(&format!("{WEIGHTS}.{TABLES}"), of, &groups(&own), max_elements)?;
+    }
     if precision == Precision::Mixed {
         layout.place_like_as(HALVES, DENSE_WEIGHTS, Element::F16, half_name);
     }
@@ -295,7 +384,8 @@ pub fn store_layout(
         .into_iter()
         .map(|stack| alone(&rope_table_name(stack), stack.max_positions, stack.head_dim))
         .collect();
-    place_whole(&mut layout, "constants", &tables, max_elements)?;
+    check_whole(&tables, WeightType::F32, max_elements)?;
+    layout.place("constants", Element::F32, &tables, max_elements)?;
     if let Some(config) = hashed(config) {
         let words = [alone("hash.powers", config.hash.table_count(), model::HASH_POWER_WORDS)];
         layout.place("hash", Element::U32, &words, max_elements)?;
@@ -303,15 +393,14 @@ pub fn store_layout(
     Ok(layout)
 }
 
-/// Places tensors of which none may be cut into shards, as hash tables are.
-fn place_whole(
-    layout: &mut StoreLayout,
-    class: &str,
+/// That no tensor has to be cut into shards, as only hash tables may be.
+fn check_whole(
     groups: &[(Option<String>, Vec<NewTensor>)],
+    weights: WeightType,
     max_elements: usize,
 ) -> Result<()> {
     for (name, rows, cols) in groups.iter().flat_map(|(_, tensors)| tensors) {
-        let needed = rows.saturating_mul(*cols);
+        let needed = rows.saturating_mul(weights.row_length(*cols));
         if needed > max_elements {
             return Err(Error::Limit {
                 limit: format!("elements of one storage binding, for {name}"),
@@ -321,7 +410,7 @@ fn place_whole(
             });
         }
     }
-    layout.place(class, Element::F32, groups, max_elements)
+    Ok(())
 }
 
 /// Parameters that lie side by side, as groups under the group's name.
@@ -382,8 +471,9 @@ mod tests {
             window: None,
         };
         let config = EntropyConfig { transformer, semantics: Semantics::Reference };
-        let layout =
-            |most| store_layout(&ModelConfig::Entropy(config.clone()), None, Precision::F32, most);
+        let config = ModelConfig::Entropy(config);
+        let types = WeightTypes::default();
+        let layout = |most| store_layout(&config, None, Precision::F32, &types, most);
         assert!(layout(8000).is_ok());
         let error = layout(7999).unwrap_err().to_string();
         assert!(error.contains("for rope.10000.8.1000: 8000 needed, 7999 available"), "{error}");

@@ -8,6 +8,7 @@ mod entropy_model;
 mod gradients;
 mod halves;
 pub mod hash;
+mod host_embedding;
 pub mod init;
 mod inputs;
 mod lazy_rows;
@@ -21,12 +22,14 @@ mod positions;
 mod programs;
 mod stream_graphs;
 pub mod tables;
+mod weight_types;
 
 pub use batch::{Batch, hash_config, table_options};
 pub use caches::{CacheShape, Pass, Ring, cache_layout};
 pub use entropy_model::entropy_logits;
 pub use gradients::loss_and_gradients;
 pub use halves::{halve, halves_recording};
+pub use host_embedding::{EmbeddedText, HostEmbedding, TableRows};
 pub use inputs::{HASH_ROWS, HASH_SLOTS, blt_inputs, entropy_inputs};
 pub use lazy_rows::{LAST_STEP, LazyTable, RECORD_COUNT, TableUpdates};
 pub use loaded::{
@@ -43,3 +46,4 @@ pub use programs::{
 pub use stream_graphs::{
     greedy_step_graph, next_entropies_graph, seed_entropies_graph, seed_graph, step_graph,
 };
+pub use weight_types::WeightTypes;

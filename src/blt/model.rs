@@ -3,6 +3,7 @@
 use super::caches::{Caches, Pass, Ring, is_pooled, latent_name, states_name};
 use super::config::{BltConfig, Pooling, TransformerConfig, VOCABULARY_SIZE};
 use super::inputs;
+use super::parameters::{BYTE_EMBEDDING_NAME, HASH_TABLE_NAME};
 use crate::error::Result;
 use crate::graph::{Graph, PoolKind, Reach, TensorId};
 use crate::kernels::{Axis, Element, Extent};
@@ -44,8 +45,7 @@ fn embed(graph: &mut Graph, config: &BltConfig, caches: Option<Caches>) -> Resul
     graph.scoped("embedding", |graph| {
         let hidden = config.encoder.hidden_size;
         let ids = inputs::ids(graph);
-        let name = "model.local_encoder.embed_tokens.weight";
-        let table = graph.parameter(name, VOCABULARY_SIZE, hidden);
+        let table = graph.parameter(BYTE_EMBEDDING_NAME, VOCABULARY_SIZE, hidden);
         let steps = is_step(caches);
         let lists = match steps {
             true => [ids; 3],
@@ -59,15 +59,13 @@ fn embed(graph: &mut Graph, config: &BltConfig, caches: Option<Caches>) -> Resul
         if steps {
             let hash_ids =
                 graph.input("hash_ids", Extent::of(Axis::Bytes), table_count, Element::U32);
-            let name = "model.encoder_hash_tok_embedding.weight";
-            let table = graph.parameter(name, config.hash.row_count(), hidden);
+            let table = graph.parameter(HASH_TABLE_NAME, config.hash.row_count(), hidden);
             return graph.hash_embedding(embedded, hash_ids, table, [hash_ids; 3]);
         }
         let powers = graph.constant("hash.powers", table_count, HASH_POWER_WORDS, Element::U32);
         let row_start = inputs::row_start(graph);
         let hash_ids = graph.hash_ids(ids, row_start, powers, config.hash.rows_per_table);
-        let name = "model.encoder_hash_tok_embedding.weight";
-        let table = graph.parameter(name, config.hash.row_count(), hidden);
+        let table = graph.parameter(HASH_TABLE_NAME, config.hash.row_count(), hidden);
         let entries = Extent::of(Axis::Bytes).times(table_count);
         let mut lists = inputs::lists(graph, "hash_rows", Axis::HashRows, entries);
         if graph.has_slots() {

@@ -26,6 +26,9 @@ use super::config::{
     BltConfig, EntropyConfig, InitOptions, InitStdFactor, ModelConfig, VOCABULARY_SIZE,
 };
 
+/// Name of the byte embedding of a BLT.
+pub const BYTE_EMBEDDING_NAME: &str = "model.local_encoder.embed_tokens.weight";
+
 /// Name of the fused hash table.
 pub const HASH_TABLE_NAME: &str = "model.encoder_hash_tok_embedding.weight";
 
@@ -104,6 +107,16 @@ impl ParameterSpec {
     pub fn row_pieces(&self, element_count: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let (rows, step) = (self.rows, (element_count / self.cols.max(1)).max(1));
         (0..rows).step_by(step).map(move |first| first..(first + step).min(rows))
+    }
+
+    /// Whether it is stored in blocks when a model is: every matrix but the byte embedding and the
+    /// head, which are small, and but those of the entropy model inside a BLT, whose numbers decide
+    /// where patches begin.
+    pub fn may_be_blocks(&self) -> bool {
+        let is_small = self.part == Part::Head
+            || self.name.ends_with("embed_tokens.weight")
+            || self.name == "lm_head.weight";
+        !self.one_dimensional && !is_small && !self.name.starts_with(PATCHER_PREFIX)
     }
 
     /// The shape on disk.

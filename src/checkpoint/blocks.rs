@@ -5,11 +5,12 @@
 //! `NAME.scale` of type F16 has [rows, ceil(cols / 32)] scales. An element is
 //! `(code - 128) * scale` or `(code - 8) * scale`. Blocks do not reach over the end of a row.
 
+use std::ops::Range;
+
 use half::f16;
 use rayon::prelude::*;
 
-use crate::blt::config::{WEIGHT_BLOCK_SIZE, WeightType};
-use crate::blt::parameters::{PATCHER_PREFIX, ParameterSpec, Part};
+use crate::packed::{WEIGHT_BLOCK_SIZE, WeightType, encode_block_row};
 
 /// Bits of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,27 +41,22 @@ impl BlockFormat {
         }
     }
 
-    /// Whether a parameter is stored in blocks when a model is: every matrix but the byte
-    /// embedding and the head, which are small, and but those of the entropy model inside a BLT,
-    /// whose numbers decide where patches begin.
-    pub fn applies_to(parameter: &ParameterSpec) -> bool {
-        let is_small = parameter.part == Part::Head
-            || parameter.name.ends_with("embed_tokens.weight")
-            || parameter.name == "lm_head.weight";
-        !parameter.one_dimensional && !is_small && !parameter.name.starts_with(PATCHER_PREFIX)
+    /// The type of weights that they are.
+    pub fn weights(self) -> WeightType {
+        match self {
+            Self::Int8 => WeightType::Int8,
+            Self::Q4 => WeightType::Q4,
+        }
     }
 
     /// Bytes of the codes of a row.
     pub fn row_bytes(self, cols: usize) -> usize {
-        match self {
-            Self::Int8 => cols,
-            Self::Q4 => cols.div_ceil(2),
-        }
+        self.weights().row_code_bytes(cols)
     }
 
     /// Scales of a row.
     pub fn row_scales(self, cols: usize) -> usize {
-        cols.div_ceil(WEIGHT_BLOCK_SIZE)
+        self.weights().row_scales(cols)
     }
 
     /// The code of zero.
@@ -89,62 +85,38 @@ impl BlockFormat {
             .par_chunks(cols)
             .zip(codes.par_chunks_mut(self.row_bytes(cols)))
             .zip(scales.par_chunks_mut(self.row_scales(cols)));
-        jobs.for_each(|((row, codes), scales)| self.encode_row(row, codes, scales));
+        let weights = self.weights();
+        jobs.for_each(|((row, codes), scales)| encode_block_row(weights, row, codes, scales));
         match scales.iter().find(|scale| !scale.is_finite()) {
             None => Ok((codes, scales)),
             Some(_) => Err(format!("an element is too large for {self:?} blocks")),
         }
     }
-
-    fn encode_row(self, row: &[f32], codes: &mut [u8], scales: &mut [f32]) {
-        let mut block_codes = [0; WEIGHT_BLOCK_SIZE];
-        for (index, block) in row.chunks(WEIGHT_BLOCK_SIZE).enumerate() {
-            let block_codes = &mut block_codes[..block.len()];
-            scales[index] = self.encode_block(block, block_codes);
-            let first = index * WEIGHT_BLOCK_SIZE;
-            match self {
-                Self::Int8 => codes[first..first + block.len()].copy_from_slice(block_codes),
-                // A block begins at an even column.
-                Self::Q4 => {
-                    for (byte, pair) in codes[first / 2..].iter_mut().zip(block_codes.chunks(2)) {
-                        *byte = pair[0] | pair.get(1).map_or(0, |high| high << 4);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The scale of a block; its codes go into `codes`.
-    fn encode_block(self, block: &[f32], codes: &mut [u8]) -> f32 {
-        let largest =
-            block.iter().fold(0.0f32, |top, it| if it.abs() > top.abs() { *it } else { top });
-        // With four bits the largest element takes the end of the range that has one more.
-        let (lowest, highest, scale) = match self {
-            Self::Int8 => (-127, 127, largest.abs() / 127.0),
-            Self::Q4 => (-8, 7, largest / -8.0),
-        };
-        let scale = f16::from_f32(scale).to_f32();
-        let number = |element: f32| match scale {
-            0.0 => 0,
-            _ => ((element / scale).round() as i32).clamp(lowest, highest),
-        };
-        let (mut products, mut squares) = (0.0, 0.0);
-        for (code, element) in codes.iter_mut().zip(block) {
-            let number = number(*element);
-            products += element * number as f32;
-            squares += (number * number) as f32;
-            *code = (number + self.zero()) as u8;
-        }
-        match self {
-            // The scale with the least squared error for these codes. With eight bits what f16
-            // makes of it is worth more than that.
-            Self::Q4 if squares > 0.0 => f16::from_f32(products / squares).to_f32(),
-            _ => scale,
-        }
-    }
 }
 
 impl BlockMatrix<'_> {
+    /// Some rows as they lie on a device, see [`crate::packed`], into `words`.
+    ///
+    /// # Panics
+    ///
+    /// If there are no such rows, or `words` has no room for exactly them.
+    pub(super) fn copy_rows(&self, rows: Range<usize>, words: &mut [u32]) {
+        let weights = self.format.weights();
+        let row_length = weights.row_length(self.cols);
+        let (row_bytes, scale_bytes) =
+            (self.format.row_bytes(self.cols), 2 * self.format.row_scales(self.cols));
+        assert!(rows.end <= self.rows && words.len() == rows.len() * row_length, "rows fit");
+        let jobs = words.par_chunks_mut(row_length).zip(rows.into_par_iter());
+        jobs.for_each(|(words, row)| {
+            words.fill(0);
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
+            let scales_at = row_bytes.next_multiple_of(4);
+            bytes[..row_bytes].copy_from_slice(&self.codes[row * row_bytes..][..row_bytes]);
+            bytes[scales_at..][..scale_bytes]
+                .copy_from_slice(&self.scales[row * scale_bytes..][..scale_bytes]);
+        });
+    }
+
     /// The elements from `first_index` on, row-major, as many as `out` has.
     ///
     /// # Panics

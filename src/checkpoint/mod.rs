@@ -18,9 +18,11 @@ mod conversion;
 mod elements;
 mod file_bytes;
 mod load;
+mod mapped_table;
 mod model_card;
 mod model_directory;
 mod model_writer;
+mod packed;
 mod release;
 mod source;
 mod tensor_file;
@@ -38,7 +40,9 @@ pub use checkpoints::{Checkpoint, CheckpointDraft, Checkpoints};
 pub use conversion::Conversion;
 pub use elements::ElementType;
 pub use file_bytes::FileBytes;
-pub use load::{PIECE_ELEMENTS, load_entropy_model, save_directory, write_weights};
+pub use load::{
+    LoadOptions, LoadedTypes, PIECE_ELEMENTS, load_entropy_model, save_directory, write_weights,
+};
 pub use model_card::{CardFacts, model_card};
 pub use model_directory::ModelDirectory;
 pub use model_writer::ModelWriter;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -13,21 +14,22 @@ use super::model_writer::ModelWriter;
 use super::release::{self, Release};
 use super::source::{self, Piece, Source};
 use super::tensor_file::TensorFile;
-use super::tensor_set::{INDEX_FILE, TensorSet};
+use super::tensor_set::{INDEX_FILE, TensorSet, missing_shard};
 use crate::blt::config::ModelConfig;
 use crate::blt::parameters::{ParameterSpec, model_parameters};
 use crate::error::{Error, Result};
 
 /// A model on disk, or the same files in memory. Names and shapes of all tensors have been checked
 /// against the configuration; elements are looked at when they are read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ModelDirectory {
     config: ModelConfig,
     warnings: Vec<String>,
     parameters: Vec<ParameterSpec>,
     /// Where each parameter lies, in the same order.
     sources: Vec<Source>,
-    sets: Vec<TensorSet>,
+    /// A clone shares what is mapped.
+    sets: Arc<[TensorSet]>,
 }
 
 impl ModelDirectory {
@@ -81,7 +83,7 @@ impl ModelDirectory {
             TensorSet::from_index(subject, index, |wanted| {
                 match files.iter().position(|(name, _)| name == wanted) {
                     Some(at) => Ok(FileBytes::from(files.swap_remove(at).1)),
-                    None => Err(Error::model(subject, format!("the shard {wanted} is missing"))),
+                    None => Err(missing_shard(subject, wanted)),
                 }
             })
         })
@@ -97,13 +99,13 @@ impl ModelDirectory {
         let sets = vec![tensors];
         source::check(&sources, &sets, |_| false)?;
         let (config, warnings) = (parsed.config, parsed.warnings);
-        Ok(Self { config, warnings, parameters, sources, sets })
+        Ok(Self { config, warnings, parameters, sources, sets: sets.into() })
     }
 
     fn of_release(release: Release) -> Self {
         let Release { parsed, parameters, sources, sets } = release;
         let (config, warnings) = (parsed.config, parsed.warnings);
-        Self { config, warnings, parameters, sources, sets }
+        Self { config, warnings, parameters, sources, sets: sets.into() }
     }
 
     /// Writes a directory; `data` gives each parameter's elements when its turn comes.
@@ -227,28 +229,42 @@ impl ModelDirectory {
 
     /// Elements of tensors that follow each other.
     fn read_pieces(&self, pieces: &[Piece], first_index: usize, out: &mut [f32]) -> Result<()> {
-        let (mut begin, mut rest) = (0, out);
-        for piece in pieces {
-            let end = begin + piece.element_count();
-            let first = first_index.max(begin);
-            if first < end && !rest.is_empty() {
-                let from = first - begin;
-                let length = rest.len().min(end - first);
-                let (here, behind) = rest.split_at_mut(length);
-                self.set(piece).read_into(&piece.name, from, here)?;
-                rest = behind;
-            }
-            begin = end;
+        let mut rest = out;
+        for (piece, range) in parts(pieces, first_index, rest.len()) {
+            let (here, behind) = rest.split_at_mut(range.len());
+            self.set(piece).read_into(&piece.name, range.start, here)?;
+            rest = behind;
         }
-        assert!(rest.is_empty(), "the pieces make up the parameter");
         Ok(())
+    }
+
+    /// The same as they are stored, in elements of two bytes.
+    pub(super) fn copy_pieces(
+        &self,
+        pieces: &[Piece],
+        first_index: usize,
+        out: &mut [[u8; 2]],
+    ) -> Result<()> {
+        let mut rest = out;
+        for (piece, range) in parts(pieces, first_index, rest.len()) {
+            let (here, behind) = rest.split_at_mut(range.len());
+            let (elements, _) = self.set(piece).bytes(&piece.name)?.as_chunks::<2>();
+            here.copy_from_slice(&elements[range]);
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// What the directory is called in errors.
+    pub(super) fn subject(&self) -> &str {
+        self.sets[0].subject()
     }
 
     fn set(&self, piece: &Piece) -> &TensorSet {
         &self.sets[piece.set]
     }
 
-    fn find(&self, name: &str) -> Result<(&ParameterSpec, &Source)> {
+    pub(super) fn find(&self, name: &str) -> Result<(&ParameterSpec, &Source)> {
         match self.parameters.iter().position(|it| it.name == name) {
             Some(at) => Ok((&self.parameters[at], &self.sources[at])),
             None => {
@@ -257,6 +273,23 @@ impl ModelDirectory {
             }
         }
     }
+}
+
+/// The parts of tensors that follow each other in which `length` elements lie from `first_index`
+/// on: which elements of which tensor.
+fn parts(
+    pieces: &[Piece],
+    first_index: usize,
+    length: usize,
+) -> impl Iterator<Item = (&Piece, Range<usize>)> {
+    let mut begin = 0;
+    pieces.iter().filter_map(move |piece| {
+        let end = begin + piece.element_count();
+        let (first, last) = (first_index.max(begin), (first_index + length).min(end));
+        let range = (first < last).then(|| (piece, first - begin..last - begin));
+        begin = end;
+        range
+    })
 }
 
 const WHAT_A_DIRECTORY_HAS: &str = "a model directory has config.json and model.safetensors";

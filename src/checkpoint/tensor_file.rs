@@ -57,7 +57,10 @@ impl TensorFile {
         let (subject, bytes) = (subject.into(), bytes.into());
         let (header_bytes, metadata) = SafeTensors::read_metadata(&bytes).map_err(|problem| {
             Error::model(&subject, format!("not a whole safetensors file: {problem}")).with_hint(
-                format!("the file has {} bytes; it may be cut off, or something else", bytes.len()),
+                format!(
+                    "the file has {} bytes; it may be cut off, or something else: fetch it again",
+                    bytes.len()
+                ),
             )
         })?;
         let start = 8 + header_bytes;

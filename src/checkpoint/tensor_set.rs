@@ -27,6 +27,12 @@ pub struct TensorSet {
     file_of: BTreeMap<String, usize>,
 }
 
+/// That the index lists a shard which is not there.
+pub(super) fn missing_shard(subject: &str, name: &str) -> Error {
+    Error::model(subject, format!("the shard {name} is missing"))
+        .with_hint(format!("{INDEX_FILE} lists it: download it into the same directory"))
+}
+
 /// What an index file says that matters here.
 #[derive(Deserialize)]
 struct Index {
@@ -50,7 +56,13 @@ impl TensorSet {
             .with_hint("a model directory has config.json and model.safetensors"));
         }
         let text = std::fs::read(&index).map_err(|problem| Error::io("read", &index, problem))?;
-        Self::from_index(subject, &text, |name| FileBytes::open(&directory.join(name)))
+        Self::from_index(subject.clone(), &text, |name| {
+            let path = directory.join(name);
+            match path.exists() {
+                true => FileBytes::open(&path),
+                false => Err(missing_shard(&subject, name)),
+            }
+        })
     }
 
     /// Opens the weights of a directory in the original layout: `model.safetensors` or its shards,

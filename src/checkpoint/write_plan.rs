@@ -77,7 +77,7 @@ fn hugging_face(
     options: &WriteOptions,
 ) -> Result<WritePlan> {
     let format = BlockFormat::of(options.weights);
-    if format.is_some() && !parameters.iter().any(BlockFormat::applies_to) {
+    if format.is_some() && !parameters.iter().any(ParameterSpec::may_be_blocks) {
         return Err(Error::config(
             "type of weights",
             "this model has no matrix to put into blocks",
@@ -87,7 +87,7 @@ fn hugging_face(
     let mut outputs = Vec::new();
     let mut filled = 0;
     for parameter in parameters {
-        let format = format.filter(|_| BlockFormat::applies_to(parameter));
+        let format = format.filter(|_| parameter.may_be_blocks());
         let entries = entries(parameter, format, plain_type(parameter, options)?);
         let size: u64 = entries.iter().map(NewEntry::byte_count).sum();
         if filled > 0 && options.shard_bytes.is_some_and(|most| filled + size > most) {

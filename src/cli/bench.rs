@@ -13,6 +13,7 @@ use blt_wgpu::bench::{
     Bench, BenchOptions, BenchRow, BenchShape, Change, Event, PRECISIONS, Part, Profile,
     SHAPE_NAMES, Status, chrome_trace, compare, comparison_table, markdown,
 };
+use blt_wgpu::blt::config::WeightType;
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::graph::{Precision, Recompute};
@@ -47,6 +48,9 @@ pub struct Arguments {
         value_parser = ["f32", "mixed"]
     )]
     precision: Vec<String>,
+    /// Types of weights with which texts are generated: f32, f16, bf16, int8, q4
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', default_value = "f32")]
+    weights: Vec<WeightType>,
     /// What training steps compute again to save memory: none, cheap, blocks
     #[arg(
         long, value_name = "WHAT", value_delimiter = ',', default_value = "none",
@@ -189,6 +193,7 @@ fn options(arguments: &Arguments, shapes: Vec<BenchShape>) -> BenchOptions {
         parts: parts.map(|(_, part)| part).collect(),
         shapes,
         precisions: precisions(&arguments.precision),
+        weights: arguments.weights.clone(),
         recomputes: recomputes.map(|(_, recompute)| recompute).collect(),
         sample_count: arguments.reps,
         seconds: arguments.seconds,

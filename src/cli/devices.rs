@@ -1,14 +1,28 @@
-//! `blt devices`: what this machine can compute on.
+//! `blt devices`: what this machine can compute on, and whether it does so rightly.
 
+use super::device::{DeviceArgument, warn_of_distrusted};
+use super::failure::Usage;
+use super::interrupt;
 use super::terminal::Terminal;
+use blt_wgpu::device::Device;
+use blt_wgpu::engine::Engine;
+use blt_wgpu::generate::{Agreement, SelfCheck};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// List the devices of this machine, with their features and limits
+///
+/// With --check, generate with a small fresh model on one of them, by every rule of patching, and
+/// compare with one full pass over each text: logits, patches, and every bit of the entropies.
 #[derive(clap::Args)]
-#[command(after_help = "Example: blt devices")]
+#[command(after_help = "Example: blt devices\nCheck:   blt devices --check --device vulkan")]
 pub struct Arguments {
-    /// Print one line of JSON: {"default": .., "devices": [..]}
+    /// Check a device; a difference is an error
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    device: DeviceArgument,
+    /// Print one line of JSON: {"default": .., "devices": [..]}, or {"device": .., "checked": [..]}
     #[arg(long)]
     json: bool,
 }
@@ -32,11 +46,64 @@ impl Cpu {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
+    if arguments.check {
+        return check(arguments, terminal);
+    }
+    if arguments.device.device.is_some() || arguments.device.submit_gflop.is_some() {
+        let problem = "--device and --submit-gflop are about a device to check";
+        return Err(Usage::new(problem, "add --check, or leave them out to list all").into());
+    }
     let listing = Listing::of_this_machine();
     match arguments.json {
         true => terminal.print_json(&listing.to_json()?),
         false => terminal.print_text(&listing.to_text()),
     }
+}
+
+/// Generates on a device and compares.
+fn check(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
+    let device = arguments.device.open(terminal)?;
+    let mut own = pollster::block_on(SelfCheck::new(&device))?;
+    let mut checked = Vec::new();
+    for mode in SelfCheck::<Device>::modes() {
+        interrupt::check()?;
+        let found = pollster::block_on(own.check(mode))?;
+        match arguments.json {
+            true => checked.push(to_json(&found)),
+            false => terminal.print(&to_line(&found))?,
+        }
+    }
+    warn_of_distrusted(&device, &mut 0, terminal);
+    match arguments.json {
+        true => terminal.print_json(&json!({ "device": device.name(), "checked": checked })),
+        false => terminal.print(&format!("{} generates what full passes say\n", device.name())),
+    }
+}
+
+fn to_json(found: &Agreement) -> Value {
+    json!({
+        "patching": found.mode.name(),
+        "ids": found.id_count,
+        "patches": found.patch_count,
+        "same_entropies": found.entropy_count,
+        "largest_difference": found.largest_difference,
+        "ties": found.tie_count,
+    })
+}
+
+fn to_line(found: &Agreement) -> String {
+    let entropies = match found.entropy_count {
+        0 => String::new(),
+        count => format!(", {count} entropies to the bit"),
+    };
+    format!(
+        "{:9} {} ids, {} patches{entropies}, logits within {:.1e}, {} ties\n",
+        found.mode.name(),
+        found.id_count,
+        found.patch_count,
+        found.largest_difference,
+        found.tie_count,
+    )
 }
 
 #[cfg(feature = "gpu")]

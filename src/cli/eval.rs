@@ -1,10 +1,12 @@
 //! `blt eval`: bits per byte of a model on a text.
 
 use super::device::{DeviceArgument, warn_of_distrusted};
+use super::interrupt;
+use super::model::{self, Purpose};
 use super::progress::Watch;
 use super::terminal::Terminal;
 use super::tuned::TunedArgument;
-use super::{interrupt, model};
+use super::weights::WeightsArgument;
 use blt_wgpu::Error;
 use blt_wgpu::blt::LoadedDirectory;
 use blt_wgpu::device::Device;
@@ -27,6 +29,8 @@ pub struct Arguments {
     /// Text: .txt (one document), .jsonl (one a line), or either with .zst behind it
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgument,
     #[command(flatten)]
     tuned: TunedArgument,
     #[command(flatten)]
@@ -54,7 +58,8 @@ struct Output {
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let documents = Documents::open(&[&arguments.data], DocumentOptions::default())?;
     let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
-    let loaded = model::load(&arguments.model, &device, false, terminal)?;
+    let purpose = Purpose::Reading(arguments.weights.options());
+    let loaded = model::load(&arguments.model, &device, purpose, terminal)?;
     let evaluation = measure(&device, &loaded, &arguments.data, documents, terminal)?;
     let output = Output {
         bpb: evaluation.score.bits_per_byte(),

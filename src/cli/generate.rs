@@ -8,9 +8,11 @@ mod show;
 use super::device::{DeviceArgument, warn_of_distrusted};
 use super::escaped::Escaped;
 use super::failure::Usage;
+use super::interrupt;
+use super::model::{self, Purpose};
 use super::terminal::Terminal;
 use super::tuned::TunedArgument;
-use super::{interrupt, model};
+use super::weights::{Tables, WeightsArgument};
 use blt_wgpu::Error;
 use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::generate::{
@@ -49,6 +51,8 @@ pub struct Arguments {
     /// let the model read only the end of it; with -i it slides unless told otherwise
     #[arg(long, value_name = "HOW")]
     on_limit: Option<Limit>,
+    #[command(flatten)]
+    weights: WeightsArgument,
     #[command(flatten)]
     tuned: TunedArgument,
     #[command(flatten)]
@@ -121,7 +125,9 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     }
     // A disk reads while the driver wakes up.
     let directory = model::open(&arguments.model, terminal)?;
-    directory.read_ahead();
+    if arguments.weights.tables == Tables::Device {
+        directory.read_ahead();
+    }
     let has_patches = matches!(directory.config(), ModelConfig::Blt(_));
     if arguments.show.show_patches && !has_patches {
         let problem = "the model is a lone entropy model, it reads no patches";
@@ -129,7 +135,8 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     }
     let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
     let opened = start.elapsed();
-    let loaded = model::upload(&arguments.model, &directory, &device, false)?;
+    let purpose = Purpose::Reading(arguments.weights.options());
+    let loaded = model::upload(&arguments.model, &directory, &device, purpose)?;
     drop(directory);
     let uploaded = start.elapsed();
     let begin = Instant::now();

@@ -4,7 +4,9 @@ use super::device::DeviceArgument;
 use super::model;
 use super::terminal::Terminal;
 use blt_wgpu::blt::config::{BltConfig, ModelConfig, PatchingConfig, Semantics, TransformerConfig};
-use blt_wgpu::blt::{TableUpdates, entropies_graph, forward_graph, store_layout, training_graph};
+use blt_wgpu::blt::{
+    TableUpdates, WeightTypes, entropies_graph, forward_graph, store_layout, training_graph,
+};
 use blt_wgpu::checkpoint::ModelDirectory;
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
@@ -83,6 +85,8 @@ struct ModelCard {
     stacks: BTreeMap<&'static str, String>,
     parameter_count: u64,
     parameters_by_part: BTreeMap<&'static str, u64>,
+    /// By the type in which they are stored, and lie on a device.
+    parameters_by_type: BTreeMap<&'static str, u64>,
     tensors: Vec<TensorRow>,
 }
 
@@ -100,7 +104,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     if let Some(path) = &arguments.dir {
         let directory = model::open(path, terminal)?;
         calls = Some(ProgramCalls::of(&device, directory.config())?);
-        card = Some(ModelCard::of(path.clone(), &directory));
+        card = Some(ModelCard::of(path.clone(), &directory)?);
     }
     let kernels = REGISTRY.iter().map(|kernel| row(kernel, &device, calls.as_ref())).collect();
     let version = env!("CARGO_PKG_VERSION");
@@ -132,7 +136,7 @@ impl ProgramCalls {
         let most = device.max_binding_elements();
         let layout = |config: &ModelConfig, training: bool| {
             let updates = training.then_some(TableUpdates::Dense);
-            store_layout(config, updates, Precision::F32, most)
+            store_layout(config, updates, Precision::F32, &WeightTypes::default(), most)
         };
         // A thousand bytes in one row; how many there are changes no number of calls.
         let counts = Counts::default()
@@ -190,12 +194,14 @@ fn row(kernel: &Kernel, device: &Device, calls: Option<&ProgramCalls>) -> Kernel
 }
 
 impl ModelCard {
-    fn of(path: PathBuf, directory: &ModelDirectory) -> Self {
+    fn of(path: PathBuf, directory: &ModelDirectory) -> blt_wgpu::Result<Self> {
         let config = directory.config();
-        let mut parameters_by_part = BTreeMap::new();
+        let (mut parameters_by_part, mut parameters_by_type) = (BTreeMap::new(), BTreeMap::new());
         for parameter in directory.parameters() {
             *parameters_by_part.entry(parameter.part.name()).or_default() +=
                 parameter.element_count();
+            let weights = directory.weight_type(&parameter.name)?.name();
+            *parameters_by_type.entry(weights).or_default() += parameter.element_count();
         }
         let mut stacks = BTreeMap::new();
         let (semantics, difference, patching) = match config {
@@ -209,7 +215,7 @@ impl ModelCard {
                 (config.semantics, None, None)
             }
         };
-        Self {
+        Ok(Self {
             path,
             model_type: config.model_type(),
             semantics: Semantics::name(semantics),
@@ -218,12 +224,13 @@ impl ModelCard {
             stacks,
             parameter_count: parameters_by_part.values().sum(),
             parameters_by_part,
+            parameters_by_type,
             tensors: directory
                 .parameters()
                 .iter()
                 .map(|it| TensorRow { name: it.name.clone(), shape: it.shape() })
                 .collect(),
-        }
+        })
     }
 }
 
@@ -300,6 +307,9 @@ fn text(output: &Output) -> String {
             let shape = card.stacks.get(part).map_or("", String::as_str);
             lines.push(format!("  {part:<18} {:>14}  {shape}", grouped(*count)));
         }
+        let types = card.parameters_by_type.iter();
+        let types = types.map(|(weights, count)| format!("{weights} {}", grouped(*count)));
+        lines.push(format!("stored as   {}", types.collect::<Vec<_>>().join(", ")));
         lines.push("tensors".into());
         for tensor in &card.tensors {
             lines.push(format!("  {} {:?}", tensor.name, tensor.shape));

@@ -2,14 +2,15 @@
 
 use super::device::{DeviceArgument, warn_of_distrusted};
 use super::failure::Usage;
-use super::model;
+use super::model::{self, Purpose};
 use super::numbers::Numbers;
 use super::terminal::Terminal;
+use super::weights::WeightsArgument;
 use anyhow::Context;
 use blt_wgpu::Error;
 use blt_wgpu::blt::tables::Row;
 use blt_wgpu::blt::{
-    Batch, LoadedDirectory, PlanSlot, config::ModelConfig, forward_graph, loss_and_gradients,
+    LoadedDirectory, PlanSlot, config::ModelConfig, forward_graph, loss_and_gradients,
 };
 use blt_wgpu::checkpoint::atomic_write;
 use blt_wgpu::device::Device;
@@ -43,8 +44,10 @@ pub struct Arguments {
     #[arg(long, value_name = "1,1,3", allow_hyphen_values = true)]
     patch_lengths: Option<Numbers>,
     /// Compute the loss and its gradients too
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["weights", "tables"])]
     grads: bool,
+    #[command(flatten)]
+    weights: WeightsArgument,
     #[command(flatten)]
     device: DeviceArgument,
     /// File to write
@@ -67,7 +70,11 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let given = arguments.patch_lengths.as_ref().map(|lengths| with_next(&lengths.0, ids.len()));
     let given = given.transpose()?;
     let device = arguments.device.open(terminal)?;
-    let loaded = model::load(&arguments.model, &device, arguments.grads, terminal)?;
+    let purpose = match arguments.grads {
+        true => Purpose::Training,
+        false => Purpose::Reading(arguments.weights.options()),
+    };
+    let loaded = model::load(&arguments.model, &device, purpose, terminal)?;
     let is_patched = matches!(loaded.model.config, ModelConfig::Blt(_));
     if given.is_some() && !is_patched {
         let problem = "--patch-lengths was given, and an entropy model reads no patches";
@@ -146,7 +153,7 @@ async fn compute(
         weights: (1..=count).map(|next| if next < count { 1.0 } else { 0.0 }).collect(),
         patch_lengths,
     };
-    let batch = Batch::new(&model.config, std::slice::from_ref(&row))?;
+    let batch = model.batch(std::slice::from_ref(&row))?;
     let step = Step::of(batch.counts);
     let mut forward = PlanSlot::new("forward", forward_graph);
     let plan = forward.get(device, model, &batch.counts).await?;

@@ -28,5 +28,6 @@ mod terminal;
 mod train;
 mod tune;
 mod tuned;
+mod weights;
 
 pub use program::main;

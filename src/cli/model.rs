@@ -4,7 +4,7 @@ use super::hub;
 use super::terminal::Terminal;
 use anyhow::Context;
 use blt_wgpu::blt::LoadedDirectory;
-use blt_wgpu::checkpoint::ModelDirectory;
+use blt_wgpu::checkpoint::{LoadOptions, ModelDirectory};
 use blt_wgpu::device::Device;
 use std::path::Path;
 
@@ -25,6 +25,14 @@ pub fn open(path: &Path, terminal: &Terminal) -> anyhow::Result<ModelDirectory> 
     Ok(directory)
 }
 
+/// What a model is loaded for.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    Training,
+    /// To be read, its weights as these say.
+    Reading(LoadOptions),
+}
+
 /// Opens a directory and uploads its weights.
 ///
 /// # Errors
@@ -32,22 +40,27 @@ pub fn open(path: &Path, terminal: &Terminal) -> anyhow::Result<ModelDirectory> 
 pub fn load(
     path: &Path,
     device: &Device,
-    training: bool,
+    purpose: Purpose,
     terminal: &Terminal,
 ) -> anyhow::Result<LoadedDirectory<Device>> {
-    upload(path, &open(path, terminal)?, device, training)
+    upload(path, &open(path, terminal)?, device, purpose)
 }
 
 /// Uploads the weights of a directory that is open.
 ///
 /// # Errors
-/// A weight that is not finite, or a device that has not the memory.
+/// A weight that is not finite or too large for its type, or a device that has not the memory.
 pub fn upload(
     path: &Path,
     directory: &ModelDirectory,
     device: &Device,
-    training: bool,
+    purpose: Purpose,
 ) -> anyhow::Result<LoadedDirectory<Device>> {
-    pollster::block_on(LoadedDirectory::load(device, directory, training))
-        .with_context(|| format!("cannot load the model {}", path.display()))
+    let loaded = match purpose {
+        Purpose::Training => pollster::block_on(LoadedDirectory::load(device, directory, true)),
+        Purpose::Reading(options) => {
+            pollster::block_on(LoadedDirectory::load_as(device, directory, options))
+        }
+    };
+    loaded.with_context(|| format!("cannot load the model {}", path.display()))
 }

@@ -1,6 +1,6 @@
 //! The engine on the host, for any type of number.
 
-use crate::engine::{Engine, EngineFingerprint, InputValues, Inputs};
+use crate::engine::{Engine, EngineFingerprint, InputValues, Inputs, StoreCopy};
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, StoreLayout};
 use crate::kernels::{
@@ -194,6 +194,22 @@ impl<R: HostNumber> Engine for HostEngine<R> {
         length: usize,
     ) -> Result<Vec<f32>> {
         Ok(to_f32(&lock(&store.arenas[arena.0]), offset, length))
+    }
+
+    fn copy(&self, from: &HostStore<R>, to: &HostStore<R>, copies: &[StoreCopy]) -> Result<()> {
+        for StoreCopy { from: (source, first), to: (target, at), length } in copies {
+            let (from, mut to) = (lock(&from.arenas[source.0]), lock(&to.arenas[target.0]));
+            match (&*from, &mut *to) {
+                (HostBuffer::F(from), HostBuffer::F(to)) => {
+                    to[*at..at + length].copy_from_slice(&from[*first..first + length]);
+                }
+                (HostBuffer::U(from), HostBuffer::U(to)) => {
+                    to[*at..at + length].copy_from_slice(&from[*first..first + length]);
+                }
+                _ => unreachable!("elements are copied to elements of their type"),
+            }
+        }
+        Ok(())
     }
 
     async fn compile(&self, store: &HostStore<R>, recording: Recording) -> Result<HostPlan<R>> {

@@ -1,7 +1,7 @@
 //! One of the engines, with its Stores and plans, as an engine itself.
 
 use crate::cpu::{HostEngine, HostPlan, HostStore};
-use crate::engine::{Engine, EngineFingerprint, Inputs};
+use crate::engine::{Engine, EngineFingerprint, Inputs, StoreCopy};
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{GpuEngine, GpuPlan, GpuStore};
@@ -175,6 +175,20 @@ impl Engine for Device {
         dispatch!(self, store: DeviceStore, |engine, store| {
             engine.read(store, arena, offset, length).await
         })
+    }
+
+    fn copy(&self, from: &DeviceStore, to: &DeviceStore, copies: &[StoreCopy]) -> Result<()> {
+        match (self, from, to) {
+            (Self::Cpu(engine), DeviceStore::Cpu(from), DeviceStore::Cpu(to)) => {
+                engine.copy(from, to, copies)
+            }
+            #[cfg(feature = "gpu")]
+            (Self::Gpu(engine), DeviceStore::Gpu(from), DeviceStore::Gpu(to)) => {
+                engine.copy(from, to, copies)
+            }
+            #[cfg(feature = "gpu")]
+            _ => unreachable!("a store is used with the device that made it"),
+        }
     }
 
     async fn trusts(&self, recording: &Recording) -> Result<bool> {

@@ -26,6 +26,19 @@ pub struct Cut {
     pub patch_lengths: Vec<u32>,
 }
 
+impl Cut {
+    /// Positions at which patches start; the last may be that of the virtual token.
+    pub fn starts(&self) -> Vec<usize> {
+        let mut next = 0;
+        let starts = self.patch_lengths.iter().map(|&length| {
+            let start = next;
+            next += length as usize;
+            start
+        });
+        starts.collect()
+    }
+}
+
 impl<'m, E: Engine> Patcher<'m, E> {
     /// A patcher by this rule.
     ///

@@ -7,7 +7,7 @@
 
 use super::bits_per_byte::{BitsPerByte, Window, windows};
 use crate::blt::tables::Row;
-use crate::blt::{Batch, LoadedModel, PlanSlot, entropies_graph, evaluation_graph};
+use crate::blt::{LoadedModel, PlanSlot, entropies_graph, evaluation_graph};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kernels::Step;
@@ -63,7 +63,7 @@ impl<E: Engine> Scorer<E> {
         let mut entropies = Vec::with_capacity(ids.len());
         for group in grouped(windows(ids.len(), self.options.context), self.options.batch_bytes) {
             let rows: Vec<_> = group.iter().map(|window| row(ids, &[], *window)).collect();
-            let batch = Batch::new(&model.config, &rows)?;
+            let batch = model.batch(&rows)?;
             let step = Step::of(batch.counts);
             let plan = self.entropies.get(engine, model, &batch.counts).await?;
             engine.run(plan, &step, &batch.inputs)?;
@@ -118,7 +118,7 @@ impl<E: Engine> Scorer<E> {
         let windows = windows.into_iter().step_by(every).collect();
         for group in grouped(windows, self.options.batch_bytes) {
             let rows: Vec<_> = group.iter().map(|window| row(ids, &starts, *window)).collect();
-            let batch = Batch::new(&model.config, &rows)?;
+            let batch = model.batch(&rows)?;
             let step = Step::of(batch.counts);
             let plan = self.evaluate.get(engine, model, &batch.counts).await?;
             engine.run(plan, &step, &batch.inputs)?;

@@ -4,10 +4,13 @@ use super::place::Place;
 use crate::blt::config::{EntropyConfig, ModelConfig};
 use crate::blt::parameters::PATCHER_PREFIX;
 use crate::blt::{CacheShape, LoadedDirectory, LoadedModel, cache_layout, model_patching};
-use crate::engine::Engine;
+use crate::engine::{Engine, StoreCopy};
 use crate::error::{Error, Result};
-use crate::graph::{CompileOptions, Graph, Precision, Recording, StoreLayout, compile_for};
+use crate::graph::{
+    CompileOptions, Graph, Placement, Precision, Recording, Shard, StoreLayout, compile_for,
+};
 use crate::kernels::Counts;
+use std::ops::Range;
 
 /// A Store of both models and of the caches, and plans over it.
 pub(super) struct StreamCaches<'m, E: Engine> {
@@ -45,17 +48,16 @@ impl<'m, E: Engine> StreamCaches<'m, E> {
         Ok(Self { engine, directory, shape, caches, cache_layout, store, layout })
     }
 
-    /// Larger caches with the same contents, streams at the same numbers.
+    /// Larger caches with the same contents, copied on the device, streams at the same numbers.
     ///
     /// # Errors
     /// As [`Self::new`].
     pub async fn grown(&self, shape: CacheShape, places: &[Option<&Place>]) -> Result<Self> {
         let larger = Self::new(self.engine, self.directory, shape).await?;
+        let mut copies = Vec::new();
         for (name, old) in self.cache_layout.tensors() {
             let new = larger.cache_layout.require(name)?;
-            let cols = old.cols;
-            let before = self.engine.read_tensor(&self.caches, old).await?;
-            let mut after = vec![0.0; new.length()];
+            let (from, to) = (only_shard(old), only_shard(new));
             let [old_rows, new_rows] = [old.rows / self.shape.streams, new.rows / shape.streams];
             let is_ring_of_states = name.starts_with("cache.states.");
             for (stream, place) in places.iter().enumerate() {
@@ -64,14 +66,20 @@ impl<'m, E: Engine> StreamCaches<'m, E> {
                     true => place.oldest_state()..place.read,
                     false => 0..old_rows.min(new_rows),
                 };
-                for index in kept {
-                    let from = (stream * old_rows + index % old_rows) * cols;
-                    let to = (stream * new_rows + index % new_rows) * cols;
-                    after[to..to + cols].copy_from_slice(&before[from..from + cols]);
+                for rows in unbroken(kept, old_rows, new_rows) {
+                    let element = |shard: &Shard, rows_each: usize| {
+                        let row = stream * rows_each + rows.start % rows_each;
+                        (shard.arena, shard.offset + row * old.cols)
+                    };
+                    copies.push(StoreCopy {
+                        from: element(from, old_rows),
+                        to: element(to, new_rows),
+                        length: rows.len() * old.cols,
+                    });
                 }
             }
-            self.engine.write_tensor(&larger.caches, new, &after)?;
         }
+        self.engine.copy(&self.caches, &larger.caches, &copies)?;
         Ok(larger)
     }
 
@@ -143,6 +151,25 @@ fn check_bindings(recording: &Recording, most: usize) -> Result<()> {
     Ok(())
 }
 
+/// A cache lies in one piece: none is larger than a binding.
+fn only_shard(place: &Placement) -> &Shard {
+    let [shard] = &place.shards[..] else { unreachable!("a cache fits one binding") };
+    shard
+}
+
+/// The parts of a range of indices that neither of two rings, of so many rows, breaks.
+fn unbroken(range: Range<usize>, old_rows: usize, new_rows: usize) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut start = range.start;
+    while start < range.end {
+        let ends = [old_rows, new_rows].map(|rows| (start / rows + 1) * rows);
+        let end = range.end.min(ends[0]).min(ends[1]);
+        parts.push(start..end);
+        start = end;
+    }
+    parts
+}
+
 /// The entropy model that cuts the texts of a model, if entropies do.
 pub(super) fn patcher<E: Engine>(directory: &LoadedDirectory<E>) -> Option<&LoadedModel<E>> {
     let ModelConfig::Blt(config) = &directory.model.config else { return None };
@@ -154,5 +181,19 @@ pub(super) fn entropy_config<E: Engine>(model: &LoadedModel<E>) -> &EntropyConfi
     match &model.config {
         ModelConfig::Entropy(config) => config,
         ModelConfig::Blt(_) => unreachable!("a patcher is an entropy model"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_break_ranges_where_they_begin_again() {
+        assert_eq!(unbroken(0..0, 4, 8), []);
+        assert_eq!(unbroken(1..7, 4, 8), [1..4, 4..7]);
+        assert_eq!(unbroken(2..6, 4, 8), [2..4, 4..6]);
+        assert_eq!(unbroken(6..10, 4, 8), [6..8, 8..10]);
+        assert_eq!(unbroken(5..13, 4, 16), [5..8, 8..12, 12..13]);
     }
 }

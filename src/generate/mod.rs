@@ -4,7 +4,8 @@
 //! and limits. Its ids come from a [`Source`], where a model reads and a [`sampling::Sampler`]
 //! chooses: [`Cached`] keeps caches, [`Recompute`] reads everything again for every id and so says
 //! what is true, [`ModelSource`] is the one that suits a model. [`Streams`] are many texts in one
-//! batch; an [`Answer`] for each makes pieces of text of what they add.
+//! batch; an [`Answer`] for each makes pieces of text of what they add. A [`SelfCheck`] compares
+//! them with full passes on any device.
 
 mod added;
 mod answer;
@@ -20,6 +21,7 @@ pub mod sampling;
 #[cfg(test)]
 mod sampling_test;
 mod seed_tables;
+mod self_check;
 mod slot;
 mod source;
 mod step_tables;
@@ -36,6 +38,7 @@ pub use answer::{Answer, Piece};
 pub use cached::Cached;
 pub use model_source::ModelSource;
 pub use recompute::Recompute;
+pub use self_check::{Agreement, SelfCheck};
 pub use source::Source;
 pub use stops::{End, Stops};
 pub use streams::{StreamId, Streams, can_stream};

@@ -159,7 +159,12 @@ impl<E: Engine> Streams<'_, E> {
         }
         let config = &self.directory.model.config;
         let batch = match config {
-            ModelConfig::Blt(blt) => seed_batch(config, blt, &self.caches.shape, &seeds)?,
+            ModelConfig::Blt(blt) => {
+                let mut batch = seed_batch(config, blt, &self.caches.shape, &seeds)?;
+                let texts = seeds.iter().map(|seed| (seed.place, 0..seed.place.read));
+                self.embed_on_host(&mut batch.inputs, texts)?;
+                batch
+            }
             ModelConfig::Entropy(entropy) => {
                 let rows = seeds.iter().map(|&Seed { stream, place, .. }| EntropyRow {
                     stream,

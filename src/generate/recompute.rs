@@ -7,10 +7,10 @@ use super::added::Added;
 use super::sampling::Sampler;
 use super::source::Source;
 use crate::blt::tables::Row;
-use crate::blt::{Batch, LoadedDirectory, PlanSlot, Positions, forward_graph};
+use crate::blt::{LoadedDirectory, PlanSlot, Positions, forward_graph};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::eval::Patcher;
+use crate::eval::{Cut, Patcher};
 use crate::kernels::Step;
 use crate::text::{EOS_ID, VOCABULARY_SIZE, check_ids};
 
@@ -25,6 +25,13 @@ pub struct Recompute<'m, E: Engine> {
     origin: u64,
     /// What comes after the last of `ids`, if it has been computed.
     prediction: Option<Prediction>,
+}
+
+/// What one pass over a whole text says of it.
+pub(super) struct FullPass {
+    /// [ids, 260].
+    pub logits: Vec<f32>,
+    pub cut: Cut,
 }
 
 /// What a pass says about the id behind its text.
@@ -54,33 +61,50 @@ impl<'m, E: Engine> Recompute<'m, E> {
     }
 
     async fn predict(&mut self) -> Result<Prediction> {
-        let count = self.ids.len();
+        let ids = std::mem::take(&mut self.ids);
+        let pass = self.read(&ids).await;
+        self.ids = ids;
+        let (pass, count) = (pass?, self.ids.len());
+        Ok(Prediction {
+            logits: pass.logits_at(count - 1).to_vec(),
+            entropy: pass.cut.entropies.last().copied(),
+            starts_patch: starts_behind(&pass.cut.patch_lengths, count),
+        })
+    }
+
+    /// Reads a text, whatever the source stands at.
+    pub(super) async fn read(&mut self, ids: &[u32]) -> Result<FullPass> {
+        let count = ids.len();
         if count == 0 {
             return Err(Error::input("prompt", "expected at least one id, got none")
                 .with_hint("a text begins with id 1"));
         }
         let cut = match &mut self.patcher {
             None => None,
-            Some(patcher) => Some(patcher.cut(&self.ids).await?),
+            Some(patcher) => Some(patcher.cut(ids).await?),
         };
         let cut = cut.unwrap_or_default();
         let row = Row {
-            ids: self.ids.clone(),
+            ids: ids.to_vec(),
             targets: vec![EOS_ID; count],
             weights: vec![0.0; count],
-            patch_lengths: cut.patch_lengths,
+            patch_lengths: cut.patch_lengths.clone(),
         };
         let model = &self.directory.model;
-        let batch = Batch::new(&model.config, std::slice::from_ref(&row))?;
+        let batch = model.batch(std::slice::from_ref(&row))?;
         let step = Step::of(batch.counts);
         let plan = self.forward.get(self.engine, model, &batch.counts).await?;
         self.engine.run(plan, &step, &batch.inputs)?;
         let logits = self.engine.output(plan, "logits", &step).await?;
-        Ok(Prediction {
-            logits: logits[(count - 1) * VOCABULARY_SIZE as usize..].to_vec(),
-            entropy: cut.entropies.last().copied(),
-            starts_patch: starts_behind(&row.patch_lengths, count),
-        })
+        Ok(FullPass { logits, cut })
+    }
+}
+
+impl FullPass {
+    /// Logits of what follows the id at this position \[260\].
+    pub fn logits_at(&self, position: usize) -> &[f32] {
+        let width = VOCABULARY_SIZE as usize;
+        &self.logits[position * width..][..width]
     }
 }
 

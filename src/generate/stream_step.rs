@@ -3,18 +3,21 @@
 
 use super::caches::{entropy_config, patcher};
 use super::parts::Parts;
+use super::place::Place;
 use super::slot::{Chosen, Slot, check_finite};
 use super::step_tables::{Next, Reader, next_inputs, set_next, step_inputs};
 use super::stream_plans::Work;
 use super::streams::Streams;
-use crate::blt::Pass;
 use crate::blt::config::{EntropyConfig, ModelConfig, Semantics};
+use crate::blt::hash::MAX_GROUP_SIZE;
+use crate::blt::{EmbeddedText, Pass};
 use crate::engine::{Engine, Inputs};
 use crate::error::{Error, Result};
 use crate::eval::bits_per_byte::{Window, window_at};
 use crate::kernels::Counts;
 use crate::kernels::decode::likeliest;
 use crate::text::{BOS_ID, EOS_ID, VOCABULARY_SIZE};
+use std::ops::Range;
 
 impl<E: Engine> Streams<'_, E> {
     /// What comes next of these streams, or why nothing does. It changes nothing about them: who
@@ -34,7 +37,7 @@ impl<E: Engine> Streams<'_, E> {
         let mut parts = Parts::new(readers, usize::MAX, |_| 1);
         let mut all = Vec::new();
         while let Some(part) = parts.next() {
-            let chosen = match self.greedy_tables(&part) {
+            let chosen = match self.greedy_tables(&part)? {
                 Some(tables) => self.choose_greedily(&part, tables).await,
                 None => self.choose_by_logits(&part).await,
             };
@@ -103,7 +106,7 @@ impl<E: Engine> Streams<'_, E> {
 
     /// Ids that are chosen here.
     async fn choose_by_logits(&mut self, readers: &[usize]) -> Result<Vec<Result<Chosen>>> {
-        let (counts, inputs) = self.step_tables(readers);
+        let (counts, inputs) = self.step_tables(readers)?;
         let work = Work::Step(self.pass(readers));
         let read = self.plans.run(&self.caches, work, (counts, &inputs), &["logits"]).await?;
         let mut all: Vec<Result<Chosen>> = Vec::with_capacity(readers.len());
@@ -144,14 +147,19 @@ impl<E: Engine> Streams<'_, E> {
     }
 
     /// Counts and inputs of a step for the last ids of these streams.
-    fn step_tables(&self, readers: &[usize]) -> (Counts, Inputs) {
+    fn step_tables(&self, readers: &[usize]) -> Result<(Counts, Inputs)> {
         let reader = |&stream: &usize| {
             let Slot { place, closes, .. } = self.at(stream);
             Reader { stream, place, closes: *closes }
         };
         let readers: Vec<Reader<'_>> = readers.iter().map(reader).collect();
         match &self.directory.model.config {
-            ModelConfig::Blt(config) => step_inputs(config, &self.caches.shape, &readers),
+            ModelConfig::Blt(config) => {
+                let (counts, mut inputs) = step_inputs(config, &self.caches.shape, &readers);
+                let newest = readers.iter().map(|it| (it.place, it.place.read..it.place.read + 1));
+                self.embed_on_host(&mut inputs, newest)?;
+                Ok((counts, inputs))
+            }
             ModelConfig::Entropy(config) => {
                 let next = |it: &Reader<'_>| Next {
                     stream: it.stream,
@@ -159,20 +167,35 @@ impl<E: Engine> Streams<'_, E> {
                     index: it.place.read,
                     document: it.place.document,
                 };
-                next_inputs(config, &readers.iter().map(next).collect::<Vec<_>>())
+                Ok(next_inputs(config, &readers.iter().map(next).collect::<Vec<_>>()))
             }
         }
     }
 
+    /// Embeddings of ids of these texts, where the hash tables are on the host.
+    pub(super) fn embed_on_host<'p>(
+        &self,
+        inputs: &mut Inputs,
+        texts: impl Iterator<Item = (&'p Place, Range<usize>)>,
+    ) -> Result<()> {
+        let Some(host) = &self.directory.model.host_embedding else { return Ok(()) };
+        let texts = texts.map(|(place, range)| {
+            // No hash looks further back.
+            let first = (range.start + 1).saturating_sub(MAX_GROUP_SIZE as usize);
+            EmbeddedText { ids: &place.ids[first..range.end], count: range.len() }
+        });
+        host.set(inputs, texts)
+    }
+
     /// The same for a step that the device can do alone: every stream is greedy.
-    fn greedy_tables(&self, readers: &[usize]) -> Option<(Counts, Inputs)> {
+    fn greedy_tables(&self, readers: &[usize]) -> Result<Option<(Counts, Inputs)>> {
         let (mut banned, mut forced) = (Vec::new(), Vec::new());
         for &index in readers {
-            let (bans, id) = self.at(index).greedy()?;
+            let Some((bans, id)) = self.at(index).greedy() else { return Ok(None) };
             banned.extend(bans);
             forced.push(id);
         }
-        let (counts, mut inputs) = self.step_tables(readers);
+        let (counts, mut inputs) = self.step_tables(readers)?;
         inputs.set_u("banned", banned);
         inputs.set_u("forced", forced);
         if let Some(patcher) = patcher(self.directory) {
@@ -181,7 +204,7 @@ impl<E: Engine> Streams<'_, E> {
                 readers.iter().map(|&index| self.next(config, index, BOS_ID)).collect();
             set_next(&mut inputs, config, &nexts);
         }
-        Some((counts, inputs))
+        Ok(Some((counts, inputs)))
     }
 
     /// What the entropy model reads next of a stream, if it is this id: in the window that scores

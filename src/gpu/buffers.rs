@@ -102,6 +102,32 @@ pub(super) fn write(
     })
 }
 
+/// Elements of four bytes that go from one buffer into another.
+pub(super) struct BufferCopy<'a> {
+    pub from: &'a wgpu::Buffer,
+    /// First element that is read.
+    pub first: usize,
+    pub to: &'a wgpu::Buffer,
+    /// First element that is written.
+    pub at: usize,
+    pub length: usize,
+}
+
+/// Copies on the device, in one submission, ordered with all others.
+///
+/// # Errors
+/// If the device is lost or out of memory.
+pub(super) fn copy(context: &Context, copies: &[BufferCopy<'_>]) -> Result<()> {
+    context.scoped_now("copy", || {
+        let mut encoder = context.device.create_command_encoder(&Default::default());
+        for BufferCopy { from, first, to, at, length } in copies {
+            let [first, at, length] = [first, at, length].map(|&it| it as u64 * 4);
+            encoder.copy_buffer_to_buffer(from, first, to, at, length);
+        }
+        context.queue.submit([encoder.finish()]);
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

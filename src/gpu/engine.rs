@@ -1,6 +1,6 @@
 //! The engine on a GPU.
 
-use super::buffers;
+use super::buffers::{self, BufferCopy};
 use super::context::Context;
 use super::launch::SubmitRule;
 use super::pipelines::Pipelines;
@@ -8,7 +8,7 @@ use super::plan::GpuPlan;
 use super::readback::{self, Readback};
 use super::store::{GpuStore, max_binding_elements};
 use super::trust::Trust;
-use crate::engine::{Engine, EngineFingerprint, Inputs};
+use crate::engine::{Engine, EngineFingerprint, Inputs, StoreCopy};
 use crate::error::Result;
 use crate::graph::{ArenaId, Recording, StoreLayout};
 use crate::kernels::{Abilities, Step, Tuned, fingerprint};
@@ -129,6 +129,15 @@ impl Engine for GpuEngine {
         self.readback.read(&self.context, buffer, offset, length).await
     }
 
+    fn copy(&self, from: &GpuStore, to: &GpuStore, copies: &[StoreCopy]) -> Result<()> {
+        let copies = copies.iter().map(|copy| {
+            let StoreCopy { from: (source, first), to: (target, at), length } = *copy;
+            let from = from.range(source, first, length);
+            BufferCopy { from, first, to: to.range(target, at, length), at, length }
+        });
+        buffers::copy(&self.context, &copies.collect::<Vec<_>>())
+    }
+
     async fn compile(&self, store: &GpuStore, recording: Recording) -> Result<GpuPlan> {
         let rule = SubmitRule {
             most_flops: self.submit_flops,
@@ -148,12 +157,22 @@ impl Engine for GpuEngine {
         inputs: &Inputs,
         names: &[&str],
     ) -> Result<Vec<Vec<f32>>> {
-        let outputs = names.iter().map(|name| plan.output(name, step));
-        let outputs = outputs.collect::<Result<Vec<_>>>()?;
-        plan.upload(&self.context, step, inputs)?;
-        let last = plan.submit_but_last(&self.context)?;
-        let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode(last, encoder);
-        self.readback.read_after(&self.context, encode, &outputs).await
+        let regions = names.iter().map(|name| {
+            let (buffer, first, count) = plan.output(name, step)?;
+            Ok((buffer.clone(), first, count))
+        });
+        let regions = regions.collect::<Result<Vec<_>>>()?;
+        let (context, readback) = (&self.context, &self.readback);
+        let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode_last(encoder);
+        let ahead = match plan.ahead.take(&regions) {
+            Some(ahead) => ahead,
+            None => readback.encode(context, encode, regions).await?,
+        };
+        plan.upload(context, step, inputs)?;
+        plan.submit_but_last(context)?;
+        let (values, next) = readback.submit(context, ahead, encode).await?;
+        plan.ahead.put(next);
+        Ok(values)
     }
 
     async fn output(&self, plan: &GpuPlan, name: &str, step: &Step) -> Result<Vec<f32>> {

@@ -7,7 +7,7 @@ use super::engine::GpuEngine;
 use super::launch::{self, Launch};
 use super::pipelines::{Pipeline, Request};
 use crate::error::{Error, Result};
-use crate::kernels::{Access, Case, Counts, Element, HostBuffer, Kernel};
+use crate::kernels::{Access, Case, Counts, Element, HostBuffer, Kernel, Variant};
 use half::f16;
 
 /// What lies behind every buffer of a case: a NaN as a number, far out of range as an index. An
@@ -107,16 +107,31 @@ impl GpuEngine {
             if needs.f16 && !self.context.caps().f16 {
                 continue; // no plan for this device has halves
             }
+            let Variant { name, keeps_bits, .. } = kernel.variants[variant];
+            let wrong = |problem| Error::device(format!("{}.{name}", kernel.name), problem);
             for capacity in [case.step.counts, larger(&case.step.counts)] {
                 let got = self.run_case_at(kernel, variant, &case, &capacity).await?;
-                let checked = case.check(kernel, &got);
-                let name = kernel.variants[variant].name;
-                checked
-                    .map_err(|problem| Error::device(format!("{}.{name}", kernel.name), problem))?;
+                case.check(kernel, &got).map_err(wrong)?;
+                if keeps_bits && variant > 0 {
+                    let base = self.run_case(kernel, 0, &case).await?;
+                    if !same_bits(&got, &base) {
+                        return Err(wrong(format!("other bits than the base, {}", case.name)));
+                    }
+                }
             }
         }
         Ok(())
     }
+}
+
+fn same_bits(a: &[HostBuffer<f32>], b: &[HostBuffer<f32>]) -> bool {
+    a.iter().zip(b).all(|pair| match pair {
+        (HostBuffer::F(a), HostBuffer::F(b)) => {
+            a.iter().map(|it| it.to_bits()).eq(b.iter().map(|it| it.to_bits()))
+        }
+        (HostBuffer::U(a), HostBuffer::U(b)) => a == b,
+        _ => false,
+    })
 }
 
 /// Half as much again of every count that changes.

@@ -3,7 +3,7 @@
 use super::buffers::Span;
 use super::context::Context;
 use super::pipelines::Pipeline;
-use crate::graph::Recording;
+use crate::graph::{Dispatch, Recording};
 use crate::kernels::Step;
 use std::ops::Range;
 
@@ -74,8 +74,14 @@ pub(super) struct SubmitRule {
 const EARLY_DISPATCHES: usize = 16;
 const EARLY_GROWTH: usize = 4;
 
+/// Work of a replay of which the first submission is short: less is done before more submissions
+/// would pay.
+const EARLY_FLOPS: u64 = 100_000_000_000;
+
 /// The dispatches of each submission; with the default rule there is one.
-pub(super) fn submissions(recording: &Recording, rule: SubmitRule) -> Vec<Range<usize>> {
+pub(super) fn submissions(recording: &Recording, mut rule: SubmitRule) -> Vec<Range<usize>> {
+    let flops = |dispatch: &Dispatch| dispatch.cost(&recording.capacity).flops;
+    rule.begins_early &= recording.dispatches.iter().map(flops).sum::<u64>() > EARLY_FLOPS;
     let dispatches = recording.dispatches.iter().enumerate();
     let marks = dispatches.map(|(index, dispatch)| {
         (dispatch.cost(&recording.capacity).flops, recording.cuts.contains(&index))

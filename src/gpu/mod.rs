@@ -5,6 +5,7 @@
 //! [`Engine`](crate::engine::Engine) over it. Natively, shaders run without bounds checks unless
 //! asked, so every id and offset is range-checked before it is uploaded.
 
+mod ahead;
 mod buffers;
 mod caps;
 mod context;

@@ -3,6 +3,7 @@
 //! Pipelines, bind groups, offsets and workgroup counts are made once; a replay writes two
 //! buffers and encodes one pass over a list of [`Launch`]es.
 
+use super::ahead::AheadSlot;
 use super::buffers::{self, Span};
 use super::context::Context;
 use super::inputs::InputArena;
@@ -24,6 +25,8 @@ pub struct GpuPlan {
     launches: Vec<Launch>,
     /// The launches of each submission.
     submissions: Vec<Range<usize>>,
+    /// The last submission of the next replay, where its outputs are read.
+    pub(super) ahead: AheadSlot,
 }
 
 /// What the regions of a plan lie in.
@@ -65,7 +68,7 @@ impl GpuPlan {
         });
         let launches = launches.await?;
         let submissions = launch::submissions(&recording, rule);
-        Ok(Self { recording, buffers, launches, submissions })
+        Ok(Self { recording, buffers, launches, submissions, ahead: AheadSlot::default() })
     }
 
     /// Uploads step and inputs and submits the dispatches.
@@ -84,24 +87,29 @@ impl GpuPlan {
         })
     }
 
-    /// Submits all but the last submission of a replay, and says which launches that one has.
+    /// Submits all but the last submission of a replay.
     ///
     /// # Errors
     /// If the device is lost.
-    pub(super) fn submit_but_last(&self, context: &Context) -> Result<Range<usize>> {
-        let (last, before) = self.submissions.split_last().expect("a replay submits something");
+    pub(super) fn submit_but_last(&self, context: &Context) -> Result<()> {
+        let (_, before) = self.submissions.split_last().expect("a replay submits something");
         context.scoped_now(&self.recording.name, || {
             for range in before {
                 let mut encoder = context.device.create_command_encoder(&Default::default());
                 self.encode(range.clone(), &mut encoder);
                 context.queue.submit([encoder.finish()]);
             }
-        })?;
-        Ok(last.clone())
+        })
+    }
+
+    /// Encodes the launches of the last submission of a replay.
+    pub(super) fn encode_last(&self, encoder: &mut wgpu::CommandEncoder) {
+        let last = self.submissions.last().expect("a replay submits something");
+        self.encode(last.clone(), encoder);
     }
 
     /// Encodes some launches, in a pass of their own.
-    pub(super) fn encode(&self, launches: Range<usize>, encoder: &mut wgpu::CommandEncoder) {
+    fn encode(&self, launches: Range<usize>, encoder: &mut wgpu::CommandEncoder) {
         let mut pass = encoder.begin_compute_pass(&Default::default());
         launch::encode(&self.launches[launches], &mut pass);
     }

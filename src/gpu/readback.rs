@@ -3,6 +3,7 @@
 //! Natively the wait blocks in `poll`; in a browser the future wakes when the event loop has called
 //! back. The mappable buffer is kept for the next time.
 
+use super::ahead::{Ahead, Elements};
 use super::context::Context;
 use crate::error::{Error, Result};
 use bytemuck::Pod;
@@ -10,6 +11,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
+
+/// What is read is numbers, or words.
+const ELEMENT_BYTES: usize = 4;
 
 /// Most bytes that are mapped at once.
 const CHUNK_BYTES: usize = 64 << 20;
@@ -36,7 +40,7 @@ impl Readback {
         offset: usize,
         length: usize,
     ) -> Result<Vec<T>> {
-        const { assert!(size_of::<T>() == 4) };
+        const { assert!(size_of::<T>() == ELEMENT_BYTES) };
         let mut values = Vec::with_capacity(length);
         while values.len() < length {
             let at = (offset + values.len()) * size_of::<T>();
@@ -54,45 +58,62 @@ impl Readback {
         Ok(values)
     }
 
-    /// Regions of buffers (buffer, first element, elements of four bytes), as they are after what
-    /// `encode` encodes: both in one submission. They fit one mappable buffer.
+    /// Encodes what `encode` does and copies of these regions as they are then.
     ///
     /// # Errors
     /// If the device is lost or out of memory.
-    pub async fn read_after<T: Pod>(
+    pub async fn encode(
         &self,
         context: &Context,
         encode: impl FnOnce(&mut wgpu::CommandEncoder),
-        regions: &[(&wgpu::Buffer, usize, usize)],
-    ) -> Result<Vec<Vec<T>>> {
-        const { assert!(size_of::<T>() == 4) };
-        let bytes = |&(_, _, length): &(&wgpu::Buffer, usize, usize)| length * size_of::<T>();
-        let total = regions.iter().map(bytes).sum::<usize>().max(size_of::<T>());
-        let staging = self.staging(context, total).await?;
-        let copy = |encoder: &mut wgpu::CommandEncoder| {
-            encode(encoder);
-            let mut to = 0;
-            for region in regions {
-                let (at, size) = (region.1 * size_of::<T>(), bytes(region) as u64);
-                encoder.copy_buffer_to_buffer(region.0, at as u64, &staging, to, size);
-                to += size;
-            }
+        regions: Vec<Elements>,
+    ) -> Result<Ahead> {
+        let length: usize = regions.iter().map(|(_, _, count)| count).sum();
+        let staging = self.staging(context, length.max(1) * ELEMENT_BYTES).await?;
+        let commands =
+            context.scoped_now("readback", || commands(context, encode, &regions, &staging))?;
+        Ok(Ahead { commands, regions, staging })
+    }
+
+    /// Submits what was encoded and reads its regions. Meanwhile encodes the same again, for the
+    /// next time.
+    ///
+    /// # Errors
+    /// If the device is lost or out of memory.
+    pub async fn submit<T: Pod>(
+        &self,
+        context: &Context,
+        ahead: Ahead,
+        encode: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<(Vec<Vec<T>>, Ahead)> {
+        const { assert!(size_of::<T>() == ELEMENT_BYTES) };
+        let bytes = (ahead.length().max(1) * ELEMENT_BYTES) as u64;
+        let Ahead { commands: now, regions, staging } = ahead;
+        let (answer, mapped) = answer();
+        let submit = || {
+            let submission = context.queue.submit([now]);
+            staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+                answer.give(result.is_ok())
+            });
+            submission
         };
-        map_after(context, copy, &staging, total as u64).await?;
+        let submission = context.scoped("readback", submit).await?;
+        let next =
+            context.scoped_now("readback", || commands(context, encode, &regions, &staging))?;
+        wait_for(context, submission, mapped).await?;
         let mut values = Vec::with_capacity(regions.len());
         {
-            let view = staging.get_mapped_range(0..total as u64);
+            let view = staging.get_mapped_range(0..bytes);
             let view = view.map_err(|error| failed(context, &error.to_string()))?;
             let mut rest: &[T] = bytemuck::cast_slice(&view);
-            for &(_, _, length) in regions {
-                let (own, behind) = rest.split_at(length);
+            for &(_, _, count) in &regions {
+                let (own, behind) = rest.split_at(count);
                 values.push(own.to_vec());
                 rest = behind;
             }
         }
         staging.unmap();
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(staging);
-        Ok(values)
+        Ok((values, Ahead { commands: next, regions, staging }))
     }
 
     /// A mappable buffer of at least so many bytes, taken out of where it is kept.
@@ -114,6 +135,24 @@ impl Readback {
     }
 }
 
+/// What `encode` encodes, and copies of regions to the start of `staging`, one behind the other.
+fn commands(
+    context: &Context,
+    encode: impl FnOnce(&mut wgpu::CommandEncoder),
+    regions: &[Elements],
+    staging: &wgpu::Buffer,
+) -> wgpu::CommandBuffer {
+    let mut encoder = context.device.create_command_encoder(&Default::default());
+    encode(&mut encoder);
+    let bytes = |count: usize| (count * ELEMENT_BYTES) as u64;
+    let mut to = 0;
+    for (buffer, first, count) in regions {
+        encoder.copy_buffer_to_buffer(buffer, bytes(*first), staging, to, bytes(*count));
+        to += bytes(*count);
+    }
+    encoder.finish()
+}
+
 /// Copies bytes to the start of `staging` and waits until they are mapped.
 async fn map_copy(
     context: &Context,
@@ -122,32 +161,49 @@ async fn map_copy(
     staging: &wgpu::Buffer,
     bytes: u64,
 ) -> Result<()> {
-    let copy = |encoder: &mut wgpu::CommandEncoder| {
-        encoder.copy_buffer_to_buffer(buffer, at, staging, 0, bytes);
-    };
-    map_after(context, copy, staging, bytes).await
-}
-
-/// Submits what `encode` encodes and waits until the first bytes of `staging` are mapped.
-async fn map_after(
-    context: &Context,
-    encode: impl FnOnce(&mut wgpu::CommandEncoder),
-    staging: &wgpu::Buffer,
-    bytes: u64,
-) -> Result<()> {
     let (answer, mapped) = answer();
     let submit = || {
         let mut encoder = context.device.create_command_encoder(&Default::default());
-        encode(&mut encoder);
+        encoder.copy_buffer_to_buffer(buffer, at, staging, 0, bytes);
         let submission = context.queue.submit([encoder.finish()]);
         staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| answer.give(result.is_ok()));
         submission
     };
     let submission = context.scoped("readback", submit).await?;
+    wait_for(context, submission, mapped).await
+}
+
+/// Waits until a submission is done and its buffer mapped.
+async fn wait_for(
+    context: &Context,
+    submission: wgpu::SubmissionIndex,
+    mapped: Awaited,
+) -> Result<()> {
+    ask_often(context, &mapped)?;
     let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
     // Blocks natively; does nothing in a browser.
     context.device.poll(wait).map_err(|error| failed(context, &error.to_string()))?;
     if mapped.await { Ok(()) } else { Err(failed(context, "a buffer could not be mapped")) }
+}
+
+/// How often a thread asks for an answer before it sleeps: for some milliseconds, in which a step
+/// of generation is done, whose time waking up would add to.
+const ASKS: usize = 5000;
+
+/// Asks for an answer, unless a processor computes it, until it is there or the thread had better
+/// sleep.
+fn ask_often(context: &Context, mapped: &Awaited) -> Result<()> {
+    if cfg!(target_arch = "wasm32") || !context.caps().abilities().hardware {
+        return Ok(());
+    }
+    for _ in 0..ASKS {
+        if mapped.is_given() {
+            break;
+        }
+        let poll = context.device.poll(wgpu::PollType::Poll);
+        poll.map_err(|error| failed(context, &error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Waits until all work submitted so far is done.
@@ -186,6 +242,12 @@ struct AnswerState {
 fn answer() -> (Answer, Awaited) {
     let state = Arc::default();
     (Answer(Arc::clone(&state)), Awaited(state))
+}
+
+impl Awaited {
+    fn is_given(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).given.is_some()
+    }
 }
 
 impl Answer {

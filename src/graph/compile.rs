@@ -3,8 +3,10 @@
 use super::epilogues::fuse_epilogues;
 use super::few_rows::fuse_few_rows;
 use super::graph::Graph;
+use super::host_embedding::take_embedding_from_host;
 use super::lower::lower;
 use super::mixed::{Precision, use_halves};
+use super::packed::unpack_weights;
 use super::passes::{fuse_casts, fuse_residuals, remove_dead_code};
 use super::recompute::{Recompute, recompute};
 use super::recording::Recording;
@@ -48,7 +50,7 @@ pub fn compile(
 }
 
 /// Compiles a graph: dead code, precision, fusion, recompute, layers of few rows, epilogues,
-/// lifetimes, dispatches with their variants.
+/// unpacking, lifetimes, dispatches with their variants.
 ///
 /// # Errors
 /// If the layout lacks a tensor that the graph reads.
@@ -59,6 +61,7 @@ pub fn compile_for(
     capacity: Counts,
     options: &CompileOptions,
 ) -> Result<Recording> {
+    take_embedding_from_host(&mut graph, layout);
     remove_dead_code(&mut graph);
     // What feeds a patch boundary is f32 in every precision.
     if options.precision == Precision::Mixed && !graph.fixed_order {
@@ -69,8 +72,9 @@ pub fn compile_for(
     recompute(&mut graph, options.recompute);
     fuse_few_rows(&mut graph);
     fuse_epilogues(&mut graph, &options.abilities);
+    unpack_weights(&mut graph, layout);
     let mut recording = lower(&graph, name, layout, capacity, options)?;
-    mark_cuts(&mut recording, graph.few_rows);
+    mark_cuts(&mut recording);
     recording.check();
     Ok(recording)
 }
@@ -78,16 +82,11 @@ pub fn compile_for(
 /// Work between two cut marks: about a tenth of a second on a GPU of 100 GFLOP/s.
 const CUT_FLOPS: u64 = 10_000_000_000;
 
-/// Dispatches between two cut marks where each of them is short: so that a device begins while the
-/// others are encoded.
-const CUT_DISPATCHES: usize = 16;
-
-fn mark_cuts(recording: &mut Recording, is_short: bool) {
+fn mark_cuts(recording: &mut Recording) {
     let mut since_cut = 0;
     for (index, dispatch) in recording.dispatches.iter().enumerate() {
         let flops = dispatch.cost(&recording.capacity).flops;
-        let is_early = is_short && index > 0 && index.is_multiple_of(CUT_DISPATCHES);
-        if is_early || (since_cut + flops > CUT_FLOPS && since_cut > 0) {
+        if since_cut + flops > CUT_FLOPS && since_cut > 0 {
             recording.cuts.push(index);
             since_cut = 0;
         }

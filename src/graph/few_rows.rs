@@ -60,6 +60,37 @@ pub fn fuse_few_rows(graph: &mut Graph) {
             None => index += 1,
         }
     }
+    let mut index = 0;
+    while index < graph.nodes.len() {
+        match layer_that_keeps(graph, index) {
+            Some((producer, op)) => {
+                let keeps = graph.nodes.remove(index);
+                let layer = &mut graph.nodes[producer];
+                layer.op = op;
+                layer.inputs.extend(&keeps.inputs[1..]);
+                layer.outputs.extend(keeps.outputs);
+            }
+            None => index += 1,
+        }
+    }
+}
+
+/// If node `index` keeps what a layer of few rows makes, to its last column: that layer, and the op
+/// that does both.
+fn layer_that_keeps(graph: &Graph, index: usize) -> Option<(usize, Op)> {
+    let node = &graph.nodes[index];
+    let Op::CacheRows { cols, x_offset, factor, mirror } = node.op else { return None };
+    let sums = node.inputs[0];
+    let producer = graph.nodes[..index].iter().position(|other| other.outputs[0] == sums)?;
+    let Op::Matvec { norm_eps, is_gated: false, residual_scale: 0.0 } = graph.nodes[producer].op
+    else {
+        return None;
+    };
+    let is_whole = x_offset + cols == graph.tensor(sums).cols;
+    let is_even = x_offset.is_multiple_of(2) && cols.is_multiple_of(2);
+    let (rotated_cols, head_dim) = (0, 2);
+    let op = Op::MatvecRope { norm_eps, rotated_cols, head_dim, x_offset, factor, mirror };
+    (is_whole && is_even).then_some((producer, op))
 }
 
 /// If node `index` rotates and keeps what a layer of few rows makes for it alone: that layer, and
@@ -73,7 +104,7 @@ fn layer_of_rope(graph: &Graph, index: usize) -> Option<(usize, Op)> {
         return None;
     };
     let is_even = graph.tensor(sums).cols.is_multiple_of(2);
-    let op = Op::MatvecRope { norm_eps, rotated_cols, head_dim, x_offset, mirror };
+    let op = Op::MatvecRope { norm_eps, rotated_cols, head_dim, x_offset, factor: 1, mirror };
     (residual_scale == 0.0 && is_even && used(graph, sums) == 1).then_some((producer, op))
 }
 

@@ -16,6 +16,7 @@ use crate::kernels::{
     Counts, Element, Extent, Halves, Kernel, Situation, attention, decode, dense, embedding, loss,
     norm, patch, reduce,
 };
+use crate::packed::WeightType;
 use bytemuck::NoUninit;
 use sums::Waiting;
 
@@ -107,7 +108,8 @@ impl Lower<'_> {
             Source::Stored { name, .. } | Source::Accumulated(name) => {
                 let place = self.layout.require(name)?;
                 assert_eq!(place.shards.len(), 1, "{name} is sharded; only tables may be");
-                assert_eq!(place.length(), length, "{name} has another shape in the store");
+                let same = place.rows * place.cols == length;
+                assert!(same, "{name} has another shape in the store");
                 Ok(shard_region(place, 0))
             }
             Source::Computed => {
@@ -172,12 +174,10 @@ impl Lower<'_> {
         let params = bytemuck::bytes_of(params).to_vec();
         let abilities = &self.options.abilities;
         let fixed_order = self.fixed_order;
+        let situation = Situation { params: &params, halves, abilities };
         let variant = match fixed_order {
-            true => 0,
-            false => {
-                let situation = Situation { params: &params, halves, abilities };
-                self.options.tuned.choose(kernel, &situation)
-            }
+            true => kernel.choose_in_fixed_order(&situation),
+            false => self.options.tuned.choose(kernel, &situation),
         };
         let label = self.label.clone();
         let dispatch = Dispatch { kernel, variant, fixed_order, halves, params, regions, label };
@@ -192,6 +192,15 @@ impl Lower<'_> {
         self.graph.tensor(id).cols as u32
     }
 
+    /// How a tensor of the Store is packed.
+    fn weights(&self, id: TensorId) -> WeightType {
+        match &self.graph.tensor(id).source {
+            Source::Stored { name, .. } => self.layout.get(name).map(|place| place.weights),
+            Source::Input(_) | Source::Accumulated(_) | Source::Computed => None,
+        }
+        .unwrap_or(WeightType::F32)
+    }
+
     fn accumulates(&self, id: TensorId) -> bool {
         matches!(self.graph.tensor(id).source, Source::Accumulated(_))
     }
@@ -201,6 +210,12 @@ impl Lower<'_> {
         let out = outputs[0];
         match &node.op {
             Op::Reshape => Ok(()),
+            Op::Unpack => {
+                let (rows, cols) = (self.rows(out), self.cols(out));
+                let weight_type = self.weights(inputs[0]).number();
+                let params = dense::unpack::Params { rows, cols, weight_type };
+                self.dispatch(&dense::unpack::KERNEL, &params, &[inputs[0], out])
+            }
             Op::Cast => {
                 let params = dense::copy::Params::new(self.rows(out), self.cols(out));
                 self.dispatch(&dense::copy::KERNEL, &params, &[inputs[0], out])
@@ -214,6 +229,7 @@ impl Lower<'_> {
                 self.matvec(node, *norm_eps, *is_gated, *residual_scale)
             }
             Op::MatmulSwiglu => self.matmul_swiglu(node),
+            Op::MatmulSwigluGrad => self.matmul_swiglu_grad(node),
             Op::Add { alpha, beta } => {
                 let params = dense::add::Params::new(self.rows(out), self.cols(out), *alpha, *beta);
                 self.dispatch(&dense::add::KERNEL, &params, &[inputs[0], inputs[1], out])
@@ -260,7 +276,9 @@ impl Lower<'_> {
                 self.dispatch(&embedding::hash_ids::KERNEL, &params, &tensors)
             }
             Op::ByteEmbedding => {
-                let params = embedding::byte_embedding::Params::new(self.rows(out), self.cols(out));
+                let (rows, cols, weights) =
+                    (self.rows(out), self.cols(out), self.weights(inputs[1]));
+                let params = embedding::byte_embedding::Params::new(rows, cols, weights);
                 let tensors = [inputs[0], inputs[1], out];
                 self.dispatch(&embedding::byte_embedding::KERNEL, &params, &tensors)
             }
@@ -424,6 +442,6 @@ impl Lower<'_> {
 
 fn shard_region(place: &Placement, index: usize) -> Region {
     let shard = &place.shards[index];
-    let length = shard.rows * place.cols;
+    let length = shard.rows * place.row_length();
     Region { buffer: BufferId::Arena(shard.arena), offset: shard.offset, length }
 }

@@ -12,18 +12,23 @@ pub enum Op {
     /// [`Matmul`](Op::Matmul) of a linear layer and [`Swiglu`](Op::Swiglu) of what it makes;
     /// inputs a, b; outputs out and, if something reads it, [gate | up]. Fusion makes it.
     MatmulSwiglu,
+    /// [`Matmul`](Op::Matmul), neither operand transposed, and [`SwigluGrad`](Op::SwigluGrad) of
+    /// the dout that it makes; inputs a, b, gate_up. Fusion makes it.
+    MatmulSwigluGrad,
     /// [`Matmul`](Op::Matmul) of a linear layer for a few rows, with the norm in front of it, if
     /// there is one, and what follows: inputs x, weight, with a norm its gain, and, if the scale is
     /// not zero, residual; gated, [`Swiglu`](Op::Swiglu) of what it makes.
     Matvec { norm_eps: Option<f32>, is_gated: bool, residual_scale: f32 },
-    /// [`Matvec`](Op::Matvec) and [`RopeCache`](Op::RopeCache) of what it makes; inputs x, weight,
-    /// with a norm its gain, then position, table, index, cache; outputs the rotated rows and the
+    /// [`Matvec`](Op::Matvec) and [`RopeCache`](Op::RopeCache) of what it makes, or, without
+    /// rotated columns, [`CacheRows`](Op::CacheRows); inputs x, weight, with a norm its gain, with
+    /// rotated columns position and table, then index and cache; outputs the rotated rows and the
     /// cache.
     MatvecRope {
         norm_eps: Option<f32>,
         rotated_cols: usize,
         head_dim: usize,
         x_offset: usize,
+        factor: usize,
         mirror: usize,
     },
     /// `alpha a + beta b`, same shapes.
@@ -32,6 +37,9 @@ pub enum Op {
     Reshape,
     /// The same numbers in f16; [`Precision::Mixed`](super::Precision) makes these.
     Cast,
+    /// The numbers of a packed weight of the Store, see [`crate::packed`]; compiling puts it in
+    /// front of whoever does not read the weight as it lies.
+    Unpack,
     /// RMSNorm over columns (spec §5.1); inputs x, gain; outputs out, inverse_rms [rows, 1].
     RmsNorm { eps: f32 },
     /// Inputs dout, x, gain, inverse_rms and, if the scale is not zero, a residual that is added;
@@ -97,9 +105,11 @@ impl Op {
             Self::Matvec { .. } => "matvec",
             Self::MatvecRope { .. } => "matvec_rope",
             Self::MatmulSwiglu => "matmul_swiglu",
+            Self::MatmulSwigluGrad => "matmul_swiglu_grad",
             Self::Add { .. } => "add",
             Self::Reshape => "reshape",
             Self::Cast => "cast",
+            Self::Unpack => "unpack",
             Self::RmsNorm { .. } => "rms_norm",
             Self::RmsNormGrad { .. } => "rms_norm_grad",
             Self::Rope { .. } => "rope",

@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernels::Element;
+use crate::packed::WeightType;
 use std::collections::BTreeMap;
 
 /// Elements that the start of every group is a multiple of: 256 bytes of the smallest elements, the
@@ -43,13 +44,20 @@ pub struct Shard {
 pub struct Placement {
     pub rows: usize,
     pub cols: usize,
+    /// How its numbers are packed; f32 for what is not, whatever its elements are.
+    pub weights: WeightType,
     pub shards: Vec<Shard>,
 }
 
 impl Placement {
-    /// Number of elements.
+    /// Elements of its arena that a row takes.
+    pub fn row_length(&self) -> usize {
+        self.weights.row_length(self.cols)
+    }
+
+    /// Elements of its arena that it takes.
     pub fn length(&self) -> usize {
-        self.rows * self.cols
+        self.rows * self.row_length()
     }
 }
 
@@ -78,15 +86,43 @@ impl StoreLayout {
         groups: &[(Option<String>, Vec<NewTensor>)],
         max_elements: usize,
     ) -> Result<()> {
+        self.place_as(class, (element, WeightType::F32), groups, max_elements)
+    }
+
+    /// The same for weights of a type: packed ones lie in arenas of integers.
+    ///
+    /// # Errors
+    /// As [`Self::place`].
+    pub fn place_weights(
+        &mut self,
+        class: &str,
+        weights: WeightType,
+        groups: &[(Option<String>, Vec<NewTensor>)],
+        max_elements: usize,
+    ) -> Result<()> {
+        let element = if weights.is_packed() { Element::U32 } else { Element::F32 };
+        self.place_as(class, (element, weights), groups, max_elements)
+    }
+
+    fn place_as(
+        &mut self,
+        class: &str,
+        (element, weights): (Element, WeightType),
+        groups: &[(Option<String>, Vec<NewTensor>)],
+        max_elements: usize,
+    ) -> Result<()> {
         let first = self.arenas.len();
         for (group, tensors) in groups {
             let cols = tensors.first().map_or(0, |tensor| tensor.2);
-            let length: usize = tensors.iter().map(|(_, rows, cols)| rows * cols).sum();
+            let row_length = weights.row_length(cols);
+            let length: usize =
+                tensors.iter().map(|(_, rows, cols)| rows * weights.row_length(*cols)).sum();
             if length > max_elements {
                 let [(name, rows, cols)] = tensors.as_slice() else {
                     return Err(too_large(&tensors[0].0, length, max_elements));
                 };
-                self.place_in_shards(class, element, (name, *rows, *cols), max_elements)?;
+                let table = (name.as_str(), *rows, *cols);
+                self.place_in_shards(class, (element, weights), table, max_elements)?;
                 continue;
             }
             let last = self.arenas.len().checked_sub(1).filter(|&last| last >= first);
@@ -96,13 +132,14 @@ impl StoreLayout {
             let mut offset = start;
             for (name, rows, cols) in tensors {
                 let shard = Shard { arena: ArenaId(arena), offset, first_row: 0, rows: *rows };
-                self.insert(name, Placement { rows: *rows, cols: *cols, shards: vec![shard] });
-                offset += rows * cols;
+                let (rows, cols, shards) = (*rows, *cols, vec![shard]);
+                self.insert(name, Placement { rows, cols, weights, shards });
+                offset += rows * weights.row_length(cols);
             }
             if let Some(group) = group {
-                let rows = length / cols.max(1);
+                let rows = length / row_length.max(1);
                 let shard = Shard { arena: ArenaId(arena), offset: start, first_row: 0, rows };
-                self.insert(group, Placement { rows, cols, shards: vec![shard] });
+                self.insert(group, Placement { rows, cols, weights, shards: vec![shard] });
             }
             self.arenas[arena].length = offset.next_multiple_of(ALIGNMENT);
         }
@@ -213,26 +250,27 @@ impl StoreLayout {
     fn place_in_shards(
         &mut self,
         class: &str,
-        element: Element,
+        (element, weights): (Element, WeightType),
         (name, rows, cols): (&str, usize, usize),
         max_elements: usize,
     ) -> Result<()> {
         let first = self.arenas_of(class).first().map_or(self.arenas.len(), |arena| arena.0);
-        let mut rows_per_shard = max_elements / cols;
+        let row_length = weights.row_length(cols);
+        let mut rows_per_shard = max_elements / row_length;
         if rows_per_shard == 0 {
-            return Err(too_large(name, cols, max_elements));
+            return Err(too_large(name, row_length, max_elements));
         }
-        while rows_per_shard > 1 && !(rows_per_shard * cols).is_multiple_of(ALIGNMENT) {
+        while rows_per_shard > 1 && !(rows_per_shard * row_length).is_multiple_of(ALIGNMENT) {
             rows_per_shard -= 1;
         }
         let mut shards = Vec::new();
         for first_row in (0..rows).step_by(rows_per_shard) {
             let arena = self.add_arena(class, element, first);
             let rows = rows_per_shard.min(rows - first_row);
-            self.arenas[arena].length = (rows * cols).next_multiple_of(ALIGNMENT);
+            self.arenas[arena].length = (rows * row_length).next_multiple_of(ALIGNMENT);
             shards.push(Shard { arena: ArenaId(arena), offset: 0, first_row, rows });
         }
-        self.insert(name, Placement { rows, cols, shards });
+        self.insert(name, Placement { rows, cols, weights, shards });
         Ok(())
     }
 }
@@ -285,6 +323,24 @@ mod tests {
         let gradient = layout.get("table.gradient").unwrap();
         assert_eq!(gradient.shards.len(), 4);
         assert_eq!(layout.arenas()[gradient.shards[3].arena.0].name, "gradients.4");
+    }
+
+    #[test]
+    fn packed_weights_take_the_words_of_their_rows() {
+        let tensor = |name: &str, rows, cols| (name.to_owned(), rows, cols);
+        let mut layout = StoreLayout::default();
+        let groups = [
+            (Some("qk".into()), vec![tensor("q", 8, 70), tensor("k", 4, 70)]),
+            (None, vec![tensor("table", 300, 32)]),
+        ];
+        layout.place_weights("weights", WeightType::Q4, &groups, 1024).unwrap();
+        // Nine words of codes and two of scales; four words and one.
+        let [qk, k] = ["qk", "k"].map(|name| layout.get(name).unwrap().clone());
+        assert_eq!((qk.rows, qk.length(), k.shards[0].offset), (12, 12 * 11, 8 * 11));
+        let table = layout.get("table").unwrap();
+        let rows: Vec<_> = table.shards.iter().map(|shard| shard.rows).collect();
+        assert_eq!((rows, table.row_length()), (vec![128, 128, 44], 5));
+        assert!(layout.arenas().iter().all(|arena| arena.element == Element::U32));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One call of a kernel on the host: parameters, step, and the buffers behind its bindings.
 
-use super::{Access, Binding, Element, Extent, Step};
+use super::{Access, Binding, Element, Extent, Step, Weight};
+use crate::packed::WeightType;
 use bytemuck::AnyBitPattern;
 
 /// The elements of a buffer on the host. `R` is `f32` in the CPU engine, `f64` for oracles.
@@ -70,8 +71,10 @@ impl<'a, R> Call<'a, R> {
                 Slot::WriteU(_) => (Access::Write, Element::U32),
             };
             let reads = binding.access == Access::Read;
+            let fits = matches.1 == binding.element
+                || (binding.may_be_packed && matches.1 == Element::U32);
             assert!(
-                (matches.0 == Access::Read) == reads && matches.1 == binding.element,
+                (matches.0 == Access::Read) == reads && fits,
                 "binding {} is {:?} {:?}",
                 binding.name,
                 binding.access,
@@ -105,6 +108,15 @@ impl<'a, R> Call<'a, R> {
         match self.slots[index] {
             Some(Slot::ReadU(values)) => values,
             _ => panic!("binding {index} is no input of integers"),
+        }
+    }
+
+    /// An input of weights of the type with this number.
+    pub fn weight(&self, index: usize, weight_type: u32) -> Weight<'a, R> {
+        match self.slots[index] {
+            Some(Slot::ReadF(values)) => Weight::Numbers(values),
+            Some(Slot::ReadU(words)) => Weight::Packed(WeightType::from_number(weight_type), words),
+            _ => panic!("binding {index} is no input of weights"),
         }
     }
 

@@ -1,10 +1,12 @@
 //! Inputs on which every variant of a kernel must agree with its oracle.
 
 use super::{Access, Call, Element, Halves, HostBuffer, Kernel, Slot, Step};
+use crate::packed::{WeightType, pack_rows};
 use bytemuck::NoUninit;
 use half::f16;
 
 /// One set of inputs of a kernel. What it must compute is what the oracle computes from them.
+#[derive(Clone)]
 pub struct Case {
     /// What is special about it, for example `rows 1, cols 7`.
     pub name: String,
@@ -44,6 +46,17 @@ impl Case {
     pub fn u(mut self, values: Vec<u32>) -> Self {
         self.buffers.push(HostBuffer::U(values));
         self
+    }
+
+    /// Appends a binding of weights with rows of `cols` numbers, as they lie in this type.
+    #[must_use]
+    pub fn weight(self, values: Vec<f32>, cols: usize, weights: WeightType) -> Self {
+        if !weights.is_packed() {
+            return self.f(values);
+        }
+        let mut words = vec![0; values.len() / cols * weights.row_length(cols)];
+        pack_rows(weights, &values, cols, &mut words).expect("the numbers of cases are small");
+        self.u(words)
     }
 
     /// Appends an output of `length` numbers, full of poison.

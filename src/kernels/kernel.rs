@@ -52,6 +52,15 @@ impl Kernel {
         (0..self.variants.len()).rev().find(|&variant| suits(variant)).unwrap_or(0)
     }
 
+    /// The same where the bits must be those of the base.
+    pub fn choose_in_fixed_order(&self, situation: &Situation<'_>) -> usize {
+        let suits = |variant: &usize| {
+            let Variant { keeps_bits, suits, .. } = self.variants[*variant];
+            keeps_bits && self.runs(*variant, situation) && suits(situation)
+        };
+        (0..self.variants.len()).rev().find(suits).unwrap_or(0)
+    }
+
     /// Whether a variant runs there and is believed, worth it or not.
     pub fn runs(&self, variant: usize, situation: &Situation<'_>) -> bool {
         let Situation { params, halves, abilities } = *situation;
@@ -107,22 +116,28 @@ pub struct Binding {
     pub element: Element,
     /// Whether it may hold f16 instead of f32; WGSL then calls its element type `<name>_type`.
     pub may_be_half: bool,
+    /// Whether it may hold words of packed weights instead of f32, as the parameters say.
+    pub may_be_packed: bool,
 }
 
 impl Binding {
     /// An input.
     pub const fn read(name: &'static str, element: Element) -> Self {
-        Self { name, access: Access::Read, element, may_be_half: false }
+        Self::new(name, Access::Read, element)
     }
 
     /// An output whose former contents do not matter.
     pub const fn write(name: &'static str, element: Element) -> Self {
-        Self { name, access: Access::Write, element, may_be_half: false }
+        Self::new(name, Access::Write, element)
     }
 
     /// An output that the kernel also reads, or leaves partly as it was.
     pub const fn update(name: &'static str, element: Element) -> Self {
-        Self { name, access: Access::Update, element, may_be_half: false }
+        Self::new(name, Access::Update, element)
+    }
+
+    const fn new(name: &'static str, access: Access, element: Element) -> Self {
+        Self { name, access, element, may_be_half: false, may_be_packed: false }
     }
 
     /// The same binding, of f32 or of f16 as a dispatch says.
@@ -130,6 +145,13 @@ impl Binding {
     pub const fn or_half(self) -> Self {
         assert!(matches!(self.element, Element::F32), "only numbers come as halves");
         Self { may_be_half: true, ..self }
+    }
+
+    /// The same input, of f32 or of weights packed as [`crate::packed`] says.
+    #[must_use]
+    pub const fn or_packed(self) -> Self {
+        assert!(matches!((self.element, self.access), (Element::F32, Access::Read)), "an input");
+        Self { may_be_packed: true, ..self }
     }
 }
 
@@ -178,6 +200,8 @@ pub struct Variant {
     pub takes: fn(&[u8], Halves) -> bool,
     /// Whether it is worth choosing there.
     pub suits: fn(&Situation<'_>) -> bool,
+    /// Whether its results are those of the base to the bit, so that it may run in fixed order.
+    pub keeps_bits: bool,
     /// How many workgroups run for these parameters and capacities.
     pub groups: fn(&[u8], &Counts) -> [u32; 3],
 }
@@ -191,7 +215,16 @@ impl Variant {
     /// The variant that runs everywhere and on all parameters.
     pub const fn base(source: &'static str, groups: fn(&[u8], &Counts) -> [u32; 3]) -> Self {
         let needs = Needs::NOTHING;
-        Self { name: "base", source, defines: &[], needs, takes: always, suits: |_| true, groups }
+        Self {
+            name: "base",
+            source,
+            defines: &[],
+            needs,
+            takes: always,
+            suits: |_| true,
+            keeps_bits: true,
+            groups,
+        }
     }
 }
 

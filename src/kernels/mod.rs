@@ -18,6 +18,7 @@ pub mod lazy;
 pub mod loss;
 pub mod norm;
 pub mod optim;
+mod packed;
 pub mod patch;
 pub mod reduce;
 mod registry;
@@ -36,6 +37,7 @@ pub use kernel::{
     Abilities, Access, Binding, Cost, Distrusted, Element, Halves, Kernel,
     MAX_GROUPS_PER_DIMENSION, Needs, Situation, Variant, always, fold_groups, no_constants,
 };
+pub use packed::{Weight, packing_constants};
 pub use registry::{REGISTRY, find};
 pub use step::Step;
 pub use tuned::{Tuned, shape_class};

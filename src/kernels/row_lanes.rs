@@ -20,6 +20,7 @@ pub(super) const fn row_lanes(
         needs: Needs::NOTHING,
         takes: always,
         suits: |situation| situation.abilities.software,
+        keeps_bits: false,
         groups,
     }
 }

@@ -26,7 +26,7 @@ fn convert(source: &Path, place: &Path, name: &str, arguments: &[&str]) -> PathB
     target
 }
 
-fn names_in(path: &Path) -> Vec<String> {
+pub fn names_in(path: &Path) -> Vec<String> {
     let names =
         fs::read_dir(path).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.collect();
@@ -254,19 +254,50 @@ fn a_weight_that_is_no_number_is_named_and_leaves_nothing() {
     assert_eq!(names_in(place.path()), ["broken"]);
 }
 
-/// A disk that is full is played by a limit on the size of files.
+/// A disk that is full is played by a limit on the size of files, which some of the files that
+/// are written keep and one does not.
 #[cfg(unix)]
 #[test]
 fn a_disk_that_fills_up_leaves_nothing() {
     let place = tempfile::tempdir().unwrap();
     let (source, target) = (fixture("release"), place.path().join("target"));
-    // Blocks of 512 bytes; ignoring the signal makes the write fail instead.
-    let script = "trap '' XFSZ; ulimit -f 100; exec \"$@\"";
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_blt"), "convert"]);
-    command.args([text_of(&source), text_of(&target), "--dtype", "f32"]);
-    crate::program::run(command).fails(1, &["cannot write", "model.safetensors"]);
-    assert!(names_in(place.path()).is_empty());
+    let convert = |blocks: usize, flags: &[&str]| {
+        // Blocks of 512 bytes; ignoring the signal makes the write fail instead.
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_blt"), "convert"]);
+        command.args([text_of(&source), text_of(&target)]).args(flags);
+        crate::program::run(command)
+    };
+    let shards = ["--shard-size", "60KB"];
+    let original = ["--to", "original", "--dtype", "f32"];
+    for (blocks, flags, file) in [
+        (100, &["--dtype", "f32"][..], "model.safetensors"),
+        (100, &["--dtype", "q4"], "model.safetensors"),
+        // The fourth of five is the largest.
+        (121, &shards, "model-00004-of-00005.safetensors"),
+        // The entropy model has room, the model has not.
+        (400, &original, "model.safetensors"),
+    ] {
+        // An empty directory is somebody's, and stays one.
+        for is_there in [false, true] {
+            if is_there {
+                fs::create_dir(&target).unwrap();
+            }
+            let failed = convert(blocks, flags);
+            failed.fails(1, &["cannot write", file, "hint: ", "no larger file"]);
+            assert_eq!(names_in(place.path()), if is_there { vec!["target"] } else { Vec::new() });
+            if is_there {
+                assert!(names_in(&target).is_empty(), "{flags:?}");
+                fs::remove_dir(&target).unwrap();
+            }
+        }
+    }
+    // With room for the largest, the same conversions are done.
+    for (blocks, flags) in [(122, &shards[..]), (1000, &original)] {
+        convert(blocks, flags).ok();
+        fs::remove_dir_all(&target).unwrap();
+    }
 }
 
 #[test]

@@ -58,6 +58,26 @@ fn greedy_generation_takes_the_likeliest_id_of_the_logits() {
     }
 }
 
+/// What `transformers` 5.23 generates without its caches, from the program: `--allow-special` lets
+/// every id come. Where a text ends, which does not end theirs, it is gone on with.
+#[test]
+fn greedy_texts_of_transformers_come_from_the_program() {
+    let texts = std::fs::read_to_string(fixture("greedy.json")).unwrap();
+    let texts: Value = serde_json::from_str(&texts).unwrap();
+    for (name, text) in texts.as_object().unwrap() {
+        let (mut ids, expected) = (numbers(&text["prompt"]), numbers(&text["ids"]));
+        let end = ids.len() + expected.len();
+        while ids.len() < end {
+            let (model, prompt) = (fixture(name), joined(&ids));
+            let n = (end - ids.len()).to_string();
+            let start = ["generate", "--model", text_of(&model), "--prompt-ids", &prompt, "-n", &n];
+            let said = blt_cpu(&[&start[..], &["--allow-special", "--json"]].concat()).json();
+            ids.extend(numbers(&said["ids"]));
+        }
+        assert_eq!(ids[end - expected.len()..], expected, "{name}");
+    }
+}
+
 #[test]
 fn generate_names_what_is_wrong() {
     let model = fixture("k1_ones");
@@ -127,6 +147,14 @@ fn a_prompt_is_bytes_from_wherever_it_comes() {
     let expected = ids(&["--json", "--prompt-ids", "1,101,259,102"], None);
     assert_eq!(ids(&["--json", "--prompt-file", text_of(&file)], None), expected);
     assert_eq!(ids(&["--json", "--prompt-file", "-"], Some(b"a\xffb")), expected);
+    #[cfg(unix)]
+    {
+        let bytes = std::os::unix::ffi::OsStrExt::from_bytes(b"a\xffb".as_slice());
+        let start = ["generate", "--model", text_of(&model), "-n", "8", "--device", "cpu"];
+        let mut command = command(&[&start[..], &["--json", "--prompt"]].concat());
+        command.arg::<&std::ffi::OsStr>(bytes);
+        assert_eq!(numbers(&run(command).json()["ids"]), expected);
+    }
     let empty = ids(&["--json", "--prompt", ""], None);
     assert_eq!(ids(&["--json", "--prompt-file", "-"], Some(b"")), empty);
     assert_eq!(ids(&["--json", "--prompt-ids", "1"], None), empty);

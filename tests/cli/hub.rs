@@ -20,6 +20,10 @@ enum Mood {
     Fine,
     /// Answers are cut off after so many bytes of a file.
     Cut(usize),
+    /// The list of files is cut off, and the connection with it or not.
+    CutList {
+        is_whole_answer: bool,
+    },
     /// Every answer is this status.
     Status(u16),
     /// The files of the model are listed, and asking for one gives this status.
@@ -128,7 +132,12 @@ fn answer(
         let listed: Vec<_> =
             files.keys().map(|name| format!("{{\"rfilename\": \"{name}\"}}")).collect();
         let body = format!("{{\"sha\": \"{commit}\", \"siblings\": [{}]}}", listed.join(","));
-        return reply(stream, 200, "", body.as_bytes(), body.len());
+        let half = &body.as_bytes()[..body.len() / 2];
+        return match mood {
+            Mood::CutList { is_whole_answer: true } => reply(stream, 200, "", half, half.len()),
+            Mood::CutList { .. } => reply(stream, 200, "", half, body.len()),
+            _ => reply(stream, 200, "", body.as_bytes(), body.len()),
+        };
     }
     let Some(bytes) = file.and_then(|file| files.get(file)) else {
         return reply(stream, 404, "", b"no", 2);
@@ -284,8 +293,8 @@ fn ctrl_c_ends_a_download_and_what_has_come_stays() {
     let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
     let blobs = hub.home.path().join("hub/models--someone--tiny/blobs");
     let begun = || {
-        let files = fs::read_dir(&blobs).ok()?.map(|file| file.unwrap());
-        files.filter(|file| file.path().extension().is_some_and(|it| it == "part")).next()
+        let mut files = fs::read_dir(&blobs).ok()?.map(|file| file.unwrap());
+        files.find(|file| file.path().extension().is_some_and(|it| it == "part"))
     };
     let length = loop {
         match begun().map(|part| part.metadata().unwrap().len()) {
@@ -315,10 +324,20 @@ fn what_the_hub_does_not_give_is_said() {
     hub.info(NAME, &[]).fails(1, &["403", "config.json", "accept the licence"]);
     hub.set(Mood::Status(500));
     hub.info(NAME, &[]).fails(1, &["status 500", "hint: "]);
+    hub.set(Mood::FileStatus(404));
+    hub.info(NAME, &[]).fails(1, &["config.json", "does not have it (main)", "hint: ", "revision"]);
+    for is_whole_answer in [false, true] {
+        hub.set(Mood::CutList { is_whole_answer });
+        let said = ["someone/tiny: it could not be fetched", "hint: do it again"];
+        hub.info(NAME, &[]).fails(1, &said);
+    }
     hub.info("other/model", &[("HF_HUB_OFFLINE", "1")]).fails(1, &["not in the cache", "hint: "]);
     let nobody = [("HF_ENDPOINT", "http://127.0.0.1:9")];
     hub.info(NAME, &nobody).fails(1, &["could not be fetched", "hint: "]);
     hub.info("no/such/place", &[]).fails(1, &["there is no such directory"]);
+    // None of which is in the way of another attempt.
+    hub.set(Mood::Fine);
+    opens(hub.info(NAME, &[]));
 }
 
 #[test]

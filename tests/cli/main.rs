@@ -5,17 +5,21 @@
 mod bench;
 mod config_json;
 mod convert;
+mod damaged;
 mod demo;
 mod eval;
 mod generate;
 #[cfg(feature = "hub")]
 mod hub;
 mod init;
+mod interrupt;
 mod logits;
 mod manners;
 mod patch;
 mod program;
+mod released;
 mod submissions;
 mod train;
 mod tune;
+mod weights;
 mod written;

@@ -15,6 +15,39 @@ fn devices_lists_the_cpu_engine() {
     assert!(text.contains(&format!("* {default}")));
 }
 
+/// What a person with a card and no toolchain can run.
+#[test]
+fn a_device_is_checked_by_every_rule_of_patching() {
+    let said = blt_cpu(&["devices", "--check", "--json"]).json();
+    assert_eq!(said["device"], "cpu");
+    let checked = said["checked"].as_array().unwrap();
+    let modes: Vec<_> = checked.iter().map(|it| it["patching"].as_str().unwrap()).collect();
+    assert_eq!(modes, ["entropy", "monotonic", "combined", "space", "static", "byte"]);
+    for mode in checked {
+        let count = |name: &str| mode[name].as_u64().unwrap();
+        assert_eq!(count("ids"), 3 * 70, "{mode}");
+        assert!(mode["largest_difference"].as_f64().unwrap() < 1e-4, "{mode}");
+        assert!(count("ties") <= 2, "{mode}");
+        // Some patches start and some go on; but for single bytes.
+        let patches = count("patches");
+        match mode["patching"].as_str().unwrap() {
+            "byte" => assert_eq!(patches, 3 * 70),
+            "static" => assert!((3..=6).contains(&patches), "{mode}"),
+            _ => assert!((4..200).contains(&patches), "{mode}"),
+        }
+    }
+    for (index, mode) in checked.iter().enumerate() {
+        let expected = if index < 3 { 3 * 70 } else { 0 };
+        assert_eq!(mode["same_entropies"], expected, "{mode}");
+    }
+    let said = blt_cpu(&["devices", "--check"]).ok();
+    assert!(
+        String::from_utf8(said.stdout).unwrap().ends_with("cpu generates what full passes say\n")
+    );
+    blt_cpu(&["devices"]).fails(2, &["--check", "hint: "]);
+    blt(&["devices", "--check", "--device", "no such device"]).fails(3, &["no such device"]);
+}
+
 #[test]
 fn a_device_that_is_not_there_ends_with_3() {
     let model = fixture("k1_ones");

@@ -66,6 +66,13 @@ pub fn run_with_stdin(mut command: Command, bytes: &[u8]) -> Run {
     Run { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
 }
 
+/// Ctrl-C, as a terminal sends it.
+#[cfg(unix)]
+pub fn press_ctrl_c(child: &std::process::Child) {
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+}
+
 pub fn blt(arguments: &[&str]) -> Run {
     run(command(arguments))
 }

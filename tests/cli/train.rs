@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::init::TINY;
-use crate::program::{Run, blt_cpu, command, text_of};
+use crate::program::{Run, blt_cpu, command, press_ctrl_c, text_of};
 
 /// A text and a configuration that trains on it.
 fn prepare(place: &Path) -> String {
@@ -57,8 +57,7 @@ fn ctrl_c_saves_a_checkpoint() {
         assert!(begin.elapsed() < Duration::from_secs(60), "no step in a minute");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(kill.unwrap().success());
+    press_ctrl_c(&child);
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{stderr}");

@@ -1,54 +1,16 @@
-//! The types in which the weights of a model may lie on disk.
+//! What `config.json` says of the types in which weights lie.
 
 use serde_json::{Value, json};
 
 use super::json_section::Section;
 use crate::error::{Error, Result};
 
-/// How weights are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WeightType {
-    F32,
-    F16,
-    Bf16,
-    /// Blocks of eight-bit numbers with a scale each.
-    Int8,
-    /// Blocks of four-bit numbers with a scale each.
-    Q4,
-}
-
-/// Neighbouring elements of a row that share a scale in [`WeightType::Int8`] and
-/// [`WeightType::Q4`]; the last block of a row may be shorter.
-pub const WEIGHT_BLOCK_SIZE: usize = 32;
+pub use crate::packed::{WEIGHT_BLOCK_SIZE, WeightType};
 
 /// The `quant_method` of a `config.json` whose weights are blocks.
 const METHOD: &str = "blt_wgpu";
 
 impl WeightType {
-    /// Every type, in the order in which they are documented.
-    pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Bf16, Self::Int8, Self::Q4];
-
-    /// The name on the command line and in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-            Self::Int8 => "int8",
-            Self::Q4 => "q4",
-        }
-    }
-
-    /// The type of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.name() == name)
-    }
-
-    /// Whether elements are blocks with a scale.
-    pub fn is_blocks(self) -> bool {
-        matches!(self, Self::Int8 | Self::Q4)
-    }
-
     /// The key `dtype` of a `config.json`: what `transformers` computes in if it is not told.
     pub(super) fn torch_name(self) -> &'static str {
         match self {

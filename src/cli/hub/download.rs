@@ -152,6 +152,10 @@ impl From<Failure<'_>> for Error {
             _ => None,
         };
         match status {
+            Some(404) if file.is_some() => {
+                Self::model(subject, format!("the hub lists it and does not have it ({revision})"))
+                    .with_hint("fetch another revision: owner/model@revision")
+            }
             Some(404) => Self::model(
                 subject,
                 format!("there is no such directory, and the hub has no such thing ({revision})"),

@@ -69,6 +69,7 @@ impl Lower<'_> {
             has_norm: norm_eps.is_some().into(),
             is_gated: is_gated.into(),
             fixed_order: self.fixed_order.into(),
+            weight_type: self.weights(weight).number(),
             ..bytemuck::Zeroable::zeroed()
         };
         let tensors = [x, weight, gain.unwrap_or(x), rest.next().unwrap_or(x), out];
@@ -76,13 +77,18 @@ impl Lower<'_> {
     }
 
     pub(super) fn matvec_rope(&mut self, node: &Node) -> Result<()> {
-        let Op::MatvecRope { norm_eps, rotated_cols, head_dim, x_offset, mirror } = node.op else {
+        let Op::MatvecRope { norm_eps, rotated_cols, head_dim, x_offset, factor, mirror } = node.op
+        else {
             unreachable!("the node is a matvec_rope")
         };
         let (x, out) = (node.inputs[0], node.outputs[0]);
         let mut tensors = node.inputs.clone();
         if norm_eps.is_none() {
             tensors.insert(2, x);
+        }
+        if rotated_cols == 0 {
+            // Nobody reads positions and table: an index and numbers are bound in their place.
+            tensors.splice(3..3, [tensors[3], x]);
         }
         // The cache as it is afterwards lies where it lay before.
         tensors.insert(tensors.len() - 1, out);
@@ -97,6 +103,8 @@ impl Lower<'_> {
             head_dim: head_dim as u32,
             kept_from: x_offset as u32,
             mirror: mirror as u32,
+            factor: factor as u32,
+            weight_type: self.weights(node.inputs[1]).number(),
             ..bytemuck::Zeroable::zeroed()
         };
         self.dispatch(&dense::matvec_rope::KERNEL, &params, &tensors)
@@ -134,6 +142,16 @@ impl Lower<'_> {
         let halves = Halves::of(&(0..tensors.len()).filter(is_half).collect::<Vec<_>>());
         self.push(&dense::matmul_swiglu::KERNEL, &params, halves, regions);
         Ok(())
+    }
+
+    pub(super) fn matmul_swiglu_grad(&mut self, node: &Node) -> Result<()> {
+        let [a, b, gate_up] = node.inputs[..] else {
+            unreachable!("a product with the gradient of swiglu has three inputs")
+        };
+        let (features, depth) = (self.cols(b) as usize, self.cols(a) as usize);
+        let params = dense::matmul::Params::swiglu_grad(self.rows(a), features, depth);
+        let tensors = [a, b, gate_up, node.outputs[0]];
+        self.dispatch(&dense::matmul_swiglu_grad::KERNEL, &params, &tensors)
     }
 
     /// Pieces for the inner products of a weight gradient, whose few tiles would leave much of a

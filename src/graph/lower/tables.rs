@@ -30,6 +30,8 @@ impl Lower<'_> {
                 shard_count: shards.len() as u32,
                 rows_per_shard,
                 first_shard: (group * SHARDS_PER_DISPATCH) as u32,
+                weight_type: place.weights.number(),
+                reserved: [0; 3],
             };
             let mut regions = vec![self.region(hash_ids)?];
             for index in 0..SHARDS_PER_DISPATCH {

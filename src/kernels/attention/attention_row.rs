@@ -8,6 +8,7 @@
 //! the entropies that place patch boundaries come out the same in training, prefill and decoding.
 
 use super::attention::{self, Input, MAX_HEAD_DIM, Params};
+use super::cached::cached_rows;
 use super::cases::{oracle_input, oracle_shape, row_cases};
 use super::fast_exp::exp;
 use super::heads::{change_and_sum, largest};
@@ -31,10 +32,10 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("key_range", Element::U32),
         Binding::write("out", Element::F32),
     ],
-    variants: &[Variant::base(
-        include_str!("../../../shaders/attention/attention_row.wgsl"),
-        groups,
-    )],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/attention/attention_row.wgsl"), groups),
+        cached_rows(include_str!("../../../shaders/attention/attention_row.cached.wgsl")),
+    ],
     constants,
     cost,
     cpu,

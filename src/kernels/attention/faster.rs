@@ -38,14 +38,23 @@ pub(super) const fn matrix(
         workgroup_bytes,
         ..Needs::NOTHING
     };
-    Variant { name, source, defines: &[(WIDE, 1)], needs, takes, suits, groups }
+    Variant { name, source, defines: &[(WIDE, 1)], needs, takes, suits, keeps_bits: false, groups }
 }
 
 /// A variant for operands of any type: products of 64 x 64 x 16 (of the gradient of keys 64 x 32 x
 /// 16) in registers, sums in f32, at most 16 KiB of workgroup memory.
 pub(super) const fn square(source: &'static str, groups: Groups) -> Variant {
     let (takes, needs) = (takes_vectors, Needs::NOTHING);
-    Variant { name: "square", source, defines: &[(WIDE, 1)], needs, takes, suits, groups }
+    Variant {
+        name: "square",
+        source,
+        defines: &[(WIDE, 1)],
+        needs,
+        takes,
+        suits,
+        keeps_bits: false,
+        groups,
+    }
 }
 
 fn takes_vectors(params: &[u8], _halves: Halves) -> bool {

@@ -13,6 +13,7 @@ pub(super) const fn few(source: &'static str, groups: fn(&[u8], &Counts) -> [u32
         needs: Needs::NOTHING,
         takes,
         suits,
+        keeps_bits: false,
         groups,
     }
 }

@@ -14,6 +14,7 @@ pub(super) const fn lanes(source: &'static str, groups: fn(&[u8], &Counts) -> [u
         needs: Needs { subgroups: true, subgroup_min: 8, ..Needs::NOTHING },
         takes,
         suits: |situation| situation.abilities.software,
+        keeps_bits: false,
         groups,
     }
 }

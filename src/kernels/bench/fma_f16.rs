@@ -19,6 +19,7 @@ pub static KERNEL: Kernel = Kernel {
             needs: Needs { f16: true, ..Needs::NOTHING },
             takes: |_, _| true,
             suits: |_| true,
+            keeps_bits: false,
             groups,
         },
     ],

@@ -48,6 +48,7 @@ pub static KERNEL: Kernel = Kernel {
             needs: Needs { f16: true, subgroups: true, cooperative_matrix: true, ..Needs::NOTHING },
             takes: |_, _| true,
             suits: |_| true,
+            keeps_bits: false,
             groups: |params, counts| fold_groups(slot_count(params, counts).div_ceil(GROUP_SLOTS)),
         },
     ],

@@ -95,24 +95,25 @@ fn cpu(mut call: Call<'_, f32>) {
     let (out, cache) = (&mut call.f_mut(4)[..rows * cols], call.f_mut(5));
     out.copy_from_slice(&call.f(0)[..rows * cols]);
     rotate_rows(out, cols, position, table, rotated, head_dim);
-    keep_rows(out, cols, index, params.x_offset as usize, params.mirror as usize, cache);
+    keep_rows(out, cols, (index, 1), params.x_offset as usize, params.mirror as usize, cache);
 }
 
-/// Puts the columns from `offset` on of rows of `cols` where `index` says, and once more `mirror`
-/// rows behind.
+/// Puts the columns from `offset` on of rows of `cols` where `index` says, `factor` rows into a
+/// unit of so many, and once more `mirror` units behind.
 pub(in crate::kernels) fn keep_rows(
     rows: &[f32],
     cols: usize,
-    index: &[u32],
+    (index, factor): (&[u32], usize),
     offset: usize,
     mirror: usize,
     cache: &mut [f32],
 ) {
     let kept = cols - offset;
-    for (row, &to) in rows.chunks_exact(cols).zip(index).filter(|&(_, &to)| to != NOWHERE) {
-        let copies = if mirror > 0 { 2 } else { 1 };
-        for copy in 0..copies {
-            let to = (to as usize + copy * mirror) * kept;
+    let copies = if mirror > 0 { 2 } else { 1 };
+    for (number, row) in rows.chunks_exact(cols).enumerate() {
+        let unit = index[number / factor];
+        for copy in (0..copies).filter(|_| unit != NOWHERE) {
+            let to = ((unit as usize + copy * mirror) * factor + number % factor) * kept;
             cache[to..to + kept].copy_from_slice(&row[offset..]);
         }
     }

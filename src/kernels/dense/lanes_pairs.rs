@@ -15,6 +15,7 @@ pub(super) const fn lanes_pairs(adds: bool) -> Variant {
         needs: Needs { subgroups: true, subgroup_min: 8, int64: true, ..Needs::NOTHING },
         takes: if adds { takes } else { takes_without_adding },
         suits: |situation| situation.abilities.software,
+        keeps_bits: false,
         groups,
     }
 }

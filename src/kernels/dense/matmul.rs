@@ -10,10 +10,11 @@
 
 use super::gemm::{Layout, gemm};
 use super::lanes_pairs::lanes_pairs;
+use super::matrix::{self, matrix};
 use super::product::product;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, Step, Variant,
-    WIDE, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, WIDE,
+    values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -44,9 +45,12 @@ pub struct Params {
     pub head_dim: u32,
     /// One: the sums are wanted too: of [`matmul_swiglu`](super::matmul_swiglu).
     pub keeps_sums: u32,
+    /// One: rows are some hundreds, whose tiles do not fill a GPU.
+    pub some_rows: u32,
+    pub reserved: [u32; 3],
 }
 
-const _: () = assert!(size_of::<Params>() == 64);
+const _: () = assert!(size_of::<Params>() == 80);
 
 /// Lengths of the pieces are multiples of this, so that each starts at whole vectors.
 const SPLIT_MULTIPLE: usize = 32;
@@ -68,6 +72,8 @@ impl Params {
             rotated_cols: 0,
             head_dim: 0,
             keeps_sums: 0,
+            some_rows: 0,
+            reserved: [0; 3],
         }
     }
 
@@ -92,6 +98,8 @@ impl Params {
     }
 }
 
+const MATRIX: &str = include_str!("../../../shaders/dense/matmul.matrix.wgsl");
+
 pub static KERNEL: Kernel = Kernel {
     name: "matmul",
     params_bytes: size_of::<Params>(),
@@ -110,17 +118,10 @@ pub static KERNEL: Kernel = Kernel {
             needs: Needs { subgroups: true, subgroup_min: 8, ..Needs::NOTHING },
             takes: |_, _| true,
             suits: |situation| situation.abilities.software,
+            keeps_bits: false,
             groups: lanes_groups,
         },
-        Variant {
-            name: "matrix",
-            source: include_str!("../../../shaders/dense/matmul.matrix.wgsl"),
-            defines: &[(WIDE, 1)],
-            needs: MATRIX_NEEDS,
-            takes: matrix_takes,
-            suits: |_| true,
-            groups: matrix_groups,
-        },
+        matrix(MATRIX, matrix::takes),
         lanes_pairs(true),
         lanes_pairs(false),
     ],
@@ -170,43 +171,6 @@ fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let [m, n] = [params.m, params.n].map(|extent| extent.length(counts));
     let tiles = |count: usize, side: usize| count.div_ceil(side).max(1) as u32;
     [tiles(n, LANES_TILE[1]), tiles(m, LANES_TILE[0]), params.batch_count * params.split_count]
-}
-
-/// Side of the tile of `matrix`.
-pub(super) const MATRIX_TILE: usize = 128;
-
-pub(super) fn matrix_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
-    let params: Params = bytemuck::pod_read_unaligned(params);
-    let tiles = |extent: Extent| extent.length(counts).div_ceil(MATRIX_TILE).max(1) as u32;
-    [tiles(params.n), tiles(params.m), params.batch_count * params.split_count]
-}
-
-/// What the variant on matrix units needs.
-pub(super) const MATRIX_NEEDS: Needs = Needs {
-    subgroups: true,
-    f16: true,
-    cooperative_matrix: true,
-    workgroup_bytes: 24_576,
-    ..Needs::NOTHING
-};
-
-/// Operands in f16 whose stored rows are whole vectors of eight; what is added to the products, and
-/// then their sum, in f32.
-fn matrix_takes(params: &[u8], halves: Halves) -> bool {
-    let Params { residual_scale, .. } = bytemuck::pod_read_unaligned(params);
-    let sum_is_f32 = !halves.contains(2) && !halves.contains(3);
-    operands_are_halves(params, halves) && (residual_scale == 0.0 || sum_is_f32)
-}
-
-/// Operands in f16 whose stored rows are whole vectors of eight.
-pub(super) fn operands_are_halves(params: &[u8], halves: Halves) -> bool {
-    let params: Params = bytemuck::pod_read_unaligned(params);
-    let [a_row, b_row] = params.stored_rows();
-    let whole = |extent: Extent, lanes: usize| {
-        extent.constant().is_some_and(|count| count.is_multiple_of(lanes))
-    };
-    let operands = halves.contains(0) && halves.contains(1);
-    operands && whole(a_row, 8) && whole(b_row, 8) && whole(params.n, 4)
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {

@@ -4,14 +4,13 @@
 //! `head_dim` columns, turned by the angle of the row's position; `table` is that of
 //! [`rope`](crate::kernels::attention::rope). Sums never lie in memory before they are turned.
 
-use super::matmul::{
-    self, MATRIX_NEEDS, Params, groups, matrix_groups, operands_are_halves, tile_constants,
-};
+use super::matmul::{self, Params, groups, tile_constants};
+use super::matrix::{matrix, operands_are_halves};
 use super::{gemm::Layout, product::product};
 use crate::kernels::attention::rope::rotate_rows;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, WIDE,
-    integers, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, integers,
+    values,
 };
 use crate::oracle;
 
@@ -28,6 +27,8 @@ impl Params {
     }
 }
 
+const MATRIX: &str = include_str!("../../../shaders/dense/matmul_rope.matrix.wgsl");
+
 pub static KERNEL: Kernel = Kernel {
     name: "matmul_rope",
     params_bytes: size_of::<Params>(),
@@ -40,15 +41,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul_rope.wgsl"), groups),
-        Variant {
-            name: "matrix",
-            source: include_str!("../../../shaders/dense/matmul_rope.matrix.wgsl"),
-            defines: &[(WIDE, 1)],
-            needs: MATRIX_NEEDS,
-            takes: operands_are_halves,
-            suits: |_| true,
-            groups: matrix_groups,
-        },
+        matrix(MATRIX, operands_are_halves),
     ],
     constants: tile_constants,
     cost,

@@ -11,9 +11,10 @@
 use super::matvec_cpu;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, always,
-    values, wide,
+    packing_constants, values, wide,
 };
 use crate::oracle;
+use crate::packed::WeightType;
 use bytemuck::{Pod, Zeroable};
 
 /// The `Params` uniform of `dense/matvec.wgsl`.
@@ -41,10 +42,14 @@ pub struct Params {
     pub head_dim: u32,
     /// Of the same: the first column that is kept, even; as the number of features is.
     pub kept_from: u32,
-    /// Of the same: rows behind its own at which a row is kept a second time; 0: nowhere.
+    /// Of the same: units behind its own at which a row is kept a second time; 0: nowhere.
     pub mirror: u32,
-    /// Zeros.
-    pub reserved: [u32; 3],
+    /// Of the same: rows that share an index and lie in its unit one behind the other.
+    pub factor: u32,
+    /// [`WeightType::number`] of the weight.
+    pub weight_type: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 const _: () = assert!(size_of::<Params>() == 64);
@@ -54,7 +59,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     bindings: &[
         Binding::read("x", Element::F32),
-        Binding::read("weight", Element::F32),
+        Binding::read("weight", Element::F32).or_packed(),
         Binding::read("gain", Element::F32),
         Binding::read("residual", Element::F32),
         Binding::write("out", Element::F32),
@@ -68,6 +73,7 @@ pub static KERNEL: Kernel = Kernel {
             needs: Needs::NOTHING,
             takes: always,
             suits: |situation| situation.abilities.hardware,
+            keeps_bits: false,
             groups: spread_groups,
         },
     ],
@@ -78,30 +84,37 @@ pub static KERNEL: Kernel = Kernel {
     cases,
 };
 
-/// Rows of x that a workgroup takes.
+/// Rows of x and of the weight that a workgroup of the base variant takes.
 const ROWS: usize = 4;
-/// Rows of the weight of a workgroup of the base variant.
 const COLS: usize = 8;
-/// Features of a workgroup of `spread`.
+/// Rows of x and features of a workgroup of `spread`.
+const SPREAD_ROWS: usize = 16;
 const SPREAD_FEATURES: usize = 4;
 
 fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    vec![wide(params.depth), ("NORM", params.has_norm), ("GATED", params.is_gated)]
+    constants_of_layer(&params)
 }
 
-fn tiles(params: &Params, counts: &Counts, features: usize) -> [u32; 3] {
-    let rows = params.rows.length(counts).div_ceil(ROWS).max(1);
+pub(super) fn constants_of_layer(params: &Params) -> Vec<(&'static str, u32)> {
+    let norm = ("NORM", params.has_norm);
+    let mut constants = vec![wide(params.depth), norm, ("GATED", params.is_gated)];
+    constants.extend_from_slice(packing_constants(params.weight_type));
+    constants
+}
+
+fn tiles(params: &Params, counts: &Counts, [rows, features]: [usize; 2]) -> [u32; 3] {
+    let rows = params.rows.length(counts).div_ceil(rows).max(1);
     [(params.features as usize).div_ceil(features) as u32, rows as u32, 1]
 }
 
 pub(super) fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    tiles(&params, counts, if params.is_gated == 1 { COLS / 2 } else { COLS })
+    tiles(&params, counts, [ROWS, if params.is_gated == 1 { COLS / 2 } else { COLS }])
 }
 
 pub(super) fn spread_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
-    tiles(&bytemuck::pod_read_unaligned(params), counts, SPREAD_FEATURES)
+    tiles(&bytemuck::pod_read_unaligned(params), counts, [SPREAD_ROWS, SPREAD_FEATURES])
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
@@ -112,10 +125,11 @@ pub(super) fn cost_of_layer(params: &Params, counts: &Counts) -> Cost {
     let (features, depth) = (u64::from(params.features), u64::from(params.depth));
     let (rows, n) = (params.rows.length(counts) as u64, features * u64::from(1 + params.is_gated));
     let norm = u64::from(params.has_norm);
+    let row = WeightType::from_number(params.weight_type).row_length(params.depth as usize) as u64;
     let residual = u64::from(params.residual_scale != 0.0) * rows * features;
     Cost {
         flops: 2 * rows * n * depth + 4 * norm * rows * depth,
-        read_bytes: 4 * (rows * depth + n * depth + norm * depth + residual),
+        read_bytes: 4 * (rows * depth + n * row + norm * depth + residual),
         written_bytes: 4 * rows * features,
     }
 }
@@ -130,7 +144,9 @@ fn oracle(mut call: Call<'_, f64>) {
         is_gated: params.is_gated == 1,
         residual_scale: f64::from(params.residual_scale),
     };
-    let inputs = [call.f(0), call.f(1), call.f(2), call.f(3)];
+    let weight_rows = shape.features * (1 + params.is_gated as usize);
+    let weight = call.weight(1, params.weight_type).all(weight_rows, shape.depth);
+    let inputs = [call.f(0), &weight, call.f(2), call.f(3)];
     oracle::dense::matvec(inputs, call.f_mut(4), &shape);
 }
 
@@ -167,19 +183,28 @@ fn cases() -> Vec<Case> {
             let seed = (10 * index) as u64 + u64::from(kind);
             let name = format!("{rows}x{features}x{depth}, kind {kind}");
             // An outlier of twelve in a small row makes sums of hundreds, and two are multiplied.
-            let tolerance = if is_gated == 1 { 2e-4 } else { 4e-5 };
-            cases.push(
-                Case::new(name, &params, step)
-                    .f(values(seed, rows * depth))
-                    .f(values(seed + 100, n * depth))
-                    .f(values(seed + 200, depth))
-                    .f(values(seed + 300, rows * features))
-                    .out(rows * features)
-                    .tolerance(tolerance),
-            );
+            let tolerance = if is_gated == 1 { 4e-4 } else { 4e-5 };
+            for weights in types_of_weights(index) {
+                let params = Params { weight_type: weights.number(), ..params };
+                cases.push(
+                    Case::new(format!("{name}, {}", weights.name()), &params, step)
+                        .f(values(seed, rows * depth))
+                        .weight(values(seed + 100, n * depth), depth, weights)
+                        .f(values(seed + 200, depth))
+                        .f(values(seed + 300, rows * features))
+                        .out(rows * features)
+                        .tolerance(tolerance),
+                );
+            }
         }
     }
     cases
+}
+
+/// f32, and for some of the cases, whose rows are whole vectors or not, every other type.
+pub(super) fn types_of_weights(index: usize) -> impl Iterator<Item = WeightType> {
+    let all = [1, 2, 3, 5].contains(&index);
+    WeightType::ALL.into_iter().filter(move |weights| all || !weights.is_packed())
 }
 
 #[cfg(test)]
@@ -202,7 +227,7 @@ mod tests {
         let mut seen = 0;
         for case in cases() {
             let params: Params = bytemuck::pod_read_unaligned(&case.params);
-            if params.fixed_order == 0 {
+            if params.fixed_order == 0 || params.weight_type != 0 {
                 continue;
             }
             let (rows, features, depth) =

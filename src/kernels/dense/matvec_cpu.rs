@@ -4,9 +4,9 @@
 use super::gemm::{Layout, gemm};
 use super::matvec::Params;
 use super::swiglu::activate_rows;
-use crate::kernels::Call;
 use crate::kernels::reduce::lanes;
 use crate::kernels::scratch::with_scratch;
+use crate::kernels::{Call, Weight};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
@@ -22,14 +22,16 @@ pub(super) fn matvec(mut call: Call<'_, f32>) {
     let params: Params = call.params();
     let rows = call.length(params.rows);
     let out = &mut call.f_mut(4)[..rows * params.features as usize];
-    multiply(&params, rows, [call.f(0), call.f(1), call.f(2), call.f(3)], out);
+    let weight = call.weight(1, params.weight_type);
+    multiply(&params, rows, weight, [call.f(0), call.f(2), call.f(3)], out);
 }
 
-/// The layer of x, weight, gain and residual.
+/// The layer of a weight, and of x, gain and residual.
 pub(super) fn multiply(
     params: &Params,
     rows: usize,
-    [x, weight, gain, residual]: [&[f32]; 4],
+    weight: Weight<'_, f32>,
+    [x, gain, residual]: [&[f32]; 3],
     out: &mut [f32],
 ) {
     let (depth, features) = (params.depth as usize, params.features as usize);
@@ -82,7 +84,7 @@ fn norm(x: &[f32], gain: &[f32], out: &mut [f32], eps: f32) {
 /// The product with the weight.
 struct Layer<'a> {
     /// [cols, depth].
-    weight: &'a [f32],
+    weight: Weight<'a, f32>,
     residual: Option<(&'a [f32], f32)>,
     rows: usize,
     cols: usize,
@@ -98,7 +100,6 @@ impl Layer<'_> {
         let task = |(index, sums): (usize, &mut [f32])| {
             let first = index * cols;
             let own = sums.len() / rows;
-            let weight = &self.weight[first * depth..(first + own) * depth];
             if let Some((residual, scale)) = self.residual {
                 for (row, sums) in sums.chunks_exact_mut(own).enumerate() {
                     let residual = &residual[row * self.cols + first..][..own];
@@ -108,14 +109,16 @@ impl Layer<'_> {
                 }
             }
             let adds = self.residual.is_some();
-            if self.fixed_order {
-                let out = (&mut *sums, Layout::row_major(own));
-                let [x, weight] =
-                    [(x, Layout::row_major(depth)), (weight, Layout::transposed(depth))];
-                gemm([rows, own, depth], out, adds, x, weight);
-            } else {
-                Arch::new().dispatch(Dots { x, weight, depth, sums, adds });
-            }
+            self.weight.with_rows(first..first + own, depth, |weight| {
+                if self.fixed_order {
+                    let out = (&mut *sums, Layout::row_major(own));
+                    let [x, weight] =
+                        [(x, Layout::row_major(depth)), (weight, Layout::transposed(depth))];
+                    gemm([rows, own, depth], out, adds, x, weight);
+                } else {
+                    Arch::new().dispatch(Dots { x, weight, depth, sums, adds });
+                }
+            });
         };
         sums.par_chunks_mut(cols * rows).enumerate().for_each(task);
     }

@@ -4,8 +4,8 @@
 //! [`scatter_add`](super::scatter_add).
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
-    integers, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, Weight,
+    fold_groups, integers, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -68,16 +68,15 @@ fn cost(params: &[u8], counts: &Counts) -> Cost {
 fn cpu(mut call: Call<'_, f32>) {
     let params: Params = call.params();
     let rows = call.length(params.rows);
-    copy_rows(call.f(0), &call.u(1)[..rows], call.f_mut(2), params.cols as usize);
+    copy_rows(Weight::Numbers(call.f(0)), &call.u(1)[..rows], call.f_mut(2), params.cols as usize);
 }
 
 /// `out[i] = table[index[i]]`.
-pub(super) fn copy_rows(table: &[f32], index: &[u32], out: &mut [f32], cols: usize) {
+pub(super) fn copy_rows(table: Weight<'_, f32>, index: &[u32], out: &mut [f32], cols: usize) {
     let tasks = out[..index.len() * cols].par_chunks_mut(ROWS_PER_TASK * cols);
     tasks.zip(index.par_chunks(ROWS_PER_TASK)).for_each(|(out, index)| {
         for (out, &row) in out.chunks_exact_mut(cols).zip(index) {
-            let from = row as usize * cols;
-            out.copy_from_slice(&table[from..from + cols]);
+            table.read_rows(row as usize, cols, out);
         }
     });
 }

@@ -8,10 +8,11 @@
 //! the bits of one call over one shard. Its gradient is [`scatter_add`](super::scatter_add).
 
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
-    integers, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, Weight,
+    fold_groups, integers, packing_constants, values, wide,
 };
 use crate::oracle::embedding::{HashEmbeddingShape, hash_embedding};
+use crate::packed::WeightType;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
@@ -29,9 +30,13 @@ pub struct Params {
     pub rows_per_shard: u32,
     /// The shard that is bound as `shard_0`.
     pub first_shard: u32,
+    /// [`WeightType::number`] of the tables.
+    pub weight_type: u32,
+    /// Zeros.
+    pub reserved: [u32; 3],
 }
 
-const _: () = assert!(size_of::<Params>() == 32);
+const _: () = assert!(size_of::<Params>() == 48);
 
 /// Shards that one call binds.
 const MAX_SHARDS: usize = 5;
@@ -41,11 +46,11 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     bindings: &[
         Binding::read("hash_ids", Element::U32),
-        Binding::read("shard_0", Element::F32),
-        Binding::read("shard_1", Element::F32),
-        Binding::read("shard_2", Element::F32),
-        Binding::read("shard_3", Element::F32),
-        Binding::read("shard_4", Element::F32),
+        Binding::read("shard_0", Element::F32).or_packed(),
+        Binding::read("shard_1", Element::F32).or_packed(),
+        Binding::read("shard_2", Element::F32).or_packed(),
+        Binding::read("shard_3", Element::F32).or_packed(),
+        Binding::read("shard_4", Element::F32).or_packed(),
         Binding::read("x", Element::F32),
         Binding::update("out", Element::F32),
     ],
@@ -68,7 +73,9 @@ const COLS_PER_BLOCK: usize = 64;
 
 fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    vec![wide(params.cols)]
+    let mut constants = vec![wide(params.cols)];
+    constants.extend_from_slice(packing_constants(params.weight_type));
+    constants
 }
 
 /// One workgroup a byte.
@@ -82,9 +89,10 @@ fn cost(params: &[u8], counts: &Counts) -> Cost {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let (bytes, cols) = (params.bytes.length(counts) as u64, u64::from(params.cols));
     let tables = u64::from(params.table_count);
+    let row = WeightType::from_number(params.weight_type).row_length(cols as usize) as u64;
     Cost {
         flops: bytes * tables * cols,
-        read_bytes: 4 * (bytes * tables + bytes * (tables + 1) * cols),
+        read_bytes: 4 * (bytes * tables + bytes * (tables * row + cols)),
         written_bytes: 4 * bytes * cols,
     }
 }
@@ -93,7 +101,8 @@ fn cpu(mut call: Call<'_, f32>) {
     let params: Params = call.params();
     let (bytes, cols) = (call.length(params.bytes), params.cols as usize);
     let table_count = params.table_count as usize;
-    let shards: Vec<&[f32]> = bound_shards(&params).map(|shard| call.f(1 + shard)).collect();
+    let shard = |index| call.weight(1 + index, params.weight_type);
+    let shards: Vec<Weight<'_, f32>> = bound_shards(&params).map(shard).collect();
     let tasks = call.f_mut(7)[..bytes * cols]
         .par_chunks_mut(BYTES_PER_TASK * cols)
         .zip(call.f(6)[..bytes * cols].par_chunks(BYTES_PER_TASK * cols));
@@ -101,8 +110,7 @@ fn cpu(mut call: Call<'_, f32>) {
     let row_of = |table: usize, id: u32| {
         let row = table as u32 * params.rows_per_table + id;
         let shard = (row / params.rows_per_shard).checked_sub(params.first_shard)?;
-        let from = (row % params.rows_per_shard) as usize * cols;
-        Some(&shards.get(shard as usize)?[from..from + cols])
+        Some((*shards.get(shard as usize)?, (row % params.rows_per_shard) as usize))
     };
     tasks.zip(hash_ids).for_each_init(Vec::new, |rows, ((out, x), hash_ids)| {
         if params.first_shard == 0 {
@@ -111,17 +119,29 @@ fn cpu(mut call: Call<'_, f32>) {
         for (out, ids) in out.chunks_exact_mut(cols).zip(hash_ids.chunks_exact(table_count)) {
             rows.clear();
             rows.extend(ids.iter().enumerate().filter_map(|(table, &id)| row_of(table, id)));
-            // All rows a few columns at a time: their cache misses overlap.
-            for (block, out) in out.chunks_mut(COLS_PER_BLOCK).enumerate() {
-                for row in &*rows {
-                    let row = &row[block * COLS_PER_BLOCK..];
-                    for (out, value) in out.iter_mut().zip(row) {
-                        *out += value;
-                    }
-                }
-            }
+            add_rows(rows, out);
         }
     });
+}
+
+/// Adds rows of shards to `out`.
+fn add_rows(rows: &[(Weight<'_, f32>, usize)], out: &mut [f32]) {
+    let cols = out.len();
+    // All rows a few columns at a time: their cache misses overlap.
+    for (block, out) in out.chunks_mut(COLS_PER_BLOCK).enumerate() {
+        for &(shard, row) in rows {
+            let Weight::Numbers(values) = shard else { continue };
+            let values = &values[row * cols + block * COLS_PER_BLOCK..];
+            out.iter_mut().zip(values).for_each(|(out, value)| *out += value);
+        }
+    }
+    for &(shard, row) in rows {
+        if let Weight::Packed(..) = shard {
+            shard.with_rows(row..row + 1, cols, |values| {
+                out.iter_mut().zip(values).for_each(|(out, value)| *out += value);
+            });
+        }
+    }
 }
 
 /// Indices of the shards of this call among its bindings.
@@ -142,9 +162,11 @@ fn oracle(mut call: Call<'_, f64>) {
     };
     let mut table = vec![0.0; shape.table_count * shape.vocab * shape.cols];
     let shard_length = params.rows_per_shard as usize * shape.cols;
+    let rows_of = |place: &[f64]| place.len() / shape.cols;
     let places = table.chunks_mut(shard_length).skip(params.first_shard as usize);
     for (place, shard) in places.zip(bound_shards(&params)) {
-        place.copy_from_slice(&call.f(1 + shard)[..place.len()]);
+        let shard = call.weight(1 + shard, params.weight_type);
+        place.copy_from_slice(&shard.all(rows_of(place), shape.cols));
     }
     let (x, out, length) = (call.f(6), call.f_mut(7), shape.byte_count * shape.cols);
     if params.first_shard == 0 {
@@ -167,7 +189,10 @@ fn cases() -> Vec<Case> {
         [66_000, 2, 1, 260, 100, 0, 3],
     ];
     let mut cases = Vec::new();
-    for (seed, shape) in shapes.into_iter().enumerate() {
+    let plain = shapes.into_iter().enumerate().map(|shape| (shape, WeightType::F32));
+    let packed = WeightType::ALL.into_iter().filter(|weights| weights.is_packed());
+    let packed = packed.flat_map(|weights| [1, 3, 4, 5].map(|i| ((i, shapes[i]), weights)));
+    for ((seed, shape), weights) in plain.chain(packed) {
         let [bytes, cols, tables, rows_per_table, rows_per_shard, first_shard, shard_count] = shape;
         let params = Params {
             bytes: Extent::of(Axis::Bytes),
@@ -177,6 +202,8 @@ fn cases() -> Vec<Case> {
             shard_count: shard_count as u32,
             rows_per_shard: rows_per_shard as u32,
             first_shard: first_shard as u32,
+            weight_type: weights.number(),
+            reserved: [0; 3],
         };
         let step = Step::of(Counts::default().with(Axis::Bytes, bytes));
         let table = values(seed as u64, tables * rows_per_table * cols);
@@ -185,8 +212,9 @@ fn cases() -> Vec<Case> {
         assert_eq!(shards.len(), shard_count, "the table has the shards of the case");
         let name = format!(
             "bytes {bytes}, cols {cols}, {tables} tables of {rows_per_table}, shards \
-             {first_shard}..{} of {rows_per_shard}",
-            first_shard + shard_count
+             {first_shard}..{} of {rows_per_shard}, {}",
+            first_shard + shard_count,
+            weights.name()
         );
         let mut case = Case::new(name, &params, step).u(integers(
             seed as u64 + 100,
@@ -194,7 +222,8 @@ fn cases() -> Vec<Case> {
             rows_per_table as u32,
         ));
         for index in 0..MAX_SHARDS {
-            case = case.f(shards.get(index).unwrap_or(&shards[0]).to_vec());
+            let shard = shards.get(index).unwrap_or(&shards[0]).to_vec();
+            case = case.weight(shard, cols, weights);
         }
         let case = case.f(values(seed as u64 + 200, bytes * cols));
         cases.push(case.f(values(seed as u64 + 300, bytes * cols)));
@@ -221,6 +250,8 @@ mod tests {
                 shard_count: shards.len() as u32,
                 rows_per_shard: rows_per_shard as u32,
                 first_shard: (call * per_call) as u32,
+                weight_type: 0,
+                reserved: [0; 3],
             };
             let step = Step::of(Counts::default());
             let ids = integers(5, bytes * tables as usize, rows);

@@ -2,8 +2,8 @@
 
 use super::{MatvecShape, matvec};
 use crate::oracle::Real;
-use crate::oracle::attention::RopeShape;
-use crate::oracle::decode::rope_cache;
+use crate::oracle::attention::{RopeShape, rope};
+use crate::oracle::decode::{CacheRowsShape, cache_rows};
 
 /// What is rotated, and what is kept.
 #[derive(Clone, Copy, Debug)]
@@ -12,25 +12,36 @@ pub struct Keeps {
     pub head_dim: usize,
     /// First column that is kept.
     pub kept_from: usize,
-    /// Rows behind its own at which a row is kept a second time; 0: nowhere.
+    /// Units behind its own at which a row is kept a second time; 0: nowhere.
     pub mirror: usize,
+    /// Rows of a unit, which share an index.
+    pub factor: usize,
 }
 
-/// [`matvec()`] of `x`, `weight` and `gain`, then [`rope_cache()`] with `table`; `indices` are the
-/// positions of the rows and their rows in the cache.
+/// [`matvec()`] of `x`, `weight` and `gain`, then [`rope()`] with `table` and [`cache_rows()`];
+/// `indices` are the positions of the rows and the units of the cache.
 pub fn matvec_rope<R: Real>(
     [x, weight, gain, table]: [&[R]; 4],
-    indices: [&[u32]; 2],
+    [position, index]: [&[u32]; 2],
     [out, cache]: [&mut [R]; 2],
     shape: &MatvecShape<R>,
     keeps: &Keeps,
 ) {
     let MatvecShape { rows, features, .. } = *shape;
-    let Keeps { rotated_cols, head_dim, kept_from, mirror } = *keeps;
+    let Keeps { rotated_cols, head_dim, kept_from, mirror, factor } = *keeps;
     let mut sums = vec![R::zero(); rows * features];
     matvec([x, weight, gain, &[]], &mut sums, shape);
-    let rope = RopeShape { rows, cols: features, rotated_cols, head_dim };
-    rope_cache(&sums, indices, table, [out, cache], &rope, kept_from, mirror);
+    let turned = RopeShape { rows, cols: features, rotated_cols, head_dim };
+    rope(&sums, position, table, out, &turned, R::one());
+    let kept = CacheRowsShape {
+        rows,
+        factor,
+        cols: features - kept_from,
+        x_stride: features,
+        x_offset: kept_from,
+        mirror,
+    };
+    cache_rows(out, index, cache, &kept);
 }
 
 #[cfg(test)]
@@ -47,7 +58,7 @@ mod tests {
             is_gated: false,
             residual_scale: 0.0,
         };
-        let keeps = Keeps { rotated_cols: 2, head_dim: 2, kept_from: 0, mirror: 0 };
+        let keeps = Keeps { rotated_cols: 2, head_dim: 2, kept_from: 0, mirror: 0, factor: 1 };
         let (mut out, mut cache) = ([0.0; 2], [0.0; 4]);
         // A quarter of a turn of (6, 8).
         let inputs = [&[2.0][..], &[3.0, 4.0], &[], &[0.0, 1.0]];

@@ -6,7 +6,6 @@ use crate::blt::LoadedModel;
 use crate::blt::config::{
     EntropyConfig, ModelConfig, ReferenceEntropyKeys, ReferenceModelKeys, Semantics,
 };
-use crate::blt::init::initialise;
 use crate::blt::parameters::{PATCHER_PREFIX, ParameterSpec, blt_parameters, entropy_parameters};
 use crate::checkpoint::{ModelDirectory, write_weights};
 use crate::engine::Engine;
@@ -87,9 +86,7 @@ impl RunModel {
     /// If the device is lost.
     pub fn initialise<E: Engine>(&self, engine: &E, model: &LoadedModel<E>) -> Result<()> {
         for spec in &self.parameters {
-            let mut values = vec![0.0; spec.rows * spec.cols];
-            initialise(spec, self.seed, &mut values);
-            model.write(engine, &spec.name, &values)?;
+            model.initialise_parameter(engine, spec, self.seed)?;
         }
         Ok(())
     }
