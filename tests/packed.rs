@@ -265,3 +265,33 @@ fn a_row_on_the_host_that_is_no_number_is_named() {
     let error = block_on(streams.step()).unwrap_err().to_string();
     assert!(error.contains(HASH_TABLE_NAME) && error.contains("NaN"), "{error}");
 }
+
+/// Words are looked at on their way to the device.
+#[test]
+fn packed_weights_that_are_no_numbers_are_named() {
+    let engine = HostEngine::<f32>::default();
+    let name = "model.global_transformer.layers.0.mlp.down_proj.weight";
+    for (weights, bits) in [
+        (WeightType::F16, 0x7C00),
+        (WeightType::F16, 0x7E01),
+        (WeightType::Bf16, 0xFF80),
+        (WeightType::Int8, 0x7C00),
+        (WeightType::Q4, 0xFE00_u16),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("model");
+        write(&path, weights);
+        let file = path.join("model.safetensors");
+        let mut bytes = std::fs::read(&file).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let halves = if weights.is_blocks() { format!("{name}.scale") } else { name.to_owned() };
+        let begin = tensors.tensor(&halves).unwrap().data().as_ptr() as usize;
+        let at = begin - bytes.as_ptr() as usize + 6;
+        bytes[at..at + 2].copy_from_slice(&bits.to_le_bytes());
+        std::fs::write(&file, bytes).unwrap();
+        let opened = ModelDirectory::open(&path).unwrap();
+        let error = block_on(LoadedDirectory::load(&engine, &opened, false)).err().unwrap();
+        let (error, what) = (error.to_string(), weights.name());
+        assert!(error.contains(name) && error.contains("finite numbers"), "{what}: {error}");
+    }
+}

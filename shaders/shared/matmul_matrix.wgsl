@@ -1,6 +1,6 @@
-// A product on matrix units, a tile a workgroup, see matmul_matrix_tile. The kernel that imports this has
-// `first_sums`, what the sums of a tile begin with, and `finish`, which says what becomes of a row
-// of four matrices.
+// A product on matrix units, a tile a workgroup, see matmul_matrix_tile. The kernel that imports
+// this has `first_sums`, what the sums of a tile begin with, and `finish`, which says what becomes
+// of a row of four matrices.
 #import shared/matmul_matrix_tile
 
 const BAND: u32 = 8u;
@@ -38,13 +38,18 @@ fn spread(c: coop_mat16x16<f32, C>, place: Place) -> Spread {
     return Spread(block[mine + place.lane], block[mine + place.lane + 32u]);
 }
 
+fn tiles_across(shape: Shape) -> u32 {
+    return (shape.n + TILE - 1u) / TILE;
+}
+
 // Tile `index` of matrix z. Tiles that are made at the same time lie in bands of BAND rows of
 // tiles, so that they share columns of b as well as rows of a in the cache.
 fn tile_of(index: u32, z: u32, shape: Shape) -> Tile {
-    let first = index / (BAND * shape.across) * BAND;
+    let across = tiles_across(shape);
+    let first = index / (BAND * across) * BAND;
     let count = (shape.m + TILE - 1u) / TILE;
     let rows = clamp(count - min(first, count), 1u, BAND);
-    let place = index % (BAND * shape.across);
+    let place = index % (BAND * across);
     let piece = piece_of(z, shape.k);
     return Tile(
         (first + place % rows) * TILE, place / rows * WIDTH, z, piece.x, piece.y);
@@ -74,11 +79,9 @@ fn main(
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let m = length_of(params.m);
-    let n = length_of(params.n);
-    let shape = Shape(m, n, length_of(params.k), (n + TILE - 1u) / TILE);
+    let shape = shape_now();
     let tile = tile_of(group.y * groups.x + group.x, group.z, shape);
-    if (tile.row >= m || tile.col >= n) {
+    if (tile.row >= shape.m || tile.col >= shape.n) {
         return;  // tiles that a larger plan would have
     }
     let place = place_of(tile, shape, subgroup, lane);

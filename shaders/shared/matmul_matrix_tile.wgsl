@@ -3,13 +3,19 @@
 // of 32.
 // TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. WHOLE_STEPS: k is a multiple of
 // 32, and there is no code for other steps. The stored rows of a and b are whole vectors of eight,
-// which are loaded as words.
+// which are loaded as words. A_BY_FOUR: those of a are whole vectors of four.
 // PAIRED, with TRANSPOSE_B: b is two matrices one below the other, and of every 64 columns of the
 // tile the first 32 are of the first and the others the same 32 of the second.
 // Workgroup memory is 24 KB at most: with more, NVIDIA runs one workgroup an SM instead of two.
 #import shared/matmul
 
+#ifdef A_BY_FOUR
+@group(0) @binding(2) var<storage, read> a: array<vec2<u32>>;  // [batch, m, k]
+const A_UNIT: u32 = 4u;  // elements of a load
+#else
 @group(0) @binding(2) var<storage, read> a: array<vec4<u32>>;  // [batch, m, k]
+const A_UNIT: u32 = 8u;
+#endif
 @group(0) @binding(3) var<storage, read> b: array<vec4<u32>>;  // [batch, k, n]
 
 const TILE: u32 = 128u;
@@ -51,13 +57,6 @@ const B_PASS: u32 = 272u;
 
 var<workgroup> a_tile: array<vec4<f16>, A_SIZE>;
 var<workgroup> b_tile: array<vec4<f16>, B_SIZE>;
-
-// A stored operand: rows x cols from element `base` on.
-struct Stored {
-    base: u32,
-    rows: u32,
-    cols: u32,
-}
 
 // What an invocation brings of an operand in one step: 4 times 8 elements.
 struct Part {
@@ -109,7 +108,15 @@ fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
     if (row >= stored.rows || col >= stored.cols) {
         return vec4<u32>();
     }
-    return a[(stored.base + row * stored.cols + col) / 8u];
+    let at = (stored.base + row * stored.cols + col) / A_UNIT;
+#ifdef A_BY_FOUR
+    if (col + 4u >= stored.cols) {
+        return vec4<u32>(a[at], 0u, 0u);
+    }
+    return vec4<u32>(a[at], a[at + 1u]);
+#else
+    return a[at];
+#endif
 }
 
 fn b_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
@@ -197,15 +204,15 @@ fn put_b(part: Part, index: u32) {
 // Where the four vectors of a part lie. What lies beyond the last row or column is read from the
 // last one, since its outputs are not stored: tiles at the edges are as fast as all others.
 fn a_places(stored: Stored, start: u32, depth: u32, index: u32) -> vec4<u32> {
-    let width = stored.cols / 8u;
+    let width = stored.cols / A_UNIT;
 #ifdef TRANSPOSE_A
     let rows = vec4<u32>(depth + index / 16u) + vec4<u32>(0u, 8u, 16u, 24u);
-    let col = min(start / 8u + index % 16u, width - 1u);
+    let col = min((start + index % 16u * 8u) / A_UNIT, width - 1u);
 #else
     let rows = vec4<u32>(start + shuffled(index / 4u)) + vec4<u32>(0u, 32u, 64u, 96u);
-    let col = depth / 8u + index % 4u;
+    let col = (depth + index % 4u * 8u) / A_UNIT;
 #endif
-    return stored.base / 8u + min(rows, vec4<u32>(stored.rows - 1u)) * width + col;
+    return stored.base / A_UNIT + min(rows, vec4<u32>(stored.rows - 1u)) * width + col;
 }
 
 fn b_places(stored: Stored, start: u32, depth: u32, index: u32) -> vec4<u32> {
@@ -220,8 +227,27 @@ fn b_places(stored: Stored, start: u32, depth: u32, index: u32) -> vec4<u32> {
     return stored.base / 8u + min(rows, vec4<u32>(stored.rows - 1u)) * width + col;
 }
 
-fn a_part_at(places: vec4<u32>) -> Part {
+#ifdef A_BY_FOUR
+// The second four of eight elements lie `second` loads behind the first: at the end of a row there
+// are none, and the first are loaded again.
+fn a_part_at(places: vec4<u32>, second: u32) -> Part {
+    let others = places + second;
+    return Part(
+        vec4<u32>(a[places.x], a[others.x]), vec4<u32>(a[places.y], a[others.y]),
+        vec4<u32>(a[places.z], a[others.z]), vec4<u32>(a[places.w], a[others.w]));
+}
+#else
+fn a_part_at(places: vec4<u32>, second: u32) -> Part {
     return Part(a[places.x], a[places.y], a[places.z], a[places.w]);
+}
+#endif
+
+fn a_second(stored: Stored, start: u32, index: u32) -> u32 {
+#ifdef TRANSPOSE_A
+    return select(0u, 1u, start + index % 16u * 8u + 4u < stored.cols);
+#else
+    return 1u;
+#endif
 }
 
 fn b_part_at(places: vec4<u32>) -> Part {
@@ -264,14 +290,6 @@ fn advanced(c: Sums, s: Slice) -> Sums {
         coopMultiplyAdd(s.a_3, s.b_2, c.c_32), coopMultiplyAdd(s.a_3, s.b_3, c.c_33));
 }
 
-// Lengths of the operands, and how many tiles lie across.
-struct Shape {
-    m: u32,
-    n: u32,
-    k: u32,
-    across: u32,
-}
-
 // What one pass makes: 128 x WIDTH outputs from this row and column on of matrix z of out, from
 // these terms of k.
 struct Tile {
@@ -280,24 +298,6 @@ struct Tile {
     z: u32,
     depth: u32,
     depth_end: u32,
-}
-
-fn stored_a(tile: Tile, shape: Shape) -> Stored {
-    let base = tile.z / params.split_count * shape.m * shape.k;
-#ifdef TRANSPOSE_A
-    return Stored(base, shape.k, shape.m);
-#else
-    return Stored(base, shape.m, shape.k);
-#endif
-}
-
-fn stored_b(tile: Tile, shape: Shape) -> Stored {
-    let base = tile.z / params.split_count * shape.k * shape.n;
-#ifdef TRANSPOSE_B
-    return Stored(base, shape.n, shape.k);
-#else
-    return Stored(base, shape.k, shape.n);
-#endif
 }
 
 // What an invocation brings of both operands in one step, and from where.
@@ -314,9 +314,11 @@ fn has_whole_step(tile: Tile) -> bool {
 
 // That of the first step, a whole one.
 fn first_slab(tile: Tile, shape: Shape, index: u32) -> Slab {
-    let a_from = a_places(stored_a(tile, shape), tile.row, tile.depth, index);
-    let b_from = b_places(stored_b(tile, shape), tile.col, tile.depth, index);
-    return Slab(a_from, b_from, a_part_at(a_from), b_part_at(b_from));
+    let a_stored = stored_a(tile.z, shape);
+    let a_from = a_places(a_stored, tile.row, tile.depth, index);
+    let b_from = b_places(stored_b(tile.z, shape), tile.col, tile.depth, index);
+    let second = a_second(a_stored, tile.row, index);
+    return Slab(a_from, b_from, a_part_at(a_from, second), b_part_at(b_from));
 }
 
 // The sums with the products of all whole steps added. The loads of the next step are on their way
@@ -331,9 +333,9 @@ fn after_whole_steps(
     subgroup: u32,
 ) -> Sums {
 #ifdef TRANSPOSE_A
-    let a_step = DEPTH * (shape.m / 8u);
+    let a_step = DEPTH * (shape.m / A_UNIT);
 #else
-    let a_step = DEPTH / 8u;
+    let a_step = DEPTH / A_UNIT;
 #endif
 #ifdef TRANSPOSE_B
     let b_step = DEPTH / 8u;
@@ -342,6 +344,7 @@ fn after_whole_steps(
 #endif
     let a_at = subgroup / 2u * 4u * A_NEXT;
     let b_at = subgroup % 2u * 4u * B_NEXT;
+    let second = a_second(stored_a(tile.z, shape), tile.row, index);
     var c = sums;
     var a_from = first.a_from;
     var b_from = first.b_from;
@@ -356,7 +359,7 @@ fn after_whole_steps(
         if (step + 1.0 < steps) {
             a_from += a_step;
             b_from += b_step;
-            a_next = a_part_at(a_from);
+            a_next = a_part_at(a_from, second);
             b_next = b_part_at(b_from);
         }
         c = advanced(c, slice_at(a_at, b_at));
@@ -374,8 +377,8 @@ fn after_last_step(sums: Sums, tile: Tile, shape: Shape, index: u32, subgroup: u
     var c = sums;
     let whole = (tile.depth_end - tile.depth) / DEPTH * DEPTH;
     for (var depth = tile.depth + whole; depth < tile.depth_end; depth += DEPTH) {
-        put_a(a_part(stored_a(tile, shape), tile.row, depth, index), index);
-        put_b(b_part(stored_b(tile, shape), tile.col, depth, index), index);
+        put_a(a_part(stored_a(tile.z, shape), tile.row, depth, index), index);
+        put_b(b_part(stored_b(tile.z, shape), tile.col, depth, index), index);
         workgroupBarrier();  // the tiles are complete
         c = advanced(c, slice_at(a_at, b_at));
         c = advanced(c, slice_at(a_at + A_SLICE, b_at + B_SLICE));

@@ -364,8 +364,7 @@ pub fn store_layout(
         };
         let mut own = dense.clone();
         own.retain(|spec| weights.get(&spec.name) == of);
-        check_whole(&groups(&own), of, max_elements)?;
-        layout.place_weights(&class, of, &groups(&own), max_elements)?;
+        place_whole(&mut layout, &class, of, &groups(&own), max_elements)?;
         let mut own = tables.clone();
         own.retain(|spec| weights.get(&spec.name) == of);
         layout.place_weights(&format!("{WEIGHTS}.{TABLES}"), of, &groups(&own), max_elements)?;
@@ -384,8 +383,7 @@ pub fn store_layout(
         .into_iter()
         .map(|stack| alone(&rope_table_name(stack), stack.max_positions, stack.head_dim))
         .collect();
-    check_whole(&tables, WeightType::F32, max_elements)?;
-    layout.place("constants", Element::F32, &tables, max_elements)?;
+    place_whole(&mut layout, "constants", WeightType::F32, &tables, max_elements)?;
     if let Some(config) = hashed(config) {
         let words = [alone("hash.powers", config.hash.table_count(), model::HASH_POWER_WORDS)];
         layout.place("hash", Element::U32, &words, max_elements)?;
@@ -393,10 +391,12 @@ pub fn store_layout(
     Ok(layout)
 }
 
-/// That no tensor has to be cut into shards, as only hash tables may be.
-fn check_whole(
-    groups: &[(Option<String>, Vec<NewTensor>)],
+/// Places tensors of which none may be cut into shards, as hash tables are.
+fn place_whole(
+    layout: &mut StoreLayout,
+    class: &str,
     weights: WeightType,
+    groups: &[(Option<String>, Vec<NewTensor>)],
     max_elements: usize,
 ) -> Result<()> {
     for (name, rows, cols) in groups.iter().flat_map(|(_, tensors)| tensors) {
@@ -410,7 +410,7 @@ fn check_whole(
             });
         }
     }
-    Ok(())
+    layout.place_weights(class, weights, groups, max_elements)
 }
 
 /// Parameters that lie side by side, as groups under the group's name.
@@ -471,9 +471,8 @@ mod tests {
             window: None,
         };
         let config = EntropyConfig { transformer, semantics: Semantics::Reference };
-        let config = ModelConfig::Entropy(config);
-        let types = WeightTypes::default();
-        let layout = |most| store_layout(&config, None, Precision::F32, &types, most);
+        let (config, weights) = (ModelConfig::Entropy(config), WeightTypes::default());
+        let layout = |most| store_layout(&config, None, Precision::F32, &weights, most);
         assert!(layout(8000).is_ok());
         let error = layout(7999).unwrap_err().to_string();
         assert!(error.contains("for rope.10000.8.1000: 8000 needed, 7999 available"), "{error}");

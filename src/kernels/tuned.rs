@@ -101,6 +101,9 @@ fn matmul_class(params: &dense::matmul::Params) -> String {
     if params.split_count > 1 {
         class += " split";
     }
+    if params.some_rows == 1 {
+        class += " some rows";
+    }
     class
 }
 

@@ -4,6 +4,7 @@ use super::blocks::encode_block_row;
 use super::weight_type::{WEIGHT_BLOCK_SIZE, WeightType};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use pulp::{Arch, NullaryFnOnce};
 
 /// The nearest words of rows of `cols` numbers; `words` has [`WeightType::row_length`] a row.
 ///
@@ -86,15 +87,36 @@ pub fn words_are_finite(weights: WeightType, cols: usize, words: &[u32]) -> bool
 
 /// The numbers of packed rows of `cols` numbers: as many rows as `out` has.
 pub fn unpack_rows(weights: WeightType, words: &[u32], cols: usize, out: &mut [f32]) {
-    let row_length = weights.row_length(cols);
-    if cols.is_multiple_of(2) && !weights.is_blocks() {
-        // No word lies in two rows.
-        return unpack_row(weights, &words[..out.len() / cols * row_length], out);
-    }
-    let rows = out.chunks_exact_mut(cols).zip(words.chunks_exact(row_length));
-    rows.for_each(|(out, words)| unpack_row(weights, words, out));
+    Arch::new().dispatch(Unpack { weights, words, cols, out });
 }
 
+/// A type and no closure, so that it is inlined where vectors are wide.
+struct Unpack<'a> {
+    weights: WeightType,
+    words: &'a [u32],
+    cols: usize,
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Unpack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { weights, words, cols, out } = self;
+        let row_length = weights.row_length(cols);
+        if cols.is_multiple_of(2) && !weights.is_blocks() {
+            // No word lies in two rows.
+            return unpack_row(weights, &words[..out.len() / cols * row_length], out);
+        }
+        // A loop: what is called from a closure would not be compiled for wide vectors.
+        for (out, words) in out.chunks_exact_mut(cols).zip(words.chunks_exact(row_length)) {
+            unpack_row(weights, words, out);
+        }
+    }
+}
+
+#[inline(always)]
 fn unpack_row(weights: WeightType, words: &[u32], out: &mut [f32]) {
     let cols = out.len();
     match weights {
@@ -104,20 +126,63 @@ fn unpack_row(weights: WeightType, words: &[u32], out: &mut [f32]) {
             halves[..cols].convert_to_f32_slice(out);
         }
         WeightType::F16 => unpack_pairs(words, out, |half| f16::from_bits(half as u16).to_f32()),
+        WeightType::Bf16 if cfg!(target_endian = "little") => {
+            let halves: &[u16] = bytemuck::cast_slice(words);
+            for (out, half) in out.iter_mut().zip(halves) {
+                *out = f32::from_bits(u32::from(*half) << 16);
+            }
+        }
         WeightType::Bf16 => unpack_pairs(words, out, |half| f32::from_bits(half << 16)),
         WeightType::Int8 | WeightType::Q4 => {
             let (codes, scales) = words.split_at(weights.code_words(cols));
             let block_words = WEIGHT_BLOCK_SIZE * weights.row_code_bytes(8) / 8 / 4;
             let blocks = out.chunks_mut(WEIGHT_BLOCK_SIZE).zip(codes.chunks(block_words));
             for (index, (out, codes)) in blocks.enumerate() {
-                let half = scales[index / 2] >> (index % 2 * 16);
-                let scale = f16::from_bits(half as u16).to_f32();
-                match weights {
-                    WeightType::Q4 => unpack_codes::<4>(codes, scale, 8, out),
-                    _ => unpack_codes::<8>(codes, scale, 128, out),
+                let scale = half_number(scales[index / 2] >> (index % 2 * 16));
+                match (weights, <&mut [f32; WEIGHT_BLOCK_SIZE]>::try_from(&mut *out)) {
+                    (WeightType::Q4, Ok(out)) => unpack_block::<4>(codes, scale, 8, out),
+                    (WeightType::Q4, Err(_)) => unpack_codes::<4>(codes, scale, 8, out),
+                    (_, Ok(out)) => unpack_block::<8>(codes, scale, 128, out),
+                    (_, Err(_)) => unpack_codes::<8>(codes, scale, 128, out),
                 }
             }
         }
+    }
+}
+
+/// The f16 in the low half of a word: its bits read as an f32 are too small by 2^112, exactly. What
+/// is infinite or no number stays that.
+#[inline(always)]
+fn half_number(bits: u32) -> f32 {
+    let size = f32::from_bits((bits & 0x7FFF) << 13) * f32::from_bits((127 + 112) << 23);
+    let endless = if bits & 0x7C00 == 0x7C00 { 0x7F80_0000 } else { 0 };
+    f32::from_bits(size.to_bits() | endless | (bits & 0x8000) << 16)
+}
+
+/// A whole block: codes become bytes first, and those numbers, many at a time.
+#[inline(always)]
+fn unpack_block<const BITS: u32>(
+    words: &[u32],
+    scale: f32,
+    zero: i32,
+    out: &mut [f32; WEIGHT_BLOCK_SIZE],
+) {
+    let mut codes = [0; WEIGHT_BLOCK_SIZE];
+    let (quads, _) = codes.as_chunks_mut::<4>();
+    if BITS == 8 {
+        for (quad, word) in quads.iter_mut().zip(words) {
+            *quad = word.to_le_bytes();
+        }
+    } else {
+        for (eight, word) in quads.chunks_exact_mut(2).zip(words) {
+            let (low, high) = (word & 0x0F0F_0F0F, word >> 4 & 0x0F0F_0F0F);
+            let (low, high) = (low.to_le_bytes(), high.to_le_bytes());
+            eight[0] = [low[0], high[0], low[1], high[1]];
+            eight[1] = [low[2], high[2], low[3], high[3]];
+        }
+    }
+    for (out, code) in out.iter_mut().zip(codes) {
+        *out = (i32::from(code) - zero) as f32 * scale;
     }
 }
 
@@ -132,6 +197,7 @@ fn unpack_pairs(words: &[u32], out: &mut [f32], number: impl Fn(u32) -> f32) {
 }
 
 /// Codes of so many bits of a block, less `zero`, times its scale.
+#[inline(always)]
 fn unpack_codes<const BITS: u32>(words: &[u32], scale: f32, zero: i32, out: &mut [f32]) {
     let mask = (1 << BITS) - 1;
     for (out, word) in out.chunks_mut(32 / BITS as usize).zip(words) {
@@ -190,6 +256,15 @@ mod tests {
         assert_eq!(out, [1.5, 0.0, -1.0]);
         unpack_rows(WeightType::Q4, &[0x0F08, 0x3C00], 3, &mut out);
         assert_eq!(out, [0.0, -8.0, 7.0]);
+    }
+
+    #[test]
+    fn every_half_is_itself() {
+        for bits in 0..=u16::MAX {
+            let (half, got) = (f16::from_bits(bits).to_f32(), half_number(bits.into()));
+            let same = got.to_bits() == half.to_bits();
+            assert!(same || (got.is_nan() && half.is_nan()), "{bits:04x}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! cut in as many pieces, `out` is [batch, split, m, n] without any epilogue, and a `sum_rows` adds
 //! the pieces up in their order.
 
+use super::deep::deep;
 use super::gemm::{Layout, gemm};
 use super::lanes_pairs::lanes_pairs;
 use super::matrix::{self, matrix};
@@ -111,6 +112,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul.wgsl"), groups),
+        deep(include_str!("../../../shaders/dense/matmul.wgsl")),
         Variant {
             name: "lanes",
             source: include_str!("../../../shaders/dense/matmul.lanes.wgsl"),
@@ -150,6 +152,7 @@ pub(super) fn tile_constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let [a_row, b_row] = params.stored_rows();
     let vectors = [a_row, b_row, params.n].into_iter().all(whole);
     vec![
+        ("A_BY_FOUR", matrix::is_by_four(a_row).into()),
         ("TRANSPOSE_A", params.transpose_a),
         ("TRANSPOSE_B", params.transpose_b),
         (WIDE, vectors.into()),
@@ -261,7 +264,7 @@ fn cases() -> Vec<Case> {
         [700, 41, 30],
         [24, 37, 1500],
         [66, 132, 36],
-        [130, 72, 100],
+        [130, 72, 192],
     ];
     let mut cases = Vec::new();
     for (index, [m, n, k]) in shapes.into_iter().enumerate() {
@@ -278,6 +281,7 @@ fn cases() -> Vec<Case> {
             params.accumulate = (index % 2) as u32;
             params.residual_scale = [0.0, 2.0, 1.0][index % 3];
             params.batch_count = 1 + (index % 2) as u32;
+            params.some_rows = (k % 64 == 0).into();
             let batch = params.batch_count as usize;
             let seed = (index * 4 + transposes) as u64;
             let name = format!("{m}x{n}x{k} batch {batch} transposes {ta}{tb}");
@@ -334,6 +338,8 @@ fn cases_of_many_tiles() -> Vec<Case> {
         (true, [67, 198, 34], [0, 0]),
         (false, [70, 66, 37], [1, 0]),
         (true, [130, 260, 64], [0, 1]),
+        (true, [140, 136, 100], [0, 0]),
+        (false, [260, 72, 100], [1, 0]),
     ];
     let mut cases = Vec::new();
     for (index, (is_batch, [m, n, k], [ta, tb])) in shapes.into_iter().enumerate() {
@@ -345,7 +351,8 @@ fn cases_of_many_tiles() -> Vec<Case> {
         };
         let mut params = Params::new(rows, Extent::fixed(n), depth, ta == 1, tb == 1);
         params.residual_scale = [1.0, 0.0][index % 2];
-        params.accumulate = [0, 0, 1, 1, 0, 0, 0][index];
+        params.accumulate = [0, 0, 1, 1, 0, 0, 0, 0, 1][index];
+        params.some_rows = (k == 64).into();
         let seed = 3000 + index as u64;
         let case = || {
             Case::new(format!("{m}x{n}x{k} of many tiles, {ta}{tb}"), &params, Step::of(counts))
@@ -365,8 +372,14 @@ fn cases_of_many_tiles() -> Vec<Case> {
 
 /// Weight gradients in pieces, the last of which is short or empty.
 fn cases_in_pieces() -> Vec<Case> {
-    let shapes =
-        [[24, 40, 200, 3], [256, 136, 300, 4], [130, 68, 300, 4], [16, 8, 40, 2], [64, 64, 33, 4]];
+    let shapes = [
+        [24, 40, 200, 3],
+        [256, 136, 300, 4],
+        [130, 68, 300, 4],
+        [132, 72, 300, 4],
+        [16, 8, 40, 2],
+        [64, 64, 33, 4],
+    ];
     let case = |[m, n, k, split_count]: [usize; 4]| {
         let step = Step::of(Counts::default().with(Axis::Bytes, k));
         let (rows, cols, depth) = (Extent::fixed(m), Extent::fixed(n), Extent::of(Axis::Bytes));

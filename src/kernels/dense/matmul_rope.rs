@@ -4,6 +4,7 @@
 //! `head_dim` columns, turned by the angle of the row's position; `table` is that of
 //! [`rope`](crate::kernels::attention::rope). Sums never lie in memory before they are turned.
 
+use super::deep::deep;
 use super::matmul::{self, Params, groups, tile_constants};
 use super::matrix::{matrix, operands_are_halves};
 use super::{gemm::Layout, product::product};
@@ -41,6 +42,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul_rope.wgsl"), groups),
+        deep(include_str!("../../../shaders/dense/matmul_rope.wgsl")),
         matrix(MATRIX, operands_are_halves),
     ],
     constants: tile_constants,
@@ -101,7 +103,8 @@ fn cases() -> Vec<Case> {
     let both = |(index, [m, n, k, rotated, head_dim]): (usize, [usize; 5])| {
         let step = Step::of(Counts::default().with(Axis::Bytes, m));
         let (rotated_cols, head) = (rotated as u32, head_dim as u32);
-        let params = Params::rope(Extent::of(Axis::Bytes), n, k, rotated_cols, head);
+        let mut params = Params::rope(Extent::of(Axis::Bytes), n, k, rotated_cols, head);
+        params.some_rows = (k == 64).into();
         let seed = 4000 + index as u64;
         let positions = 50;
         let case = || {

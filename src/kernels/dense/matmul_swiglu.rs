@@ -5,6 +5,7 @@
 //! `keeps_sums` the sums are written too, gate_up [m, n], which the backward pass reads; without,
 //! any buffer may be bound there and nothing of the width of n lies in memory.
 
+use super::deep::deep;
 use super::matmul::{self, Params, groups, tile_constants};
 use super::matrix::{matrix, operands_are_halves};
 use super::swiglu::activate_rows;
@@ -41,6 +42,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul_swiglu.wgsl"), groups),
+        deep(include_str!("../../../shaders/dense/matmul_swiglu.wgsl")),
         matrix(MATRIX, operands_are_halves),
     ],
     constants,
@@ -100,7 +102,8 @@ fn cases() -> Vec<Case> {
     let both = |(index, [m, features, k]): (usize, [usize; 3])| {
         let step = Step::of(Counts::default().with(Axis::Bytes, m));
         let keeps = index % 2 == 0;
-        let params = Params::swiglu(Extent::of(Axis::Bytes), features, k, keeps);
+        let mut params = Params::swiglu(Extent::of(Axis::Bytes), features, k, keeps);
+        params.some_rows = (k == 64).into();
         let seed = 5000 + index as u64;
         let name = format!("{m}x{features}x{k}{}", if keeps { ", sums kept" } else { "" });
         let case = || {

@@ -41,7 +41,12 @@ pub(super) fn takes(params: &[u8], halves: Halves) -> bool {
     operands_are_halves(params, halves) && (residual_scale == 0.0 || sum_is_f32)
 }
 
-/// Operands in f16 whose stored rows are whole vectors of eight.
+/// Whether stored rows are whole vectors of four, and not of eight.
+pub(super) fn is_by_four(row: Extent) -> bool {
+    row.constant().is_some_and(|count| count % 8 == 4)
+}
+
+/// Operands in f16, the stored rows of a whole vectors of four, of b of eight.
 pub(super) fn operands_are_halves(params: &[u8], halves: Halves) -> bool {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let [a_row, b_row] = params.stored_rows();
@@ -49,5 +54,5 @@ pub(super) fn operands_are_halves(params: &[u8], halves: Halves) -> bool {
         extent.constant().is_some_and(|count| count.is_multiple_of(lanes))
     };
     let operands = halves.contains(0) && halves.contains(1);
-    operands && whole(a_row, 8) && whole(b_row, 8) && whole(params.n, 4)
+    operands && whole(a_row, 4) && whole(b_row, 8) && whole(params.n, 4)
 }

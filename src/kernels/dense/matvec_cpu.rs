@@ -13,6 +13,9 @@ use rayon::prelude::*;
 /// Multiply-adds that are worth a task.
 const WORK_PER_TASK: usize = 1 << 15;
 
+/// Numbers of a packed weight that a task unpacks at a time: 16 KiB.
+const UNPACKED_NUMBERS: usize = 1 << 12;
+
 /// Rows of the weight of a task; a multiple of the width of every panel.
 fn cols_per_task(rows: usize, depth: usize) -> usize {
     (WORK_PER_TASK / (rows * depth).max(1)).max(1).next_multiple_of(64)
@@ -109,16 +112,26 @@ impl Layer<'_> {
                 }
             }
             let adds = self.residual.is_some();
-            self.weight.with_rows(first..first + own, depth, |weight| {
-                if self.fixed_order {
+            if self.fixed_order {
+                return self.weight.with_rows(first..first + own, depth, |weight| {
                     let out = (&mut *sums, Layout::row_major(own));
                     let [x, weight] =
                         [(x, Layout::row_major(depth)), (weight, Layout::transposed(depth))];
                     gemm([rows, own, depth], out, adds, x, weight);
-                } else {
-                    Arch::new().dispatch(Dots { x, weight, depth, sums, adds });
-                }
-            });
+                });
+            }
+            // What is unpacked stays in the nearest cache.
+            let step = match self.weight {
+                Weight::Numbers(_) => own,
+                Weight::Packed(..) => (UNPACKED_NUMBERS / depth.max(1)).max(1),
+            };
+            for col in (0..own).step_by(step) {
+                let cols = first + col..first + own.min(col + step);
+                self.weight.with_rows(cols, depth, |weight| {
+                    let sums = &mut *sums;
+                    Arch::new().dispatch(Dots { x, weight, depth, sums, col, cols: own, adds });
+                });
+            }
         };
         sums.par_chunks_mut(cols * rows).enumerate().for_each(task);
     }
@@ -141,8 +154,10 @@ struct Dots<'a> {
     x: &'a [f32],
     weight: &'a [f32],
     depth: usize,
-    /// [rows of x, rows of the weight].
+    /// [rows of x, cols], of which the weight makes those from `col` on.
     sums: &'a mut [f32],
+    col: usize,
+    cols: usize,
     adds: bool,
 }
 
@@ -151,10 +166,9 @@ impl NullaryFnOnce for Dots<'_> {
 
     #[inline(always)]
     fn call(self) {
-        let cols = self.weight.len() / self.depth;
-        for (col, weight) in self.weight.chunks_exact(self.depth).enumerate() {
+        for (col, weight) in (self.col..).zip(self.weight.chunks_exact(self.depth)) {
             for (row, x) in self.x.chunks_exact(self.depth).enumerate() {
-                let sum = &mut self.sums[row * cols + col];
+                let sum = &mut self.sums[row * self.cols + col];
                 let before = if self.adds { *sum } else { 0.0 };
                 *sum = before + lanes::sum_2(x, weight, |x, weight| x * weight);
             }

@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod copy;
+mod deep;
 pub mod elementwise;
 pub mod fill;
 pub mod gemm;
