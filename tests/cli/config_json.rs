@@ -88,11 +88,12 @@ fn more_positions_than_there_can_be_are_an_error() {
             let end = begin + text[begin..].find([',', '\n']).unwrap();
             format!("{}{count}{}", &text[..begin], &text[end..])
         });
-        let model = text_of(&model);
+        let (model, text) = (text_of(&model), place.path().join("text.txt"));
+        std::fs::write(&text, "A few words.").unwrap();
         for command in [
             &["info", model][..],
             &["generate", "--model", model, "--prompt", "a", "-n", "1"],
-            &["eval", "--model", model, "--data", "data/tinyshakespeare.txt"],
+            &["eval", "--model", model, "--data", text_of(&text)],
         ] {
             blt_cpu(command).fails(1, &["may be at most", count]);
         }
