@@ -37,9 +37,17 @@ pub enum Error {
     #[error("{limit}: {needed} needed, {available} available")]
     Limit { limit: String, needed: u64, available: u64, hint: String },
 
-    /// The device failed: lost, out of memory, or it refused a shader.
+    /// A text with more bytes or patches than a model has positions.
+    #[error("positions of the model, in {axis}: {needed} needed, {available} available")]
+    Positions { axis: &'static str, needed: u64, available: u64, hint: String },
+
+    /// The device failed: lost, or it refused a shader.
     #[error("{subject}: {problem}")]
     Device { subject: String, problem: String, hint: Option<String> },
+
+    /// The device has not the memory.
+    #[error("{subject}: the device is out of memory")]
+    OutOfMemory { subject: String, hint: String },
 
     /// No usable device answers to the name that was asked for.
     #[error("no device matches {wanted:?}; there are: {available}")]
@@ -84,10 +92,17 @@ impl Error {
             | Self::Config { hint, .. }
             | Self::Model { hint, .. }
             | Self::Device { hint, .. } => *hint = Some(text.into()),
-            Self::Limit { hint, .. } => *hint = text.into(),
+            Self::Limit { hint, .. }
+            | Self::Positions { hint, .. }
+            | Self::OutOfMemory { hint, .. } => *hint = text.into(),
             Self::Io { .. } | Self::NoDevice { .. } | Self::Cancelled => {}
         }
         self
+    }
+
+    /// Whether less at a time might do: a limit of the device or of this program, or its memory.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Limit { .. } | Self::OutOfMemory { .. })
     }
 
     /// What the person who sees this error can do about it.
@@ -97,7 +112,9 @@ impl Error {
             | Self::Config { hint, .. }
             | Self::Model { hint, .. }
             | Self::Device { hint, .. } => hint.as_deref(),
-            Self::Limit { hint, .. } => Some(hint),
+            Self::Limit { hint, .. }
+            | Self::Positions { hint, .. }
+            | Self::OutOfMemory { hint, .. } => Some(hint),
             Self::NoDevice { .. } => Some("`blt devices` lists what this machine has"),
             Self::Io { source, .. } => match source.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {

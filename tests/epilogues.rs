@@ -1,4 +1,5 @@
-//! Linear layers that are fused with the rope or the activation behind them, as on a GPU.
+//! Linear layers that are fused with the rope or the activation behind them, or backwards with the
+//! gradient of the activation, as on a GPU.
 
 mod support;
 
@@ -51,6 +52,8 @@ fn check<E: Engine>(engine: &E, precision: Precision, tolerance: f64) {
         let again = if recompute == Recompute::Blocks { 2 } else { 1 };
         assert!((swiglus..=again * swiglus).contains(&forward), "{forward} activations fused");
         assert_eq!(count(&kernels, "matmul_rope"), forward, "{recompute:?}");
+        assert_eq!(count(&kernels, "matmul_swiglu_grad"), swiglus, "{recompute:?}");
+        assert_eq!(count(&kernels, "swiglu_grad"), 0, "{recompute:?}");
         assert_eq!(count(&kernels, "rope"), swiglus, "ropes of the backward pass stay");
         assert!((nats - fused_nats).abs() < tolerance * nats, "{nats} {fused_nats}");
         for (index, parameter) in session.model.parameters.iter().enumerate() {

@@ -130,7 +130,7 @@ fn check<E: Engine>(
     let mut source = block_on(Cached::new(engine, directory, endless())).unwrap();
     source.begin(prompt, 0).unwrap();
     // As long as the model has positions for.
-    let count = count.min(source.position_limit() - prompt.len());
+    let count = count.min(source.positions().bytes - prompt.len());
     let added: Vec<Added> = (0..count).map(|_| block_on(source.step()).unwrap()).collect();
     let generated = added.iter().map(|it| it.id);
     let ids: Vec<u32> = prompt.iter().copied().chain(generated).collect();

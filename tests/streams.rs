@@ -434,7 +434,7 @@ fn a_stream_without_room_is_told_so_and_others_go_on() {
     let second = block_on(streams.step()).unwrap();
     let of = |id| second.iter().find(|(other, _)| *other == id).map(|(_, added)| added);
     let error = of(long).unwrap().as_ref().unwrap_err();
-    assert!(matches!(error, blt_wgpu::Error::Limit { .. }), "{error}");
+    assert!(matches!(error, blt_wgpu::Error::Positions { .. }), "{error}");
     assert!(of(short).unwrap().is_ok());
     assert!(streams.open(&[101; POSITIONS + 1], greedy()).is_err());
     streams.close(long);

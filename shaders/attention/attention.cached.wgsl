@@ -51,13 +51,24 @@ fn added(own: Own, value: vec4<f32>, key: u32, count: u32) -> Own {
     return Own(own.sum + weight * value, own.total + weight);
 }
 
-// Every fourth vector of a key.
-fn part_of_score(at: u32, part: u32) -> f32 {
-    var score = vec4<f32>();
+// Every fourth vector of four keys, so that their loads do not wait for one another.
+fn parts_of_scores(at: vec4<u32>, part: u32) -> vec4<f32> {
+    var score_0 = vec4<f32>();
+    var score_1 = vec4<f32>();
+    var score_2 = vec4<f32>();
+    var score_3 = vec4<f32>();
     for (var col = part; col < COLS; col += 4u) {
-        score += query[col] * vec4<f32>(kv[at + col]);
+        let factor = query[col];
+        score_0 += factor * vec4<f32>(kv[at.x + col]);
+        score_1 += factor * vec4<f32>(kv[at.y + col]);
+        score_2 += factor * vec4<f32>(kv[at.z + col]);
+        score_3 += factor * vec4<f32>(kv[at.w + col]);
     }
-    return (score.x + score.y) + (score.z + score.w);
+    return vec4<f32>(
+        (score_0.x + score_0.y) + (score_0.z + score_0.w),
+        (score_1.x + score_1.y) + (score_1.z + score_1.w),
+        (score_2.x + score_2.y) + (score_2.z + score_2.w),
+        (score_3.x + score_3.y) + (score_3.z + score_3.w));
 }
 
 fn score_of(key: u32, count: u32) -> f32 {
@@ -99,8 +110,14 @@ fn main(
         // On its way while scores are computed.
         var batch = batch_at(key_0 + share, end, v_offset);
         workgroupBarrier();  // the query is there; nobody reads the former weights
-        for (var i = lane; i < 4u * count; i += GROUP_SIZE) {
-            exchange[i] = part_of_score((key_0 + i / 4u) * kv_stride + k_offset, i % 4u);
+        for (var i = lane; i < 4u * count; i += 4u * GROUP_SIZE) {
+            let apart = vec4<u32>(0u, GROUP_SIZE / 4u, GROUP_SIZE / 2u, 3u * GROUP_SIZE / 4u);
+            let keys = min(key_0 + i / 4u + apart, vec4<u32>(end - 1u));
+            let parts = parts_of_scores(keys * kv_stride + k_offset, i % 4u);
+            exchange[i] = parts.x;
+            exchange[i + GROUP_SIZE] = parts.y;
+            exchange[i + 2u * GROUP_SIZE] = parts.z;
+            exchange[i + 3u * GROUP_SIZE] = parts.w;
         }
         workgroupBarrier();  // all parts are there
         let scores = vec2<f32>(score_of(lane, count), score_of(lane + GROUP_SIZE, count));

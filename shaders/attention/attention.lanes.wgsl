@@ -4,6 +4,7 @@
 // any of its queries sees, one at a time, with an online softmax. Heads of 32 columns.
 #import shared/attention
 #import shared/lane_head
+#import shared/lane_walk
 
 @group(0) @binding(2) var<storage, read> q: array<q_type>;               // [queries, query_stride]
 @group(0) @binding(3) var<storage, read> kv: array<kv_type>;             // [keys, kv_stride]
@@ -11,8 +12,6 @@
 @group(0) @binding(5) var<storage, read_write> out: array<out_type>;     // [queries, cols]
 @group(0) @binding(6) var<storage, read_write> log_sum_exp: array<f32>;  // [queries, heads]
 
-const WIDTH: u32 = 32u;
-const ROWS: u32 = 2u * WIDTH;
 const MASKED: f32 = -1e30;
 
 // One query on its way along the keys.
@@ -22,26 +21,16 @@ struct Row {
     largest: f32,
 }
 
+// Four columns from `at` on.
+fn q_4(at: u32) -> vec4<f32> {
+    return vec4<f32>(f32(q[at]), f32(q[at + 1u]), f32(q[at + 2u]), f32(q[at + 3u]));
+}
+
 // The head that begins at `at`; each lane has its own.
 fn load_q(at: u32) -> LaneHead {
-    var head: LaneHead;
-    head.c_0 = vec4<f32>(f32(q[at + 0u]), f32(q[at + 1u]),
-        f32(q[at + 2u]), f32(q[at + 3u]));
-    head.c_1 = vec4<f32>(f32(q[at + 4u]), f32(q[at + 5u]),
-        f32(q[at + 6u]), f32(q[at + 7u]));
-    head.c_2 = vec4<f32>(f32(q[at + 8u]), f32(q[at + 9u]),
-        f32(q[at + 10u]), f32(q[at + 11u]));
-    head.c_3 = vec4<f32>(f32(q[at + 12u]), f32(q[at + 13u]),
-        f32(q[at + 14u]), f32(q[at + 15u]));
-    head.c_4 = vec4<f32>(f32(q[at + 16u]), f32(q[at + 17u]),
-        f32(q[at + 18u]), f32(q[at + 19u]));
-    head.c_5 = vec4<f32>(f32(q[at + 20u]), f32(q[at + 21u]),
-        f32(q[at + 22u]), f32(q[at + 23u]));
-    head.c_6 = vec4<f32>(f32(q[at + 24u]), f32(q[at + 25u]),
-        f32(q[at + 26u]), f32(q[at + 27u]));
-    head.c_7 = vec4<f32>(f32(q[at + 28u]), f32(q[at + 29u]),
-        f32(q[at + 30u]), f32(q[at + 31u]));
-    return head;
+    return LaneHead(
+        q_4(at), q_4(at + 4u), q_4(at + 8u), q_4(at + 12u),
+        q_4(at + 16u), q_4(at + 20u), q_4(at + 24u), q_4(at + 28u));
 }
 
 // The head that begins at `at`, the same for all lanes of a subgroup.
@@ -58,13 +47,6 @@ fn range_of(row: u32, count: u32) -> vec2<u32> {
     }
     let entry = row / params.query_factor * 2u;
     return vec2<u32>(key_range[entry], key_range[entry + 1u]) * params.key_factor;
-}
-
-// From the first to the last that any lane sees.
-fn union_of(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-    let low = min(select(0xffffffffu, a.x, a.x < a.y), select(0xffffffffu, b.x, b.x < b.y));
-    let high = max(select(0u, a.y, a.x < a.y), select(0u, b.y, b.x < b.y));
-    return vec2<u32>(subgroupMin(low), subgroupMax(high));
 }
 
 // The row after a key of this score and value.
@@ -117,10 +99,9 @@ fn main(
     if (row_0 >= count) {
         return;
     }
-    // A subgroup larger than the workgroup has no more lanes than that.
-    let lane_count = min(subgroup_lanes, WIDTH);
-    let near = row_0 + subgroup * 2u * lane_count + lane;
-    let far = near + lane_count;
+    let rows = rows_of(row_0, subgroup, lane, subgroup_lanes);
+    let near = rows.x;
+    let far = rows.y;
     let near_range = range_of(near, count);
     let far_range = range_of(far, count);
     let walk = union_of(near_range, far_range);

@@ -244,7 +244,7 @@ fn main(
             } else {
                 put_pair(y, x, scores.r6_left, scores.r6_right, scores.r7_left, scores.r7_right);
             }
-            put_b(v_next, lane);
+            put_stored_b(v_next, lane);
             workgroupBarrier();  // weights and values are complete
             let next = key_0 + my_slot + row_of(min(piece + 1u, 3u), 0u);
             v_next = kv_rows(next, last_key, v_at, kv_stride);

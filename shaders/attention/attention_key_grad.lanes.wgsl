@@ -4,6 +4,7 @@
 // one head; a subgroup walks the queries that see any of its keys. Heads of 32 columns.
 #import shared/attention
 #import shared/lane_head
+#import shared/lane_walk
 
 @group(0) @binding(2) var<storage, read> q: array<q_type>;            // [queries, query_stride]
 @group(0) @binding(3) var<storage, read> kv: array<kv_type>;          // [keys, kv_stride]
@@ -13,9 +14,6 @@
 @group(0) @binding(7) var<storage, read> delta: array<f32>;           // [queries, heads]
 @group(0) @binding(8) var<storage, read_write> dkv: array<dkv_type>;  // [keys, kv_stride]
 
-const WIDTH: u32 = 32u;
-const ROWS: u32 = 2u * WIDTH;
-
 // One key and its value, and the sums of their gradients.
 struct Row {
     k: LaneHead,  // times scale
@@ -24,26 +22,16 @@ struct Row {
     dv: LaneHead,
 }
 
+// Four columns from `at` on.
+fn kv_4(at: u32) -> vec4<f32> {
+    return vec4<f32>(f32(kv[at]), f32(kv[at + 1u]), f32(kv[at + 2u]), f32(kv[at + 3u]));
+}
+
 // The head that begins at `at`; each lane has its own.
 fn load_kv(at: u32) -> LaneHead {
-    var head: LaneHead;
-    head.c_0 = vec4<f32>(f32(kv[at + 0u]), f32(kv[at + 1u]),
-        f32(kv[at + 2u]), f32(kv[at + 3u]));
-    head.c_1 = vec4<f32>(f32(kv[at + 4u]), f32(kv[at + 5u]),
-        f32(kv[at + 6u]), f32(kv[at + 7u]));
-    head.c_2 = vec4<f32>(f32(kv[at + 8u]), f32(kv[at + 9u]),
-        f32(kv[at + 10u]), f32(kv[at + 11u]));
-    head.c_3 = vec4<f32>(f32(kv[at + 12u]), f32(kv[at + 13u]),
-        f32(kv[at + 14u]), f32(kv[at + 15u]));
-    head.c_4 = vec4<f32>(f32(kv[at + 16u]), f32(kv[at + 17u]),
-        f32(kv[at + 18u]), f32(kv[at + 19u]));
-    head.c_5 = vec4<f32>(f32(kv[at + 20u]), f32(kv[at + 21u]),
-        f32(kv[at + 22u]), f32(kv[at + 23u]));
-    head.c_6 = vec4<f32>(f32(kv[at + 24u]), f32(kv[at + 25u]),
-        f32(kv[at + 26u]), f32(kv[at + 27u]));
-    head.c_7 = vec4<f32>(f32(kv[at + 28u]), f32(kv[at + 29u]),
-        f32(kv[at + 30u]), f32(kv[at + 31u]));
-    return head;
+    return LaneHead(
+        kv_4(at), kv_4(at + 4u), kv_4(at + 8u), kv_4(at + 12u),
+        kv_4(at + 16u), kv_4(at + 20u), kv_4(at + 24u), kv_4(at + 28u));
 }
 
 // The head that begins at `at`, the same for all lanes of a subgroup.
@@ -67,13 +55,6 @@ fn range_of(row: u32, count: u32) -> vec2<u32> {
     }
     let entry = row / params.key_factor * 2u;
     return vec2<u32>(query_range[entry], query_range[entry + 1u]) * params.query_factor;
-}
-
-// From the first to the last that any lane sees.
-fn union_of(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-    let low = min(select(0xffffffffu, a.x, a.x < a.y), select(0xffffffffu, b.x, b.x < b.y));
-    let high = max(select(0u, a.y, a.x < a.y), select(0u, b.y, b.x < b.y));
-    return vec2<u32>(subgroupMin(low), subgroupMax(high));
 }
 
 fn load_row(at: u32, k_offset: u32, v_offset: u32) -> Row {
@@ -122,10 +103,9 @@ fn main(
     if (row_0 >= count) {
         return;
     }
-    // A subgroup larger than the workgroup has no more lanes than that.
-    let lane_count = min(subgroup_lanes, WIDTH);
-    let near = row_0 + subgroup * 2u * lane_count + lane;
-    let far = near + lane_count;
+    let rows = rows_of(row_0, subgroup, lane, subgroup_lanes);
+    let near = rows.x;
+    let far = rows.y;
     let near_range = range_of(near, count);
     let far_range = range_of(far, count);
     let walk = union_of(near_range, far_range);

@@ -227,7 +227,7 @@ fn main(
                 } else {
                     put_half_pair(y, x, weights.r6, weights.r7);
                 }
-                put_b(dv_next, lane);
+                put_stored_b(dv_next, lane);
                 workgroupBarrier();  // both tiles are complete
                 dv_next = dout_rows(
                     query_0 + my_slot + row_of(min(piece + 1u, 3u), 0u), last_query,
@@ -264,7 +264,7 @@ fn main(
                 } else {
                     put_half_pair(y, x, dscores.r6, dscores.r7);
                 }
-                put_b(dk_next, lane);
+                put_stored_b(dk_next, lane);
                 workgroupBarrier();  // both tiles are complete
                 dk_next = q_rows(
                     query_0 + my_slot + row_of(min(piece + 1u, 3u), 0u), last_query,

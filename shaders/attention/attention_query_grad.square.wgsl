@@ -241,7 +241,7 @@ fn main(
             } else {
                 put_pair(y, x, scores.r6_left, scores.r6_right, scores.r7_left, scores.r7_right);
             }
-            put_b(key_next, lane);
+            put_stored_b(key_next, lane);
             workgroupBarrier();  // both tiles are complete
             key_next = kv_rows(
                 key_0 + my_slot + row_of(min(piece + 1u, 3u), 0u), last_key, k_at, kv_stride);

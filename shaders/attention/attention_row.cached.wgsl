@@ -27,15 +27,17 @@ fn power_of_two(exponent: i32) -> f32 {
     return bitcast<f32>(u32(clamp(exponent, -127, 0) + 127) << 23u);
 }
 
-fn score_of(at: u32) -> f32 {
-    var score = 0.0;
+// The scores of two keys, each a sum in the order of the columns.
+fn scores_of(left: u32, right: u32) -> vec2<f32> {
+    var score = vec2<f32>();
     for (var col = 0u; col < COLS; col++) {
-        let term = kv[at + col];
+        let left_term = kv[left + col];
+        let right_term = kv[right + col];
         let factor = query[col];
-        score = fma(factor.x, term.x, score);
-        score = fma(factor.y, term.y, score);
-        score = fma(factor.z, term.z, score);
-        score = fma(factor.w, term.w, score);
+        score = fma(factor.xx, vec2<f32>(left_term.x, right_term.x), score);
+        score = fma(factor.yy, vec2<f32>(left_term.y, right_term.y), score);
+        score = fma(factor.zz, vec2<f32>(left_term.z, right_term.z), score);
+        score = fma(factor.ww, vec2<f32>(left_term.w, right_term.w), score);
     }
     return score;
 }
@@ -116,18 +118,12 @@ fn main(
         // On its way while scores are computed.
         var batch = batch_at(key_0 + own_key, end, v_offset);
         workgroupBarrier();  // the query is there; nobody reads the former weights
-        var scores = vec2<f32>();
-        var most = NO_SCORE;
-        if (lane < count) {
-            scores.x = score_of((key_0 + lane) * kv_stride + k_offset);
-            most = max(most, i32(floor(scores.x)));
-        }
-        if (lane + GROUP_SIZE < count) {
-            scores.y = score_of((key_0 + lane + GROUP_SIZE) * kv_stride + k_offset);
-            most = max(most, i32(floor(scores.y)));
-        }
-        let now = max(former, largest_of_all(lane, most));
+        let keys = min(key_0 + vec2<u32>(lane, lane + GROUP_SIZE), vec2<u32>(end - 1u));
+        let at = keys * kv_stride + k_offset;
+        let scores = scores_of(at.x, at.y);
         let whole = floor(scores);
+        // Of lanes beyond the keys the last key's.
+        let now = max(former, largest_of_all(lane, max(i32(whole.x), i32(whole.y))));
         let fraction = exp2(scores - whole);
         weights[lane] = fraction.x * power_of_two(i32(whole.x) - now);
         weights[lane + GROUP_SIZE] = fraction.y * power_of_two(i32(whole.y) - now);

@@ -2,8 +2,9 @@
 // minimum gives it to the bytes that equal pooled, in equal shares. A byte belongs to one patch at
 // most, so an invocation owns one column of one patch and no sum is shared. With a residual scale
 // so many times a residual is added.
-// One workgroup takes 64 columns of one patch.
+// One workgroup takes 64 columns, or vectors of columns, of one patch.
 #import shared/step
+#import shared/wide
 
 struct Params {
     patches: vec2<u32>,
@@ -16,12 +17,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> x: array<f32>;         // [bytes, cols]
-@group(0) @binding(3) var<storage, read> pooled: array<f32>;    // [patches, out_stride]
-@group(0) @binding(4) var<storage, read> dpooled: array<f32>;   // [patches, out_stride]
-@group(0) @binding(5) var<storage, read> range: array<u32>;     // [patches, 2]
-@group(0) @binding(6) var<storage, read> residual: array<f32>;  // [bytes, cols]
-@group(0) @binding(7) var<storage, read_write> dx: array<f32>;  // [bytes, cols]
+@group(0) @binding(2) var<storage, read> x: array<number>;         // [bytes, cols]
+@group(0) @binding(3) var<storage, read> pooled: array<number>;    // [patches, out_stride]
+@group(0) @binding(4) var<storage, read> dpooled: array<number>;   // [patches, out_stride]
+@group(0) @binding(5) var<storage, read> range: array<u32>;        // [patches, 2]
+@group(0) @binding(6) var<storage, read> residual: array<number>;  // [bytes, cols]
+@group(0) @binding(7) var<storage, read_write> dx: array<number>;  // [bytes, cols]
 
 const WIDTH: u32 = 64u;
 const MEAN: u32 = 1u;
@@ -32,37 +33,42 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let block_count = (params.cols + WIDTH - 1u) / WIDTH;
+    let cols = params.cols / LANES;
+    let block_count = (cols + WIDTH - 1u) / WIDTH;
     let index = group.x + group.y * groups.x;
     let patch_index = index / block_count;
     let col = index % block_count * WIDTH + lane;
-    if (patch_index >= length_of(params.patches) || col >= params.cols) {
+    if (patch_index >= length_of(params.patches) || col >= cols) {
         return;
     }
     let low = range[2u * patch_index];
     let high = range[2u * patch_index + 1u];
-    let at = patch_index * params.out_stride + params.out_offset + col;
+    let at = (patch_index * params.out_stride + params.out_offset) / LANES + col;
     let kept = pooled[at];
     let all = params.kind == MEAN;
-    var share_count = 0u;
-    for (var byte = low; byte < high; byte++) {
-        if (all || x[byte * params.cols + col] == kept) {
-            share_count++;
+    var share_count = number();
+    if (all) {
+        share_count = number(f32(high - min(low, high)));
+    } else {
+        for (var byte = low; byte < high; byte++) {
+            share_count += select(number(), number(1.0), x[byte * cols + col] == kept);
         }
     }
     // At least one byte equals pooled, unless the patch is empty and nothing is written.
-    let share = dpooled[at] / f32(max(share_count, 1u));
+    let share = dpooled[at] / max(share_count, number(1.0));
     for (var byte = low; byte < high; byte++) {
-        let place = byte * params.cols + col;
-        var sum = 0.0;
+        let place = byte * cols + col;
+        var sum = number();
         if (params.accumulate != 0u) {
             sum = dx[place];
         }
         if (params.residual_scale != 0.0) {
             sum += params.residual_scale * residual[place];
         }
-        if (all || x[place] == kept) {
+        if (all) {
             sum += share;
+        } else {
+            sum += select(number(), share, x[place] == kept);
         }
         dx[place] = sum;
     }

@@ -1,271 +1,11 @@
-// The products of one 128 x 128 tile on matrix units, f16 operands and f32 sums, by a workgroup of
-// four subgroups of 32; each owns 64 x 64 of it as 4 x 4 matrices of 16 x 16. k advances in steps
-// of 32. The kernel that imports this has `first_sums`, what the sums begin with, and `finish`,
-// which says what becomes of a row of four matrices.
-// TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k]. WHOLE_STEPS: k is a multiple of
-// 32, and there is no code for other steps. The stored rows of a and b are whole vectors of eight,
-// which are loaded as words.
-// PAIRED, with TRANSPOSE_B: b is two matrices one below the other, and of every 64 columns of the
-// tile the first 32 are of the first and the others the same 32 of the second.
-// Workgroup memory is 24 KB at most: with more, NVIDIA runs one workgroup an SM instead of two.
-#import shared/matmul
+// A product on matrix units, a tile a workgroup, see matmul_matrix_tile. The kernel that imports
+// this has `first_sums`, what the sums of a tile begin with, and `finish`, which says what becomes
+// of a row of four matrices.
+#import shared/matmul_matrix_tile
 
-@group(0) @binding(2) var<storage, read> a: array<vec4<u32>>;  // [batch, m, k]
-@group(0) @binding(3) var<storage, read> b: array<vec4<u32>>;  // [batch, k, n]
-
-const TILE: u32 = 128u;
-const DEPTH: u32 = 32u;
-#ifdef PAIRED
-const WIDTH: u32 = 64u;  // columns of a tile
-#else
-const WIDTH: u32 = 128u;
-#endif
 const BAND: u32 = 8u;
 
-// Tiles lie as their operand is stored: rows of k or rows across. Lengths are in vectors of four;
-// a row has 16 bytes more than it needs, so that matrices are read without bank conflicts.
-const ALONG: u32 = 10u;  // of k: 32 and padding
-const ACROSS: u32 = 34u;  // across: 128 and padding
-
-// From one matrix to the next across, to the next along k, and from pass to pass of `put`.
-#ifdef TRANSPOSE_A
-const A_SIZE: u32 = 1088u;
-const A_NEXT: u32 = 4u;
-const A_SLICE: u32 = 544u;
-const A_PASS: u32 = 272u;
-#else
-const A_SIZE: u32 = 1280u;
-const A_NEXT: u32 = 160u;
-const A_SLICE: u32 = 4u;
-const A_PASS: u32 = 320u;
-#endif
-#ifdef TRANSPOSE_B
-const B_SIZE: u32 = 1280u;
-const B_NEXT: u32 = 160u;
-const B_SLICE: u32 = 4u;
-const B_PASS: u32 = 320u;
-#else
-const B_SIZE: u32 = 1088u;
-const B_NEXT: u32 = 4u;
-const B_SLICE: u32 = 544u;
-const B_PASS: u32 = 272u;
-#endif
-
-var<workgroup> a_tile: array<vec4<f16>, A_SIZE>;
-var<workgroup> b_tile: array<vec4<f16>, B_SIZE>;
 var<workgroup> block: array<vec4<f32>, 256>;  // a 16 x 16 block of each subgroup
-
-// A stored operand: rows x cols from element `base` on.
-struct Stored {
-    base: u32,
-    rows: u32,
-    cols: u32,
-}
-
-// What an invocation brings of an operand in one step: 4 times 8 elements.
-struct Part {
-    v_0: vec4<u32>,
-    v_1: vec4<u32>,
-    v_2: vec4<u32>,
-    v_3: vec4<u32>,
-}
-
-// The matrices of a subgroup along 16 of k.
-struct Slice {
-    a_0: coop_mat16x16<f16, A>, a_1: coop_mat16x16<f16, A>,
-    a_2: coop_mat16x16<f16, A>, a_3: coop_mat16x16<f16, A>,
-    b_0: coop_mat16x16<f16, B>, b_1: coop_mat16x16<f16, B>,
-    b_2: coop_mat16x16<f16, B>, b_3: coop_mat16x16<f16, B>,
-}
-
-// The sums of a subgroup, row by row. A struct, because arrays of matrices stay in memory.
-struct Sums {
-    c_00: coop_mat16x16<f32, C>, c_01: coop_mat16x16<f32, C>,
-    c_02: coop_mat16x16<f32, C>, c_03: coop_mat16x16<f32, C>,
-    c_10: coop_mat16x16<f32, C>, c_11: coop_mat16x16<f32, C>,
-    c_12: coop_mat16x16<f32, C>, c_13: coop_mat16x16<f32, C>,
-    c_20: coop_mat16x16<f32, C>, c_21: coop_mat16x16<f32, C>,
-    c_22: coop_mat16x16<f32, C>, c_23: coop_mat16x16<f32, C>,
-    c_30: coop_mat16x16<f32, C>, c_31: coop_mat16x16<f32, C>,
-    c_32: coop_mat16x16<f32, C>, c_33: coop_mat16x16<f32, C>,
-}
-
-// The order in which eight rows of k are filled, so that stores of 128 bytes meet every bank once.
-fn shuffled(row: u32) -> u32 {
-    return (row & 0xfffffff8u) | ((row >> 1u) & 3u) | ((row & 1u) << 2u);
-}
-
-// From the rows of the first 32 columns of the tile to those of every 32 columns, where b is stored
-// [n, k].
-fn b_rows(stored: Stored) -> vec4<u32> {
-#ifdef PAIRED
-    let second = stored.rows / 2u;
-    return vec4<u32>(0u, second, 32u, second + 32u);
-#else
-    return vec4<u32>(0u, 32u, 64u, 96u);
-#endif
-}
-
-#ifndef WHOLE_STEPS
-// Eight elements of a stored row, zeros beyond its end.
-fn a_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
-    if (row >= stored.rows || col >= stored.cols) {
-        return vec4<u32>();
-    }
-    return a[(stored.base + row * stored.cols + col) / 8u];
-}
-
-fn b_vector(stored: Stored, row: u32, col: u32) -> vec4<u32> {
-    if (row >= stored.rows || col >= stored.cols) {
-        return vec4<u32>();
-    }
-    return b[(stored.base + row * stored.cols + col) / 8u];
-}
-
-// What an invocation brings of a for the step at `depth`.
-fn a_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
-#ifdef TRANSPOSE_A
-    let row = depth + index / 16u;
-    let col = start + index % 16u * 8u;
-    let stride = 8u;
-#else
-    let row = start + shuffled(index / 4u);
-    let col = depth + index % 4u * 8u;
-    let stride = 32u;
-#endif
-    return Part(
-        a_vector(stored, row, col), a_vector(stored, row + stride, col),
-        a_vector(stored, row + 2u * stride, col), a_vector(stored, row + 3u * stride, col));
-}
-
-// What an invocation brings of b for the step at `depth`.
-fn b_part(stored: Stored, start: u32, depth: u32, index: u32) -> Part {
-#ifdef TRANSPOSE_B
-    let rows = start + shuffled(index / 4u) + b_rows(stored);
-    let col = depth + index % 4u * 8u;
-#else
-    let rows = depth + index / 16u + vec4<u32>(0u, 8u, 16u, 24u);
-    let col = start + index % 16u * 8u;
-#endif
-    return Part(
-        b_vector(stored, rows.x, col), b_vector(stored, rows.y, col),
-        b_vector(stored, rows.z, col), b_vector(stored, rows.w, col));
-}
-#endif
-
-// The words of two halves as f16. The compiler must not know that they are halves before they are
-// stored, or it waits for the loads ahead of the products: hence the zero, known only at run time.
-fn left_half(v: vec4<u32>) -> vec4<f16> {
-    let w = v.xy ^ vec2<u32>(params.transpose_a >> 1u);
-    return vec4<f16>(vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y)));
-}
-
-fn right_half(v: vec4<u32>) -> vec4<f16> {
-    let w = v.zw ^ vec2<u32>(params.transpose_a >> 1u);
-    return vec4<f16>(vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y)));
-}
-
-fn put_a(part: Part, index: u32) {
-#ifdef TRANSPOSE_A
-    let at = index / 16u * ACROSS + index % 16u * 2u;
-#else
-    let at = shuffled(index / 4u) * ALONG + index % 4u * 2u;
-#endif
-    a_tile[at] = left_half(part.v_0);
-    a_tile[at + 1u] = right_half(part.v_0);
-    a_tile[at + A_PASS] = left_half(part.v_1);
-    a_tile[at + A_PASS + 1u] = right_half(part.v_1);
-    a_tile[at + 2u * A_PASS] = left_half(part.v_2);
-    a_tile[at + 2u * A_PASS + 1u] = right_half(part.v_2);
-    a_tile[at + 3u * A_PASS] = left_half(part.v_3);
-    a_tile[at + 3u * A_PASS + 1u] = right_half(part.v_3);
-}
-
-fn put_b(part: Part, index: u32) {
-#ifdef TRANSPOSE_B
-    let at = shuffled(index / 4u) * ALONG + index % 4u * 2u;
-#else
-    let at = index / 16u * ACROSS + index % 16u * 2u;
-#endif
-    b_tile[at] = left_half(part.v_0);
-    b_tile[at + 1u] = right_half(part.v_0);
-    b_tile[at + B_PASS] = left_half(part.v_1);
-    b_tile[at + B_PASS + 1u] = right_half(part.v_1);
-    b_tile[at + 2u * B_PASS] = left_half(part.v_2);
-    b_tile[at + 2u * B_PASS + 1u] = right_half(part.v_2);
-    b_tile[at + 3u * B_PASS] = left_half(part.v_3);
-    b_tile[at + 3u * B_PASS + 1u] = right_half(part.v_3);
-}
-
-// Where the four vectors of a part lie. What lies beyond the last row or column is read from the
-// last one, since its outputs are not stored: tiles at the edges are as fast as all others.
-fn a_places(stored: Stored, start: u32, depth: u32, index: u32) -> vec4<u32> {
-    let width = stored.cols / 8u;
-#ifdef TRANSPOSE_A
-    let rows = vec4<u32>(depth + index / 16u) + vec4<u32>(0u, 8u, 16u, 24u);
-    let col = min(start / 8u + index % 16u, width - 1u);
-#else
-    let rows = vec4<u32>(start + shuffled(index / 4u)) + vec4<u32>(0u, 32u, 64u, 96u);
-    let col = depth / 8u + index % 4u;
-#endif
-    return stored.base / 8u + min(rows, vec4<u32>(stored.rows - 1u)) * width + col;
-}
-
-fn b_places(stored: Stored, start: u32, depth: u32, index: u32) -> vec4<u32> {
-    let width = stored.cols / 8u;
-#ifdef TRANSPOSE_B
-    let rows = start + shuffled(index / 4u) + b_rows(stored);
-    let col = depth / 8u + index % 4u;
-#else
-    let rows = vec4<u32>(depth + index / 16u) + vec4<u32>(0u, 8u, 16u, 24u);
-    let col = min(start / 8u + index % 16u, width - 1u);
-#endif
-    return stored.base / 8u + min(rows, vec4<u32>(stored.rows - 1u)) * width + col;
-}
-
-fn a_part_at(places: vec4<u32>) -> Part {
-    return Part(a[places.x], a[places.y], a[places.z], a[places.w]);
-}
-
-fn b_part_at(places: vec4<u32>) -> Part {
-    return Part(b[places.x], b[places.y], b[places.z], b[places.w]);
-}
-
-fn a_matrix(at: u32) -> coop_mat16x16<f16, A> {
-#ifdef TRANSPOSE_A
-    return coopLoad<coop_mat16x16<f16, A>>(&a_tile[at], ACROSS);
-#else
-    return coopLoadT<coop_mat16x16<f16, A>>(&a_tile[at], ALONG);
-#endif
-}
-
-fn b_matrix(at: u32) -> coop_mat16x16<f16, B> {
-#ifdef TRANSPOSE_B
-    return coopLoad<coop_mat16x16<f16, B>>(&b_tile[at], ALONG);
-#else
-    return coopLoadT<coop_mat16x16<f16, B>>(&b_tile[at], ACROSS);
-#endif
-}
-
-fn slice_at(a_at: u32, b_at: u32) -> Slice {
-    return Slice(
-        a_matrix(a_at), a_matrix(a_at + A_NEXT),
-        a_matrix(a_at + 2u * A_NEXT), a_matrix(a_at + 3u * A_NEXT),
-        b_matrix(b_at), b_matrix(b_at + B_NEXT),
-        b_matrix(b_at + 2u * B_NEXT), b_matrix(b_at + 3u * B_NEXT));
-}
-
-fn advanced(c: Sums, s: Slice) -> Sums {
-    return Sums(
-        coopMultiplyAdd(s.a_0, s.b_0, c.c_00), coopMultiplyAdd(s.a_0, s.b_1, c.c_01),
-        coopMultiplyAdd(s.a_0, s.b_2, c.c_02), coopMultiplyAdd(s.a_0, s.b_3, c.c_03),
-        coopMultiplyAdd(s.a_1, s.b_0, c.c_10), coopMultiplyAdd(s.a_1, s.b_1, c.c_11),
-        coopMultiplyAdd(s.a_1, s.b_2, c.c_12), coopMultiplyAdd(s.a_1, s.b_3, c.c_13),
-        coopMultiplyAdd(s.a_2, s.b_0, c.c_20), coopMultiplyAdd(s.a_2, s.b_1, c.c_21),
-        coopMultiplyAdd(s.a_2, s.b_2, c.c_22), coopMultiplyAdd(s.a_2, s.b_3, c.c_23),
-        coopMultiplyAdd(s.a_3, s.b_0, c.c_30), coopMultiplyAdd(s.a_3, s.b_1, c.c_31),
-        coopMultiplyAdd(s.a_3, s.b_2, c.c_32), coopMultiplyAdd(s.a_3, s.b_3, c.c_33));
-}
 
 // Where the outputs of a subgroup go: its first row and column, and the matrix they are in. The
 // columns of pairs are counted once.
@@ -298,15 +38,35 @@ fn spread(c: coop_mat16x16<f32, C>, place: Place) -> Spread {
     return Spread(block[mine + place.lane], block[mine + place.lane + 32u]);
 }
 
-// Row and column of the tile of a workgroup. Workgroups that run at the same time lie in bands of
-// BAND rows of tiles, so that they share columns of b as well as rows of a in the cache.
-fn tile_of(group: vec3<u32>, across: u32, m: u32) -> vec2<u32> {
-    let index = group.y * across + group.x;
+fn tiles_across(shape: Shape) -> u32 {
+    return (shape.n + TILE - 1u) / TILE;
+}
+
+// Tile `index` of matrix z. Tiles that are made at the same time lie in bands of BAND rows of
+// tiles, so that they share columns of b as well as rows of a in the cache.
+fn tile_of(index: u32, z: u32, shape: Shape) -> Tile {
+    let across = tiles_across(shape);
     let first = index / (BAND * across) * BAND;
-    let count = (m + TILE - 1u) / TILE;
+    let count = (shape.m + TILE - 1u) / TILE;
     let rows = clamp(count - min(first, count), 1u, BAND);
     let place = index % (BAND * across);
-    return vec2<u32>(first + place % rows, place / rows) * vec2<u32>(TILE, WIDTH);
+    let piece = piece_of(z, shape.k);
+    return Tile(
+        (first + place % rows) * TILE, place / rows * WIDTH, z, piece.x, piece.y);
+}
+
+fn place_of(tile: Tile, shape: Shape, subgroup: u32, lane: u32) -> Place {
+    return Place(
+        tile.row + subgroup / 2u * 64u, tile.col + subgroup % 2u * (WIDTH / 2u),
+        tile.z * shape.m * shape.n, shape.m, shape.n, subgroup, lane,
+        tile.row + TILE <= shape.m && tile.col + WIDTH <= shape.n);
+}
+
+fn finish_all(sums: Sums, place: Place) {
+    finish(0u, sums.c_00, sums.c_01, sums.c_02, sums.c_03, place);
+    finish(1u, sums.c_10, sums.c_11, sums.c_12, sums.c_13, place);
+    finish(2u, sums.c_20, sums.c_21, sums.c_22, sums.c_23, place);
+    finish(3u, sums.c_30, sums.c_31, sums.c_32, sums.c_33, place);
 }
 
 // naga takes places that depend on the lane for control flow that does.
@@ -319,86 +79,19 @@ fn main(
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let m = length_of(params.m);
-    let n = length_of(params.n);
-    let k = length_of(params.k);
-    let tile = tile_of(group, groups.x, m);
-    let row_0 = tile.x;
-    let col_0 = tile.y;
-    if (row_0 >= m || col_0 >= n) {
+    let shape = shape_now();
+    let tile = tile_of(group.y * groups.x + group.x, group.z, shape);
+    if (tile.row >= shape.m || tile.col >= shape.n) {
         return;  // tiles that a larger plan would have
     }
-    let batch = group.z / params.split_count;
-    let piece = piece_of(group.z, k);
-    var depth = piece.x;
-    let depth_end = piece.y;
-#ifdef TRANSPOSE_A
-    let a_stored = Stored(batch * m * k, k, m);
-#else
-    let a_stored = Stored(batch * m * k, m, k);
-#endif
-#ifdef TRANSPOSE_B
-    let b_stored = Stored(batch * k * n, n, k);
-#else
-    let b_stored = Stored(batch * k * n, k, n);
-#endif
-    let a_at = subgroup / 2u * 4u * A_NEXT;
-    let b_at = subgroup % 2u * 4u * B_NEXT;
-
-    let place = Place(
-        row_0 + subgroup / 2u * 64u, col_0 + subgroup % 2u * (WIDTH / 2u), group.z * m * n, m, n,
-        subgroup, lane, row_0 + TILE <= m && col_0 + WIDTH <= n);
+    let place = place_of(tile, shape, subgroup, lane);
     var sums = first_sums(place);
-    if (depth + DEPTH <= depth_end) {
-        // Whole steps of k. The loads of the next step are on their way while products are
-        // computed. With a branch for edges beside them the compiler would wait for them first.
-#ifdef TRANSPOSE_A
-        let a_step = DEPTH * (m / 8u);
-#else
-        let a_step = DEPTH / 8u;
-#endif
-#ifdef TRANSPOSE_B
-        let b_step = DEPTH / 8u;
-#else
-        let b_step = DEPTH * (n / 8u);
-#endif
-        let whole_steps = (depth_end - depth) / DEPTH;
-        var a_from = a_places(a_stored, row_0, depth, index);
-        var b_from = b_places(b_stored, col_0, depth, index);
-        var a_next = a_part_at(a_from);
-        var b_next = b_part_at(b_from);
-        // Counted in f32: the compiler unrolls an integer loop until registers spill.
-        let steps = f32(whole_steps);
-        for (var step = 0.0; step < steps; step += 1.0) {
-            put_a(a_next, index);
-            put_b(b_next, index);
-            workgroupBarrier();  // the tiles are complete
-            if (step + 1.0 < steps) {
-                a_from += a_step;
-                b_from += b_step;
-                a_next = a_part_at(a_from);
-                b_next = b_part_at(b_from);
-            }
-            sums = advanced(sums, slice_at(a_at, b_at));
-            sums = advanced(sums, slice_at(a_at + A_SLICE, b_at + B_SLICE));
-            workgroupBarrier();  // everybody has read the tiles before they are overwritten
-        }
-        depth += whole_steps * DEPTH;
+    if (has_whole_step(tile)) {
+        let slab = first_slab(tile, shape, index);
+        sums = after_whole_steps(sums, slab, tile, shape, index, subgroup);
     }
 #ifndef WHOLE_STEPS
-    // The step that reaches over the end of k.
-    for (; depth < depth_end; depth += DEPTH) {
-        put_a(a_part(a_stored, row_0, depth, index), index);
-        put_b(b_part(b_stored, col_0, depth, index), index);
-        workgroupBarrier();  // the tiles are complete
-        sums = advanced(sums, slice_at(a_at, b_at));
-        sums = advanced(sums, slice_at(a_at + A_SLICE, b_at + B_SLICE));
-        workgroupBarrier();  // everybody has read the tiles before they are overwritten
-    }
+    sums = after_last_step(sums, tile, shape, index, subgroup);
 #endif
-
-    finish(0u, sums.c_00, sums.c_01, sums.c_02, sums.c_03, place);
-    finish(1u, sums.c_10, sums.c_11, sums.c_12, sums.c_13, place);
-    finish(2u, sums.c_20, sums.c_21, sums.c_22, sums.c_23, place);
-    finish(3u, sums.c_30, sums.c_31, sums.c_32, sums.c_33, place);
+    finish_all(sums, place);
 }

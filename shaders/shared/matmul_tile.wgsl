@@ -1,15 +1,17 @@
-// The products of one 64 x 64 tile by a workgroup of 64. The kernel that imports this has `finish`,
+// The products of one 64 x 64 tile by 64 invocations. The kernel that imports this has `finish`,
 // which says what becomes of two vectors of a row of sums.
+// DEEP, with WHOLE_STEPS: four times 64 invocations have a quarter of k each, for products whose
+// few tiles would leave most of a GPU idle.
 // TRANSPOSE_A: a is stored [k, m]; TRANSPOSE_B: b is stored [n, k].
 // WIDE: the stored rows of a and b and the rows of out are whole vectors of four. WHOLE_STEPS: so,
 // and k is a multiple of 32; there is no code for other steps.
 // PAIRED, with TRANSPOSE_B: b is two matrices one below the other, and the tile has 32 columns of
 // the first in its left half and the same 32 of the second in its right half.
 // Each invocation owns 8 x 8 outputs, in two groups of four rows and columns 32 apart; k advances
-// in steps of 16. The sums travel as a struct, never as an array with an index: checked shaders
-// then pay nothing for them. Every output is one sum in the order of k: what fixed_order asks of
-// the CPU, this always does.
+// in steps of 16. Every output is one sum in the order of k, what fixed_order asks of the CPU,
+// unless it is DEEP.
 #import shared/matmul
+#import shared/square_tile
 #import shared/wide
 
 @group(0) @binding(2) var<storage, read> a: array<a_type>;  // [batch, m, k]
@@ -17,39 +19,6 @@
 
 const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
-const ROW: u32 = 16u;  // vectors in a row of a tile in workgroup memory
-
-// Both tiles lie [DEPTH, TILE]. An operand stored with k along its rows is transposed on the way;
-// its vectors are shuffled (see `shuffled`) so that the stores meet no bank twice.
-var<workgroup> a_tile: array<vec4<f32>, 256>;
-var<workgroup> b_tile: array<vec4<f32>, 256>;
-
-// What an invocation brings of an operand in one step.
-struct Part {
-    v_0: vec4<f32>,
-    v_1: vec4<f32>,
-    v_2: vec4<f32>,
-    v_3: vec4<f32>,
-}
-
-// Row r, columns 0 to 3 and 32 to 35, of an invocation's outputs.
-struct Sums {
-    r0_left: vec4<f32>, r0_right: vec4<f32>,
-    r1_left: vec4<f32>, r1_right: vec4<f32>,
-    r2_left: vec4<f32>, r2_right: vec4<f32>,
-    r3_left: vec4<f32>, r3_right: vec4<f32>,
-    r4_left: vec4<f32>, r4_right: vec4<f32>,
-    r5_left: vec4<f32>, r5_right: vec4<f32>,
-    r6_left: vec4<f32>, r6_right: vec4<f32>,
-    r7_left: vec4<f32>, r7_right: vec4<f32>,
-}
-
-// A stored operand: rows x cols from element `base` on.
-struct Stored {
-    base: u32,
-    rows: u32,
-    cols: u32,
-}
 
 // How far below the rows of b for the left half of the tile those for the right half lie.
 fn right_half(stored: Stored) -> u32 {
@@ -178,52 +147,19 @@ fn b_part_at(at: vec4<u32>) -> Part {
 }
 #endif
 
-// Where vector v of row d lies in a tile that was transposed on the way.
-fn shuffled(v: u32, d: u32) -> u32 {
-    return v ^ (d / 4u % 4u * 2u);
-}
-
-fn put_a_transposed(row: u32, depth: u32, v: vec4<f32>) {
-    let at = depth * ROW + shuffled(row / 4u, depth);
-    a_tile[at][row % 4u] = v.x;
-    a_tile[at + ROW][row % 4u] = v.y;
-    a_tile[at + 2u * ROW][row % 4u] = v.z;
-    a_tile[at + 3u * ROW][row % 4u] = v.w;
-}
-
 fn put_a(part: Part, index: u32) {
 #ifdef TRANSPOSE_A
-    a_tile[index] = part.v_0;
-    a_tile[index + 64u] = part.v_1;
-    a_tile[index + 128u] = part.v_2;
-    a_tile[index + 192u] = part.v_3;
+    put_stored_a(part, index);
 #else
-    put_a_transposed(index / 4u, index % 4u * 4u, part.v_0);
-    put_a_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
-    put_a_transposed(index / 4u + 32u, index % 4u * 4u, part.v_2);
-    put_a_transposed(index / 4u + 48u, index % 4u * 4u, part.v_3);
+    put_rows_a(part, index);
 #endif
-}
-
-fn put_b_transposed(col: u32, depth: u32, v: vec4<f32>) {
-    let at = depth * ROW + shuffled(col / 4u, depth);
-    b_tile[at][col % 4u] = v.x;
-    b_tile[at + ROW][col % 4u] = v.y;
-    b_tile[at + 2u * ROW][col % 4u] = v.z;
-    b_tile[at + 3u * ROW][col % 4u] = v.w;
 }
 
 fn put_b(part: Part, index: u32) {
 #ifdef TRANSPOSE_B
-    put_b_transposed(index / 4u, index % 4u * 4u, part.v_0);
-    put_b_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
-    put_b_transposed(index / 4u + 32u, index % 4u * 4u, part.v_2);
-    put_b_transposed(index / 4u + 48u, index % 4u * 4u, part.v_3);
+    put_rows_b(part, index);
 #else
-    b_tile[index] = part.v_0;
-    b_tile[index + 64u] = part.v_1;
-    b_tile[index + 128u] = part.v_2;
-    b_tile[index + 192u] = part.v_3;
+    put_stored_b(part, index);
 #endif
 }
 
@@ -239,19 +175,7 @@ fn advanced(sums: Sums, d: u32, y: u32, x: u32) -> Sums {
 #else
     let col = d * ROW + x;
 #endif
-    let upper = a_tile[row];
-    let lower = a_tile[row + 8u];
-    let left = b_tile[col];
-    let right = b_tile[col + 8u];
-    return Sums(
-        sums.r0_left + upper.x * left, sums.r0_right + upper.x * right,
-        sums.r1_left + upper.y * left, sums.r1_right + upper.y * right,
-        sums.r2_left + upper.z * left, sums.r2_right + upper.z * right,
-        sums.r3_left + upper.w * left, sums.r3_right + upper.w * right,
-        sums.r4_left + lower.x * left, sums.r4_right + lower.x * right,
-        sums.r5_left + lower.y * left, sums.r5_right + lower.y * right,
-        sums.r6_left + lower.z * left, sums.r6_right + lower.z * right,
-        sums.r7_left + lower.w * left, sums.r7_right + lower.w * right);
+    return square_added(sums, row, col);
 }
 
 // The sums with a whole step added.
@@ -283,37 +207,85 @@ struct Place {
     n: u32,
 }
 
-@compute @workgroup_size(64)
+#ifdef DEEP
+fn put_sums(sums: Sums, index: u32) {
+    a_tile[index] = sums.r0_left;
+    a_tile[index + 64u] = sums.r0_right;
+    a_tile[index + 128u] = sums.r1_left;
+    a_tile[index + 192u] = sums.r1_right;
+    a_tile[index + 256u] = sums.r2_left;
+    a_tile[index + 320u] = sums.r2_right;
+    a_tile[index + 384u] = sums.r3_left;
+    a_tile[index + 448u] = sums.r3_right;
+    a_tile[index + 512u] = sums.r4_left;
+    a_tile[index + 576u] = sums.r4_right;
+    a_tile[index + 640u] = sums.r5_left;
+    a_tile[index + 704u] = sums.r5_right;
+    a_tile[index + 768u] = sums.r6_left;
+    a_tile[index + 832u] = sums.r6_right;
+    a_tile[index + 896u] = sums.r7_left;
+    a_tile[index + 960u] = sums.r7_right;
+}
+
+fn with_put(sums: Sums, index: u32) -> Sums {
+    return Sums(
+        sums.r0_left + a_tile[index], sums.r0_right + a_tile[index + 64u],
+        sums.r1_left + a_tile[index + 128u], sums.r1_right + a_tile[index + 192u],
+        sums.r2_left + a_tile[index + 256u], sums.r2_right + a_tile[index + 320u],
+        sums.r3_left + a_tile[index + 384u], sums.r3_right + a_tile[index + 448u],
+        sums.r4_left + a_tile[index + 512u], sums.r4_right + a_tile[index + 576u],
+        sums.r5_left + a_tile[index + 640u], sums.r5_right + a_tile[index + 704u],
+        sums.r6_left + a_tile[index + 768u], sums.r6_right + a_tile[index + 832u],
+        sums.r7_left + a_tile[index + 896u], sums.r7_right + a_tile[index + 960u]);
+}
+
+// The sums of all parts, part after part; the first part gets them.
+fn gathered(sums: Sums, part: u32, index: u32) -> Sums {
+    var all = sums;
+    for (var other = 1u; other < PARTS; other++) {
+        if (part == other) {
+            put_sums(sums, index);
+        }
+        workgroupBarrier();  // the sums of a part are there, in the place of all tiles
+        if (part == 0u) {
+            all = with_put(all, index);
+        }
+        workgroupBarrier();  // they are read
+    }
+    return all;
+}
+#endif
+
+@compute @workgroup_size(64u * PARTS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_index) index: u32,
+    @builtin(local_invocation_index) invocation: u32,
 ) {
-    let m = length_of(params.m);
-    let n = length_of(params.n);
-    let k = length_of(params.k);
+    let index = invocation % 64u;
+    let shape = shape_now();
     let row_0 = group.y * TILE;
 #ifdef PAIRED
     let col_0 = group.x * 32u;
 #else
     let col_0 = group.x * TILE;
 #endif
-    if (row_0 >= m) {
+    if (row_0 >= shape.m) {
         return;  // rows that a larger plan would have
     }
-    let batch = group.z / params.split_count;
-    let piece = piece_of(group.z, k);
+    let piece = piece_of(group.z, shape.k);
     var depth = piece.x;
-    let depth_end = piece.y;
-#ifdef TRANSPOSE_A
-    let a_stored = Stored(batch * m * k, k, m);
+    var depth_end = piece.y;
+#ifdef DEEP
+    let part = invocation / 64u;
+    tile_0 = part * 256u;
+    let quarter = (depth_end - depth) / PARTS;
+    depth_end = depth + quarter;
+    let begin = depth + part * quarter;
 #else
-    let a_stored = Stored(batch * m * k, m, k);
+    let begin = depth;
 #endif
-#ifdef TRANSPOSE_B
-    let b_stored = Stored(batch * k * n, n, k);
-#else
-    let b_stored = Stored(batch * k * n, k, n);
-#endif
+    let a_stored = stored_a(group.z, shape);
+    let b_stored = stored_b(group.z, shape);
 
     // Invocation (y, x) owns rows 4 y to 4 y + 3 and the same 32 below; columns likewise.
     let y = index / 8u;
@@ -324,17 +296,17 @@ fn main(
         // Whole steps of k. The loads of the next step are on their way while products are
         // computed; the last step loads its own again, for a branch would delay all.
 #ifdef TRANSPOSE_A
-        let a_step = DEPTH * (m / 4u);
+        let a_step = DEPTH * (shape.m / 4u);
 #else
         let a_step = DEPTH / 4u;
 #endif
 #ifdef TRANSPOSE_B
         let b_step = DEPTH / 4u;
 #else
-        let b_step = DEPTH * (n / 4u);
+        let b_step = DEPTH * (shape.n / 4u);
 #endif
-        var a_from = a_places(a_stored, row_0, depth, index);
-        var b_from = b_places(b_stored, col_0, depth, index);
+        var a_from = a_places(a_stored, row_0, begin, index);
+        var b_from = b_places(b_stored, col_0, begin, index);
         let steps = (depth_end - depth) / DEPTH;
         var a_next = a_part_at(a_from);
         var b_next = b_part_at(b_from);
@@ -365,7 +337,14 @@ fn main(
     }
 #endif
 
-    let place = Place(row_0 + y * 4u, col_0 + x * 4u, group.z * m * n, m, n);
+#ifdef DEEP
+    sums = gathered(sums, part, index);
+    if (part > 0u) {
+        return;
+    }
+#endif
+    let place = Place(
+        row_0 + y * 4u, col_0 + x * 4u, group.z * shape.m * shape.n, shape.m, shape.n);
     finish(place, 0u, sums.r0_left, sums.r0_right);
     finish(place, 1u, sums.r1_left, sums.r1_right);
     finish(place, 2u, sums.r2_left, sums.r2_right);

@@ -1,39 +1,12 @@
-// Products of two tiles in registers, for workgroups of 64 invocations. The tiles lie [16, 64]
-// in workgroup memory; an operand whose rows run along the depth is transposed on the way, its
-// vectors shuffled (see `shuffled`) so that the stores meet no bank twice. An invocation owns 8 x 8
-// outputs, or 4 x 8 or 8 x 4 where a tile has 32 rows: of each tile the vector of its number, and
-// of one with 64 rows that 32 rows further too. Sums travel as structs: arrays with indices stay in
-// memory. A loop whose end has `params.zero` in it is not unrolled.
+// Products of the two tiles of `square_tile` in registers for attention, some of them of a tile of
+// 32 rows: an invocation then owns 4 x 8 or 8 x 4 outputs. A loop whose end has `params.zero` in it
+// is not unrolled.
+#import shared/square_tile
 
-const ROW: u32 = 16u;  // vectors in a row of a tile
-
-var<workgroup> a_tile: array<vec4<f32>, 256>;
-var<workgroup> b_tile: array<vec4<f32>, 256>;
-
-// What an invocation brings of a tile in one step: a vector of every fourth or every 16th row.
-struct Part {
-    v_0: vec4<f32>,
-    v_1: vec4<f32>,
-    v_2: vec4<f32>,
-    v_3: vec4<f32>,
-}
-
-// The same of a tile of 32 rows.
+// What an invocation brings of a tile of 32 rows.
 struct HalfPart {
     v_0: vec4<f32>,
     v_1: vec4<f32>,
-}
-
-// Rows 0 to 3 and 32 to 35 of a, columns 0 to 3 and 32 to 35 of b.
-struct Sums {
-    r0_left: vec4<f32>, r0_right: vec4<f32>,
-    r1_left: vec4<f32>, r1_right: vec4<f32>,
-    r2_left: vec4<f32>, r2_right: vec4<f32>,
-    r3_left: vec4<f32>, r3_right: vec4<f32>,
-    r4_left: vec4<f32>, r4_right: vec4<f32>,
-    r5_left: vec4<f32>, r5_right: vec4<f32>,
-    r6_left: vec4<f32>, r6_right: vec4<f32>,
-    r7_left: vec4<f32>, r7_right: vec4<f32>,
 }
 
 // Rows 0 to 3 of a, columns 0 to 3 and 32 to 35 of b.
@@ -56,54 +29,9 @@ struct TallSums {
     r7: vec4<f32>,
 }
 
-// Where vector v of row d lies in a tile that was transposed on the way.
-fn shuffled(v: u32, d: u32) -> u32 {
-    return v ^ (d / 4u % 4u * 2u);
-}
-
-fn put_a_transposed(row: u32, depth: u32, v: vec4<f32>) {
-    let at = depth * ROW + shuffled(row / 4u, depth);
-    a_tile[at][row % 4u] = v.x;
-    a_tile[at + ROW][row % 4u] = v.y;
-    a_tile[at + 2u * ROW][row % 4u] = v.z;
-    a_tile[at + 3u * ROW][row % 4u] = v.w;
-}
-
-// Rows index / 4 and every 16th from there.
-fn put_rows_a(part: Part, index: u32) {
-    put_a_transposed(index / 4u, index % 4u * 4u, part.v_0);
-    put_a_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
-    put_a_transposed(index / 4u + 32u, index % 4u * 4u, part.v_2);
-    put_a_transposed(index / 4u + 48u, index % 4u * 4u, part.v_3);
-}
-
-fn put_b_transposed(row: u32, depth: u32, v: vec4<f32>) {
-    let at = depth * ROW + shuffled(row / 4u, depth);
-    b_tile[at][row % 4u] = v.x;
-    b_tile[at + ROW][row % 4u] = v.y;
-    b_tile[at + 2u * ROW][row % 4u] = v.z;
-    b_tile[at + 3u * ROW][row % 4u] = v.w;
-}
-
-// Rows index / 4 and every 16th from there.
-fn put_rows_b(part: Part, index: u32) {
-    put_b_transposed(index / 4u, index % 4u * 4u, part.v_0);
-    put_b_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
-    put_b_transposed(index / 4u + 32u, index % 4u * 4u, part.v_2);
-    put_b_transposed(index / 4u + 48u, index % 4u * 4u, part.v_3);
-}
-
 fn put_half_rows_b(part: HalfPart, index: u32) {
     put_b_transposed(index / 4u, index % 4u * 4u, part.v_0);
     put_b_transposed(index / 4u + 16u, index % 4u * 4u, part.v_1);
-}
-
-// A tile that lies as it was stored.
-fn put_b(part: Part, index: u32) {
-    b_tile[index] = part.v_0;
-    b_tile[index + 64u] = part.v_1;
-    b_tile[index + 128u] = part.v_2;
-    b_tile[index + 192u] = part.v_3;
 }
 
 // Two of the 16 rows of a by which a product goes on: those of my group of rows, for my vectors.
@@ -138,22 +66,6 @@ fn places(vector: u32, half: u32) -> vec2<u32> {
 fn shuffled_places(vector: u32, half: u32) -> vec2<u32> {
     let near = vector ^ (half * 4u);
     return half * 8u * ROW + vec2<u32>(near, (near ^ 2u) + 4u * ROW);
-}
-
-fn square_added(sums: Sums, a_at: u32, b_at: u32) -> Sums {
-    let upper = a_tile[a_at];
-    let lower = a_tile[a_at + 8u];
-    let left = b_tile[b_at];
-    let right = b_tile[b_at + 8u];
-    return Sums(
-        sums.r0_left + upper.x * left, sums.r0_right + upper.x * right,
-        sums.r1_left + upper.y * left, sums.r1_right + upper.y * right,
-        sums.r2_left + upper.z * left, sums.r2_right + upper.z * right,
-        sums.r3_left + upper.w * left, sums.r3_right + upper.w * right,
-        sums.r4_left + lower.x * left, sums.r4_right + lower.x * right,
-        sums.r5_left + lower.y * left, sums.r5_right + lower.y * right,
-        sums.r6_left + lower.z * left, sums.r6_right + lower.z * right,
-        sums.r7_left + lower.w * left, sums.r7_right + lower.w * right);
 }
 
 fn square_eight(sums: Sums, a: vec2<u32>, b: vec2<u32>) -> Sums {

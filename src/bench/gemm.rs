@@ -53,12 +53,12 @@ impl Gemm {
     /// As [`Context::isolate`].
     pub fn measure(&self, device: &Device) -> Result<GemmMeasure> {
         let extent = Extent::fixed(self.side);
+        let abilities = device.abilities();
         let params = matmul::Params::new(extent, extent, extent, false, true);
         let (halves, element) = match self.precision {
             Precision::F32 => (Halves::NONE, Element::F32),
             Precision::Mixed => (Halves::of(&[0, 1, 2]), Element::F16),
         };
-        let abilities = device.abilities();
         let situation =
             Situation { params: bytemuck::bytes_of(&params), halves, abilities: &abilities };
         let variant = matmul::KERNEL.choose(&situation);

@@ -208,7 +208,7 @@ impl<'d> Generating<'d> {
             ids.push(id);
         }
         let begin = clock.monotonic_seconds();
-        streams.prefill().await?;
+        read_prompts(streams).await?;
         self.device.wait().await?;
         let prefilled = clock.monotonic_seconds();
         let before = streams.dispatch_count();
@@ -257,8 +257,15 @@ impl<'d> Generating<'d> {
 
     async fn read(&self, streams: &mut Streams<'_, Device>, length: usize) -> Result<StreamId> {
         let id = streams.open(&self.text[..length], sampler()?)?;
-        streams.prefill().await?;
+        read_prompts(streams).await?;
         Ok(id)
+    }
+}
+
+async fn read_prompts(streams: &mut Streams<'_, Device>) -> Result<()> {
+    match streams.prefill().await?.pop() {
+        None => Ok(()),
+        Some((_, error)) => Err(error),
     }
 }
 

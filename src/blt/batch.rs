@@ -3,9 +3,10 @@
 use super::config::{BltConfig, CrossAttentionConfig, HashEmbeddingConfig, ModelConfig, Semantics};
 use super::hash::HashConfig;
 use super::inputs::{blt_inputs, entropy_inputs};
+use super::positions::Positions;
 use super::tables::{BltTables, Documents, EntropyTables, Row, TableOptions};
 use crate::engine::Inputs;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::Counts;
 
 /// Rows ready for a replay of any plan of their model.
@@ -22,46 +23,24 @@ impl Batch {
     /// number of ids plus one; a row of an entropy model carries none.
     ///
     /// # Errors
-    /// If a row contradicts itself or is longer than the model's positions.
+    /// If a row contradicts itself, or has more bytes or patches than the model [`Positions`].
     pub fn new(config: &ModelConfig, rows: &[Row]) -> Result<Self> {
+        let positions = Positions::of(config);
+        for row in rows {
+            positions.check_bytes(row.ids.len())?;
+            positions.check_patches(row.patch_lengths.len())?;
+        }
         let (counts, inputs) = match config {
             ModelConfig::Entropy(config) => {
-                check_length("bytes", byte_counts(rows), config.transformer.max_positions)?;
                 let window = window(config.transformer.window);
                 let tables = EntropyTables::new(rows, documents(config.semantics), window)?;
                 entropy_inputs(&tables)
             }
-            ModelConfig::Blt(config) => {
-                let local = config.encoder.max_positions.min(config.decoder.max_positions);
-                check_length("bytes", byte_counts(rows), local)?;
-                let patch_counts = rows.iter().map(|row| row.patch_lengths.len());
-                check_length("patches", patch_counts, config.global.max_positions)?;
-                blt_inputs(&BltTables::new(rows, &table_options(config))?)
-            }
+            ModelConfig::Blt(config) => blt_inputs(&BltTables::new(rows, &table_options(config))?),
         };
         let weights = rows.iter().flat_map(|row| &row.weights);
         let target_count = weights.map(|&weight| f64::from(weight)).sum();
         Ok(Self { counts, inputs, target_count })
-    }
-}
-
-fn byte_counts(rows: &[Row]) -> impl Iterator<Item = usize> {
-    rows.iter().map(|row| row.ids.len())
-}
-
-fn check_length(
-    what: &str,
-    mut counts: impl Iterator<Item = usize>,
-    available: usize,
-) -> Result<()> {
-    match counts.find(|&count| count > available) {
-        None => Ok(()),
-        Some(needed) => Err(Error::Limit {
-            limit: format!("positions of a row, in {what}"),
-            needed: needed as u64,
-            available: available as u64,
-            hint: "cut the text, or use a model with more positions".into(),
-        }),
     }
 }
 

@@ -24,6 +24,26 @@ pub struct CacheShape {
     pub states: usize,
 }
 
+impl CacheShape {
+    /// Nothing.
+    pub const NONE: Self = Self { streams: 0, patches: 0, states: 0 };
+
+    /// The larger of the two in every respect.
+    #[must_use]
+    pub fn max(&self, other: &Self) -> Self {
+        Self {
+            streams: self.streams.max(other.streams),
+            patches: self.patches.max(other.patches),
+            states: self.states.max(other.states),
+        }
+    }
+
+    /// Whether there is room for it in a larger one.
+    pub fn fits(&self, room: &Self) -> bool {
+        self.max(room) == *room
+    }
+}
+
 /// What a pass over a model does with the caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {

@@ -2,16 +2,13 @@
 //! begin (spec §13).
 
 use super::caches::{Caches, Pass};
-use super::config::EntropyConfig;
+use super::config::{EntropyConfig, VOCABULARY_SIZE};
 use super::inputs;
 use super::model::byte_cache;
 use crate::error::Result;
 use crate::graph::{Graph, TensorId};
 use crate::kernels::{Axis, Element, Extent};
 use crate::nn::{KvCache, SelfAttentionInputs, block, rope_table_name};
-
-/// Rows of the byte embedding and columns of the logits.
-const VOCABULARY_SIZE: usize = 260;
 
 /// Logits [bytes, 260] of the id after every byte; parameters are named `{prefix}embed_tokens..`.
 ///

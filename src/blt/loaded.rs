@@ -364,7 +364,7 @@ pub fn store_layout(
         };
         let mut own = dense.clone();
         own.retain(|spec| weights.get(&spec.name) == of);
-        layout.place_weights(&class, of, &groups(&own), max_elements)?;
+        place_whole(&mut layout, &class, of, &groups(&own), max_elements)?;
         let mut own = tables.clone();
         own.retain(|spec| weights.get(&spec.name) == of);
         layout.place_weights(&format!("{WEIGHTS}.{TABLES}"), of, &groups(&own), max_elements)?;
@@ -383,12 +383,34 @@ pub fn store_layout(
         .into_iter()
         .map(|stack| alone(&rope_table_name(stack), stack.max_positions, stack.head_dim))
         .collect();
-    layout.place("constants", Element::F32, &tables, max_elements)?;
+    place_whole(&mut layout, "constants", WeightType::F32, &tables, max_elements)?;
     if let Some(config) = hashed(config) {
         let words = [alone("hash.powers", config.hash.table_count(), model::HASH_POWER_WORDS)];
         layout.place("hash", Element::U32, &words, max_elements)?;
     }
     Ok(layout)
+}
+
+/// Places tensors of which none may be cut into shards, as hash tables are.
+fn place_whole(
+    layout: &mut StoreLayout,
+    class: &str,
+    weights: WeightType,
+    groups: &[(Option<String>, Vec<NewTensor>)],
+    max_elements: usize,
+) -> Result<()> {
+    for (name, rows, cols) in groups.iter().flat_map(|(_, tensors)| tensors) {
+        let needed = rows.saturating_mul(weights.row_length(*cols));
+        if needed > max_elements {
+            return Err(Error::Limit {
+                limit: format!("elements of one storage binding, for {name}"),
+                needed: needed as u64,
+                available: max_elements as u64,
+                hint: "use a device with larger bindings, or a smaller model".into(),
+            });
+        }
+    }
+    layout.place_weights(class, weights, groups, max_elements)
 }
 
 /// Parameters that lie side by side, as groups under the group's name.
@@ -425,5 +447,36 @@ fn hashed(config: &ModelConfig) -> Option<&BltConfig> {
     match config {
         ModelConfig::Blt(config) if config.hash.table_count() > 0 => Some(config),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blt::config::Semantics;
+
+    /// Only hash tables may be cut into shards: other tensors that no binding holds are an error.
+    #[test]
+    fn what_cannot_be_cut_must_fit_a_binding() {
+        let transformer = TransformerConfig {
+            hidden_size: 16,
+            layer_count: 1,
+            head_count: 2,
+            kv_head_count: 2,
+            head_dim: 8,
+            intermediate_size: 32,
+            rms_norm_eps: 1e-5,
+            rope_theta: 1e4,
+            max_positions: 1000,
+            window: None,
+        };
+        let config = EntropyConfig { transformer, semantics: Semantics::Reference };
+        let (config, weights) = (ModelConfig::Entropy(config), WeightTypes::default());
+        let layout = |most| store_layout(&config, None, Precision::F32, &weights, most);
+        assert!(layout(8000).is_ok());
+        let error = layout(7999).unwrap_err().to_string();
+        assert!(error.contains("for rope.10000.8.1000: 8000 needed, 7999 available"), "{error}");
+        let error = layout(4159).unwrap_err().to_string();
+        assert!(error.contains("for embed_tokens.weight: 4160 needed"), "{error}");
     }
 }

@@ -18,6 +18,7 @@ mod model;
 mod model_patching;
 pub mod parameters;
 pub mod patching;
+mod positions;
 mod programs;
 mod stream_graphs;
 pub mod tables;
@@ -37,6 +38,7 @@ pub use loaded::{
 pub use loaded_directory::LoadedDirectory;
 pub use model::blt_logits;
 pub use model_patching::{configured_patching, model_patching};
+pub use positions::Positions;
 pub use programs::{
     ENTROPY_PREFIX, TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, entropies_graph, evaluation_graph,
     forward_graph, lazy_training_graph, logits, training_graph,

@@ -1,7 +1,7 @@
 //! The Byte Latent Transformer as a graph: local encoder, latent transformer, local decoder.
 
 use super::caches::{Caches, Pass, Ring, is_pooled, latent_name, states_name};
-use super::config::{BltConfig, Pooling, TransformerConfig};
+use super::config::{BltConfig, Pooling, TransformerConfig, VOCABULARY_SIZE};
 use super::inputs;
 use super::parameters::{BYTE_EMBEDDING_NAME, HASH_TABLE_NAME};
 use crate::error::Result;
@@ -11,9 +11,6 @@ use crate::nn::{
     CrossAttention, KvCache, SelfAttentionInputs, attend_across, block, cache_name,
     cross_attention, cross_keys_values, rope_table_name,
 };
-
-/// Rows of the byte embedding and columns of the logits.
-const VOCABULARY_SIZE: usize = 260;
 
 /// Words of one table in the constant `hash.powers`: group size, 2^64 mod rows, eight powers.
 pub(super) const HASH_POWER_WORDS: usize = 18;

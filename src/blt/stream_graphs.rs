@@ -9,7 +9,7 @@ use super::inputs;
 use super::model::blt_pass;
 use super::programs::ENTROPY_PREFIX;
 use crate::error::Result;
-use crate::graph::{Graph, TensorId};
+use crate::graph::{Graph, RowCount, TensorId};
 use crate::kernels::Axis;
 
 /// Reads whole texts, the inputs of a [`Batch`](super::Batch), and leaves in the caches what comes
@@ -19,6 +19,7 @@ use crate::kernels::Axis;
 /// If the shapes of the configuration contradict each other.
 pub fn seed_graph(config: &ModelConfig, shape: CacheShape) -> Result<Graph> {
     let mut graph = Graph::default();
+    graph.expect_rows(RowCount::Some);
     model_pass(&mut graph, config, Caches { shape, pass: Pass::Seed })?;
     Ok(graph)
 }
@@ -30,7 +31,7 @@ pub fn seed_graph(config: &ModelConfig, shape: CacheShape) -> Result<Graph> {
 /// If the shapes of the configuration contradict each other.
 pub fn step_graph(config: &ModelConfig, shape: CacheShape, pass: Pass) -> Result<Graph> {
     let mut graph = Graph::default();
-    graph.expect_few_rows();
+    graph.expect_rows(RowCount::Few);
     let logits = model_pass(&mut graph, config, Caches { shape, pass })?;
     graph.output("logits", logits);
     Ok(graph)
@@ -48,7 +49,7 @@ pub fn greedy_step_graph(
     pass: Pass,
 ) -> Result<Graph> {
     let mut graph = Graph::default();
-    graph.expect_few_rows();
+    graph.expect_rows(RowCount::Few);
     let logits = model_pass(&mut graph, config, Caches { shape, pass })?;
     graph.output("logits", logits);
     let words = graph.tensor(logits).cols.div_ceil(32);
@@ -89,7 +90,7 @@ pub fn next_entropies_graph(
     shape: CacheShape,
 ) -> Result<Graph> {
     let mut graph = Graph::default();
-    graph.expect_few_rows();
+    graph.expect_rows(RowCount::Few);
     let ids = inputs::integers(&mut graph, "next_ids", Axis::Bytes, 1);
     entropies(&mut graph, config, prefix, ids, Caches { shape, pass: Pass::Open })?;
     Ok(graph)

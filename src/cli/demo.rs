@@ -3,7 +3,7 @@
 use super::device::{DeviceArgument, warn_of_distrusted};
 use super::interrupt;
 use super::progress::{Figures, Watch};
-use super::terminal::{Terminal, visible};
+use super::terminal::Terminal;
 use anyhow::Context;
 use blt_wgpu::Error;
 use blt_wgpu::blt::LoadedDirectory;
@@ -176,7 +176,7 @@ fn show(event: &DemoEvent, watch: &Watch, terminal: &Terminal) {
                 "threshold {threshold:.4} nats: {bytes_per_patch:.2} bytes a patch"
             ));
             let color = terminal.message_color;
-            watch.note(&paint::patches(&excerpt.ids, &excerpt.patch_lengths, color));
+            watch.styled_note(&paint::patches(&excerpt.ids, &excerpt.patch_lengths, color));
         }
         DemoEvent::Trained { bpb, bytes_per_patch } => {
             watch.note(&format!("{bpb:.4} bits per byte  BLT, {bytes_per_patch:.2} bytes a patch"));
@@ -265,7 +265,7 @@ fn sample(
     }
     text.push_str(&stream.cancel().text);
     let seconds = begin.elapsed().as_secs_f64();
-    terminal.note(&format!("\n{}\n", visible(&text)));
+    terminal.note(&format!("\n{text}\n"));
     let ids: Vec<u32> = stream.generated().iter().map(|event| event.id).collect();
     Ok(Sample {
         prompt_ids: prompt[1..].to_vec(),

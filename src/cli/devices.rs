@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let listing = Listing::of_this_machine();
     match arguments.json {
         true => terminal.print_json(&listing.to_json()?),
-        false => terminal.print(&listing.to_text()),
+        false => terminal.print_text(&listing.to_text()),
     }
 }
 

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(after_help = "Example: blt eval --model DIR --data held-out.txt")]
 pub struct Arguments {
-    /// Model directory
+    /// Model directory, or the name of a model on the hub
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Text: .txt (one document), .jsonl (one a line), or either with .zst behind it

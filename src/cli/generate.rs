@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 #[command(after_help = "Example: blt generate --model DIR --prompt \"To be, \" -n 200\n\
     Talk:    blt generate --model DIR -i --stop '\\n\\n' --temperature 0.8 --min-p 0.05")]
 pub struct Arguments {
-    /// Model directory
+    /// Model directory, or the name of a model on the hub
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     #[command(flatten)]

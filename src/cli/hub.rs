@@ -5,6 +5,8 @@
 //! `hf auth login` writes, who asks; `HF_ENDPOINT`, whom; `HF_HUB_OFFLINE=1`, nobody.
 
 #[cfg(feature = "hub")]
+mod blob;
+#[cfg(feature = "hub")]
 mod download;
 
 use super::terminal::Terminal;

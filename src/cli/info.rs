@@ -27,7 +27,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Example: blt info blt-demo/model")]
 pub struct Arguments {
-    /// Model directory
+    /// Model directory, or the name of a model on the hub
     dir: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgument,
@@ -116,7 +116,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let output = Output { version, device: device.name(), submit_gflop, kernels, model: card };
     match arguments.json {
         true => terminal.print_json(&output),
-        false => terminal.print(&text(&output)),
+        false => terminal.print_text(&text(&output)),
     }
 }
 

@@ -34,7 +34,7 @@ use std::path::PathBuf;
     after_help = "Example: blt logits --model DIR --ids 1,76,105,112 --out logits.safetensors"
 )]
 pub struct Arguments {
-    /// Model directory
+    /// Model directory, or the name of a model on the hub
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Ids, taken as they are: a byte plus 4; a text begins with 1

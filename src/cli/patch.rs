@@ -49,7 +49,7 @@ pub struct Arguments {
     /// Longest patch; longer ones are cut from the left
     #[arg(long, value_name = "M")]
     max_len: Option<u32>,
-    /// Model directory whose entropy model scores the text
+    /// Model whose entropy model scores the text: a directory, or the name of one on the hub
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Entropies in nats, one for each id: a file with a JSON array

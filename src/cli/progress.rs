@@ -1,6 +1,6 @@
 //! Progress on stderr: a moving line for somebody who watches, a line now and then for a log.
 
-use super::terminal::Terminal;
+use super::terminal::{Terminal, visible};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ impl<'t> Watch<'t> {
 
     /// Where the job is now.
     pub fn say(&self, text: &str) {
-        self.bar.set_message(text.to_owned());
+        self.bar.set_message(visible(text));
         if !self.terminal.is_watched && self.said.get().elapsed().as_secs() >= LOG_SECONDS {
             self.said.set(Instant::now());
             let at = match self.bar.length() {
@@ -119,6 +119,11 @@ impl<'t> Watch<'t> {
     /// A message that stays, above what moves.
     pub fn note(&self, text: &str) {
         self.bar.suspend(|| self.terminal.note(text));
+    }
+
+    /// The same with styles of our own, around text that is visible.
+    pub fn styled_note(&self, text: &str) {
+        self.bar.suspend(|| self.terminal.styled_note(text));
     }
 
     /// Takes away what moves.

@@ -69,15 +69,21 @@ impl Terminal {
         self.print(&format!("{line}\n"))
     }
 
-    /// A message for a person; nothing depends on whether it arrives.
+    /// A message for a person; nothing depends on whether it arrives. What it quotes of files and
+    /// answers is shown with its control characters, which are never sent.
     pub fn note(&self, text: &str) {
+        self.styled_note(&visible(text));
+    }
+
+    /// The same with styles of our own, around text that is [`visible`].
+    pub fn styled_note(&self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
     /// A message beside the text that matters.
     pub fn dim_note(&self, text: &str) {
         match self.message_color {
-            true => self.note(&format!("\x1b[2m{text}\x1b[0m")),
+            true => self.styled_note(&format!("\x1b[2m{}\x1b[0m", visible(text))),
             false => self.note(text),
         }
     }
@@ -90,7 +96,7 @@ impl Terminal {
     /// A message behind a label, which is coloured where there is colour.
     pub fn labelled(&self, label: &str, style: &str, text: &str) {
         match self.message_color {
-            true => self.note(&format!("{style}{label}:\x1b[0m {text}")),
+            true => self.styled_note(&format!("{style}{label}:\x1b[0m {}", visible(text))),
             false => self.note(&format!("{label}: {text}")),
         }
     }

@@ -83,6 +83,19 @@ pub fn windows(length: usize, context: usize) -> Vec<Window> {
     windows
 }
 
+/// Where the window begins that scores a position, and whether that is the first one it scores.
+///
+/// # Panics
+/// If `context` is 0.
+pub fn window_at(position: usize, context: usize) -> (usize, bool) {
+    assert!(context > 0, "windows: a context holds at least one position");
+    let stride = context - context / 2;
+    match position.checked_sub(context) {
+        None => (0, position == 0),
+        Some(behind) => ((behind / stride + 1) * stride, behind.is_multiple_of(stride)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -135,6 +148,10 @@ mod tests {
             for window in windows(length, context) {
                 prop_assert!(window.start <= window.score_from && window.score_from < window.end);
                 prop_assert!(window.end <= length && window.end - window.start <= context);
+                for position in window.score_from..window.end {
+                    let is_first = position == window.score_from;
+                    prop_assert_eq!(window_at(position, context), (window.start, is_first));
+                }
                 // The first position that a window scores is the one with least before it.
                 let before = window.score_from - window.start;
                 prop_assert!(window.start == 0 || before >= context / 2);

@@ -3,9 +3,8 @@
 use super::bits_per_byte::{BitsPerByte, windows};
 use super::patcher::Patcher;
 use super::score::{ScoreOptions, ScoredDocument, Scorer};
-use crate::blt::LoadedDirectory;
-use crate::blt::config::ModelConfig;
 use crate::blt::patching::{bytes_and_patches, bytes_per_patch};
+use crate::blt::{LoadedDirectory, Positions};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::text::encode;
@@ -84,12 +83,10 @@ impl<'m, E: Engine> Evaluator<'m, E> {
     /// Most positions of a window: those of the model, halved until the patches of every window
     /// fit the positions of the latent transformer.
     fn context(&self, target_count: usize, patch_lengths: &[u32]) -> usize {
-        match &self.directory.model.config {
-            ModelConfig::Entropy(config) => config.transformer.max_positions,
-            ModelConfig::Blt(config) => {
-                let local = config.encoder.max_positions.min(config.decoder.max_positions);
-                fitting_context(target_count, patch_lengths, local, config.global.max_positions)
-            }
+        let positions = Positions::of(&self.directory.model.config);
+        match positions.patches {
+            None => positions.bytes,
+            Some(patches) => fitting_context(target_count, patch_lengths, positions.bytes, patches),
         }
     }
 }

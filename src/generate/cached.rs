@@ -4,7 +4,7 @@ use super::added::Added;
 use super::sampling::Sampler;
 use super::source::Source;
 use super::streams::{StreamId, Streams};
-use crate::blt::LoadedDirectory;
+use crate::blt::{LoadedDirectory, Positions};
 use crate::engine::Engine;
 use crate::error::Result;
 
@@ -38,8 +38,8 @@ impl<'m, E: Engine> Cached<'m, E> {
 }
 
 impl<E: Engine> Source for Cached<'_, E> {
-    fn position_limit(&self) -> usize {
-        self.streams.position_limit()
+    fn positions(&self) -> Positions {
+        self.streams.positions()
     }
 
     fn begin(&mut self, ids: &[u32], origin: u64) -> Result<()> {
@@ -56,7 +56,7 @@ impl<E: Engine> Source for Cached<'_, E> {
         let Some(stream) = self.stream else { return self.begin(ids, self.origin) };
         if ids.len() > MOST_PUSHED && self.waiting_count == 0 {
             let all = [self.streams.ids(stream), ids].concat();
-            if all.len() <= self.position_limit() {
+            if all.len() <= self.positions().bytes {
                 return self.begin(&all, self.origin);
             }
         }
@@ -66,7 +66,10 @@ impl<E: Engine> Source for Cached<'_, E> {
     }
 
     async fn prefill(&mut self) -> Result<()> {
-        self.streams.prefill().await
+        match self.streams.prefill().await?.pop() {
+            None => Ok(()),
+            Some((_, error)) => Err(error),
+        }
     }
 
     async fn step(&mut self) -> Result<Added> {

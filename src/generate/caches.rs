@@ -5,8 +5,10 @@ use crate::blt::config::{EntropyConfig, ModelConfig};
 use crate::blt::parameters::PATCHER_PREFIX;
 use crate::blt::{CacheShape, LoadedDirectory, LoadedModel, cache_layout, model_patching};
 use crate::engine::{Engine, StoreCopy};
-use crate::error::Result;
-use crate::graph::{CompileOptions, Graph, Placement, Precision, Shard, StoreLayout, compile_for};
+use crate::error::{Error, Result};
+use crate::graph::{
+    CompileOptions, Graph, Placement, Precision, Recording, Shard, StoreLayout, compile_for,
+};
 use crate::kernels::Counts;
 use std::ops::Range;
 
@@ -32,9 +34,7 @@ impl<'m, E: Engine> StreamCaches<'m, E> {
         shape: CacheShape,
     ) -> Result<Self> {
         let (model, patcher) = (&directory.model, patcher(directory));
-        let entropy = patcher.map(|it| (entropy_config(it), PATCHER_PREFIX));
-        let limit = engine.max_binding_elements();
-        let cache_layout = cache_layout(&model.config, entropy, &shape, limit)?;
+        let cache_layout = layout_of(engine, directory, &shape)?;
         let caches = engine.create_store(&cache_layout).await?;
         let mut layout = model.layout.clone();
         let mut stores = vec![&model.store];
@@ -83,17 +83,24 @@ impl<'m, E: Engine> StreamCaches<'m, E> {
         Ok(larger)
     }
 
-    /// A plan over models and caches, with variants of kernels that the engine trusts, and how many
-    /// dispatches it has.
+    /// That no cache of this shape exceeds a binding.
     ///
     /// # Errors
-    /// If the device has not the memory or refuses a shader.
-    pub async fn compile(
+    /// [`Error::Limit`].
+    pub fn check(&self, shape: &CacheShape) -> Result<()> {
+        layout_of(self.engine, self.directory, shape).map(|_| ())
+    }
+
+    /// A Recording over models and caches, with variants of kernels that the engine trusts.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if a tensor exceeds a binding; if the device is lost.
+    pub async fn record(
         &self,
         name: &str,
         capacity: Counts,
         build: impl Fn() -> Result<Graph>,
-    ) -> Result<(E::Plan, usize)> {
+    ) -> Result<Recording> {
         loop {
             // Whatever precision the model was loaded for: a byte waits for weights, not for units.
             let options = CompileOptions {
@@ -101,12 +108,47 @@ impl<'m, E: Engine> StreamCaches<'m, E> {
                 ..self.directory.model.compile_options(self.engine)
             };
             let recording = compile_for(build()?, name, &self.layout, capacity, &options)?;
+            check_bindings(&recording, self.engine.max_binding_elements())?;
             if self.engine.trusts(&recording).await? {
-                let count = recording.dispatches.len();
-                return Ok((self.engine.compile(&self.store, recording).await?, count));
+                return Ok(recording);
             }
         }
     }
+
+    /// A plan of a Recording.
+    ///
+    /// # Errors
+    /// If the device has not the memory or refuses a shader.
+    pub async fn compile(&self, recording: Recording) -> Result<E::Plan> {
+        self.engine.compile(&self.store, recording).await
+    }
+}
+
+/// Where the caches of a shape lie.
+fn layout_of<E: Engine>(
+    engine: &E,
+    directory: &LoadedDirectory<E>,
+    shape: &CacheShape,
+) -> Result<StoreLayout> {
+    let entropy = patcher(directory).map(|it| (entropy_config(it), PATCHER_PREFIX));
+    cache_layout(&directory.model.config, entropy, shape, engine.max_binding_elements())
+}
+
+fn check_bindings(recording: &Recording, most: usize) -> Result<()> {
+    for dispatch in &recording.dispatches {
+        for (binding, region) in dispatch.kernel.bindings.iter().zip(&dispatch.regions) {
+            if region.length > most {
+                let place = format!("{} of {}", binding.name, dispatch.label);
+                return Err(Error::Limit {
+                    limit: format!("elements of one storage binding, for {place}"),
+                    needed: region.length as u64,
+                    available: most as u64,
+                    hint: "shorten the text, or use a device with larger bindings".into(),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A cache lies in one piece: none is larger than a binding.

@@ -12,8 +12,11 @@ mod answer;
 mod cached;
 mod caches;
 mod model_source;
+mod parts;
 mod place;
+mod prompts;
 mod recompute;
+mod room;
 pub mod sampling;
 #[cfg(test)]
 mod sampling_test;

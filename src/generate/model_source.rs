@@ -6,7 +6,7 @@ use super::recompute::Recompute;
 use super::sampling::Sampler;
 use super::source::Source;
 use super::streams::can_stream;
-use crate::blt::LoadedDirectory;
+use crate::blt::{LoadedDirectory, Positions};
 use crate::engine::Engine;
 use crate::error::Result;
 
@@ -35,10 +35,10 @@ impl<'m, E: Engine> ModelSource<'m, E> {
 }
 
 impl<E: Engine> Source for ModelSource<'_, E> {
-    fn position_limit(&self) -> usize {
+    fn positions(&self) -> Positions {
         match self {
-            Self::Cached(source) => source.position_limit(),
-            Self::Recompute(source) => source.position_limit(),
+            Self::Cached(source) => source.positions(),
+            Self::Recompute(source) => source.positions(),
         }
     }
 

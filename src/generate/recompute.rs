@@ -6,9 +6,8 @@
 use super::added::Added;
 use super::sampling::Sampler;
 use super::source::Source;
-use crate::blt::config::ModelConfig;
 use crate::blt::tables::Row;
-use crate::blt::{LoadedDirectory, PlanSlot, forward_graph};
+use crate::blt::{LoadedDirectory, PlanSlot, Positions, forward_graph};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::eval::{Cut, Patcher};
@@ -110,13 +109,8 @@ impl FullPass {
 }
 
 impl<E: Engine> Source for Recompute<'_, E> {
-    fn position_limit(&self) -> usize {
-        match &self.directory.model.config {
-            ModelConfig::Entropy(config) => config.transformer.max_positions,
-            ModelConfig::Blt(config) => {
-                config.encoder.max_positions.min(config.decoder.max_positions)
-            }
-        }
+    fn positions(&self) -> Positions {
+        Positions::of(&self.directory.model.config)
     }
 
     fn begin(&mut self, ids: &[u32], origin: u64) -> Result<()> {

@@ -174,6 +174,12 @@ impl SamplingOptions {
         Ok(())
     }
 
+    /// The ids that are never chosen.
+    pub(super) fn banned(&self) -> impl Iterator<Item = u32> {
+        let special = if self.allow_special { &[][..] } else { &NEVER_IN_TEXT };
+        self.banned_ids.iter().chain(special).copied()
+    }
+
     /// Logits after repetition penalty and bans (minus infinity).
     fn adjusted(&self, logits: &[f32], history: &[u32]) -> Result<Vec<f64>> {
         if let Some(id) = logits.iter().position(|logit| !logit.is_finite()) {
@@ -182,15 +188,9 @@ impl SamplingOptions {
         }
         let mut adjusted: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
         self.penalise(&mut adjusted, history)?;
-        for &id in &self.banned_ids {
+        // Of a row without ids there is nothing to ban.
+        for id in self.banned().filter(|_| !logits.is_empty()) {
             adjusted[index("banned id", id, logits.len())?] = f64::NEG_INFINITY;
-        }
-        if !self.allow_special {
-            for id in NEVER_IN_TEXT {
-                if let Some(logit) = adjusted.get_mut(id as usize) {
-                    *logit = f64::NEG_INFINITY;
-                }
-            }
         }
         if adjusted.iter().all(|logit| !logit.is_finite()) {
             return Err(Error::input("logits", "every id is banned, expected at least one choice"));

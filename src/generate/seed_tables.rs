@@ -59,6 +59,16 @@ pub(super) fn seed_batch(
     Ok(batch)
 }
 
+/// Ids that an entropy model reads at once: a whole text, or a window of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EntropyRow<'a> {
+    /// The number of its stream in the caches.
+    pub stream: usize,
+    pub ids: &'a [u32],
+    /// Whether ids that come are read behind these, and not behind those of another window.
+    pub is_last: bool,
+}
+
 /// The batch of an entropy model that reads whole texts.
 ///
 /// # Errors
@@ -66,7 +76,7 @@ pub(super) fn seed_batch(
 pub(super) fn seed_entropies_batch(
     model: &ModelConfig,
     config: &EntropyConfig,
-    seeds: &[(usize, &[u32])],
+    seeds: &[EntropyRow<'_>],
 ) -> Result<Batch> {
     let row = |ids: &[u32]| Row {
         ids: ids.to_vec(),
@@ -74,11 +84,14 @@ pub(super) fn seed_entropies_batch(
         weights: vec![0.0; ids.len()],
         patch_lengths: Vec::new(),
     };
-    let rows: Vec<Row> = seeds.iter().map(|(_, ids)| row(ids)).collect();
+    let rows: Vec<Row> = seeds.iter().map(|seed| row(seed.ids)).collect();
     let mut batch = Batch::new(model, &rows)?;
     let ring = Ring::of(&config.transformer);
-    let rows = seeds.iter().flat_map(|&(stream, ids)| {
-        (0..ids.len()).map(move |index| ring.row_of(stream, index, ids.len()))
+    let rows = seeds.iter().flat_map(|&EntropyRow { stream, ids, is_last }| {
+        (0..ids.len()).map(move |index| match is_last {
+            true => ring.row_of(stream, index, ids.len()),
+            false => NOWHERE,
+        })
     });
     batch.inputs.set_u("byte_cache_row", rows.collect());
     Ok(batch)

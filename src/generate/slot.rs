@@ -4,8 +4,8 @@ use super::added::Added;
 use super::place::Place;
 use super::sampling::Sampler;
 use crate::blt::patching::PatchCutter;
-use crate::error::Result;
-use crate::text::{BOE_ID, BOS_ID, BPE_ID, EOS_ID, VOCABULARY_SIZE};
+use crate::error::{Error, Result};
+use crate::text::{EOS_ID, VOCABULARY_SIZE, check_ids};
 use std::collections::VecDeque;
 
 /// Words of bits for all ids.
@@ -30,7 +30,26 @@ pub(super) struct Slot {
     pub pushed: VecDeque<u32>,
     /// An id that was chosen by a step that was dropped before its end.
     pub chosen: Option<u32>,
-    pub is_seeded: bool,
+    pub progress: Progress,
+}
+
+/// How far a prompt has been read.
+pub(super) enum Progress {
+    Unread,
+    /// By the entropy model and the cutter, which stand behind it: for every id of it whether a
+    /// patch closes with the id.
+    Cut(Vec<bool>),
+    /// By the model too, all of it but the last id.
+    Seeded,
+}
+
+/// The id that comes next of a stream, and what is worth knowing about it.
+pub(super) struct Chosen {
+    pub id: u32,
+    /// After the id.
+    pub entropy: Option<f32>,
+    /// What it was chosen by, where they are kept.
+    pub logits: Vec<f32>,
 }
 
 impl Slot {
@@ -46,7 +65,7 @@ impl Slot {
             entropy: None,
             pushed: VecDeque::new(),
             chosen: None,
-            is_seeded: false,
+            progress: Progress::Unread,
         }
     }
 
@@ -54,6 +73,24 @@ impl Slot {
     pub fn has_ended(&self) -> bool {
         let generated = &self.place.ids[self.prompt_count..];
         self.pushed.is_empty() && generated.last() == Some(&EOS_ID)
+    }
+
+    /// Takes the entropies after every id of the prompt, none where none cut it, and cuts it.
+    ///
+    /// # Errors
+    /// An entropy that is not finite.
+    pub fn cut(&mut self, entropies: &[f32]) -> Result<()> {
+        check_finite(entropies)?;
+        // A step that was dropped may have been here before.
+        self.cutter.iter_mut().for_each(PatchCutter::reset);
+        let mut closes = Vec::with_capacity(self.place.ids.len());
+        for (index, &id) in self.place.ids.iter().enumerate() {
+            let entropy = entropies.get(index).copied().unwrap_or(0.0);
+            closes.push(self.cutter.as_mut().is_some_and(|cutter| cutter.push(id, entropy)));
+        }
+        self.entropy = entropies.last().copied();
+        self.progress = Progress::Cut(closes);
+        Ok(())
     }
 
     /// The id that comes next: what was pushed, or one by the logits.
@@ -78,16 +115,17 @@ impl Slot {
         }
         let options = self.sampler.options();
         let is_greedy = options.temperature == 0.0 && options.repetition_penalty == 1.0;
-        let special = if options.allow_special { &[][..] } else { &[BOE_ID, BOS_ID, BPE_ID] };
-        for &id in options.banned_ids.iter().chain(special) {
+        for id in options.banned() {
             // An id that there is not is the sampler's to refuse.
-            *banned.get_mut(id as usize / 32)? |= 1 << (id % 32);
+            check_ids(&[id]).ok()?;
+            banned[id as usize / 32] |= 1 << (id % 32);
         }
         (is_greedy && self.chosen.is_none()).then_some((banned, NOTHING_PUSHED))
     }
 
     /// Goes on behind an id.
-    pub fn add(&mut self, id: u32, entropy: Option<f32>, logits: Vec<f32>) -> Added {
+    pub fn add(&mut self, next: Chosen) -> Added {
+        let Chosen { id, entropy, logits } = next;
         let was_pushed = self.pushed.pop_front().is_some();
         self.chosen = None;
         let starts_patch = self.closes;
@@ -97,5 +135,19 @@ impl Slot {
         let cutter = self.cutter.as_mut();
         self.closes = cutter.is_some_and(|it| it.push(id, entropy.unwrap_or(0.0)));
         Added { id, was_pushed, starts_patch, entropy: expected, logits }
+    }
+}
+
+/// That an entropy model gave numbers.
+///
+/// # Errors
+/// [`Error::Input`].
+pub(super) fn check_finite(entropies: &[f32]) -> Result<()> {
+    match entropies.iter().find(|entropy| !entropy.is_finite()) {
+        None => Ok(()),
+        Some(entropy) => {
+            let problem = format!("expected finite numbers of nats, got {entropy}");
+            Err(Error::input("entropies", problem).with_hint("are the weights finite?"))
+        }
     }
 }

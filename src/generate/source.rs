@@ -1,6 +1,7 @@
 //! Where the ids of a text come from.
 
 use super::added::Added;
+use crate::blt::Positions;
 use crate::error::Result;
 
 /// A model that reads a text, and something that chooses how it goes on.
@@ -9,8 +10,8 @@ use crate::error::Result;
 /// not from how they were handed in.
 #[allow(async_fn_in_trait, reason = "jobs need no `Send` futures")]
 pub trait Source {
-    /// Most ids that can be read.
-    fn position_limit(&self) -> usize;
+    /// What bounds the ids that can be read, and their patches.
+    fn positions(&self) -> Positions;
 
     /// Forgets the text and begins with these ids, of which there are some. They are the end of a
     /// text in which the first of them has position `origin`.
@@ -35,7 +36,7 @@ pub trait Source {
     /// nothing, and an error neither.
     ///
     /// # Errors
-    /// [`Limit`](crate::Error::Limit) where the text has more positions or patches than the model;
-    /// logits that are not finite; a device that fails.
+    /// [`Positions`](crate::Error::Positions) where the text has more bytes or patches than the
+    /// model has positions; logits that are not finite; a device that fails, or has no room.
     async fn step(&mut self) -> Result<Added>;
 }

@@ -93,8 +93,9 @@ pub(super) struct Next {
     /// The number of its stream in the caches.
     pub stream: usize,
     pub id: u32,
+    /// In the window that scores it.
     pub index: usize,
-    /// The first index of its document.
+    /// The first index of its document in the window.
     pub document: usize,
 }
 

@@ -8,7 +8,7 @@ use crate::blt::{
 };
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
-use crate::graph::Graph;
+use crate::graph::{Graph, Recording};
 use crate::kernels::{Axis, Counts, Step};
 
 /// What the plans do.
@@ -53,7 +53,9 @@ impl<E: Engine> StreamPlans<E> {
     /// Runs a plan and reads outputs of it.
     ///
     /// # Errors
-    /// If it does not compile, or the device is lost.
+    /// [`Error::Limit`](crate::Error::Limit) or
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) if it is too much at once; if the device
+    /// is lost.
     pub async fn run(
         &mut self,
         caches: &StreamCaches<'_, E>,
@@ -66,12 +68,12 @@ impl<E: Engine> StreamPlans<E> {
         let index = match fitting {
             Some(index) => index,
             None => {
-                let mut capacity = capacity(caches, work, counts);
-                if let Some(known) = known {
-                    capacity = capacity.max(&self.plans.swap_remove(known).capacity);
-                }
-                let build = || graph(caches.directory, caches, work);
-                let (plan, dispatch_count) = caches.compile(name(work), capacity, build).await?;
+                let before = known.map_or(counts, |known| self.plans[known].capacity);
+                let recording = record(caches, work, counts, &before).await?;
+                // It makes room for the new one.
+                known.map(|known| self.plans.swap_remove(known));
+                let (capacity, dispatch_count) = (recording.capacity, recording.dispatches.len());
+                let plan = caches.compile(recording).await?;
                 self.plans.push(WorkPlan { work, capacity, plan, dispatch_count });
                 self.plans.len() - 1
             }
@@ -83,6 +85,24 @@ impl<E: Engine> StreamPlans<E> {
             [] => caches.engine.run(plan, &step, inputs).map(|()| Vec::new()),
             _ => caches.engine.run_for(plan, &step, inputs, outputs).await,
         }
+    }
+}
+
+/// Work for these counts, and for those before where there is room for both.
+///
+/// # Errors
+/// [`Error::Limit`](crate::Error::Limit) if these alone are too many for a binding.
+async fn record<E: Engine>(
+    caches: &StreamCaches<'_, E>,
+    work: Work,
+    counts: Counts,
+    before: &Counts,
+) -> Result<Recording> {
+    let build = || graph(caches.directory, caches, work);
+    let ample = capacity(caches, work, counts).max(before);
+    match caches.record(name(work), ample, build).await {
+        Err(error) if error.is_shortage() => caches.record(name(work), counts, build).await,
+        recorded => recorded,
     }
 }
 

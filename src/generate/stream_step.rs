@@ -1,31 +1,80 @@
 //! How a step of running streams is computed: in one go where the device can choose the ids, else
 //! logits first, then ids here, then entropies.
 
-use super::added::Added;
 use super::caches::{entropy_config, patcher};
+use super::parts::Parts;
 use super::place::Place;
-use super::slot::Slot;
+use super::slot::{Chosen, Slot, check_finite};
 use super::step_tables::{Next, Reader, next_inputs, set_next, step_inputs};
 use super::stream_plans::Work;
-use super::streams::{StreamId, Streams};
+use super::streams::Streams;
 use crate::blt::config::{EntropyConfig, ModelConfig, Semantics};
 use crate::blt::hash::MAX_GROUP_SIZE;
 use crate::blt::{EmbeddedText, Pass};
 use crate::engine::{Engine, Inputs};
 use crate::error::{Error, Result};
+use crate::eval::bits_per_byte::{Window, window_at};
 use crate::kernels::Counts;
 use crate::kernels::decode::likeliest;
 use crate::text::{BOS_ID, EOS_ID, VOCABULARY_SIZE};
 use std::ops::Range;
 
 impl<E: Engine> Streams<'_, E> {
-    /// A step whose ids the device chooses, with the entropies behind them, in one go.
-    pub(super) async fn step_greedily(
+    /// What comes next of these streams, or why nothing does. It changes nothing about them: who
+    /// gets an answer adds it.
+    pub(super) async fn choose_next(
+        &mut self,
+        mut readers: Vec<usize>,
+    ) -> Result<Vec<(usize, Result<Chosen>)>> {
+        let need = |&index: &usize| {
+            let Slot { place, closes, .. } = self.at(index);
+            place.need(index, *closes)
+        };
+        let needs: Vec<_> = readers.iter().map(need).collect();
+        let mut refused = self.make_room(&needs).await?;
+        self.move_windows(&readers, &mut refused).await?;
+        readers.retain(|index| refused.iter().all(|(other, _)| other != index));
+        let mut parts = Parts::new(readers, usize::MAX, |_| 1);
+        let mut all = Vec::new();
+        while let Some(part) = parts.next() {
+            let chosen = match self.greedy_tables(&part)? {
+                Some(tables) => self.choose_greedily(&part, tables).await,
+                None => self.choose_by_logits(&part).await,
+            };
+            match chosen {
+                Ok(chosen) => all.extend(part.into_iter().zip(chosen)),
+                Err(error) => refused.extend(parts.halve(part, error)?),
+            }
+        }
+        all.extend(refused.into_iter().map(|(index, error)| (index, Err(error))));
+        Ok(all)
+    }
+
+    /// Lets the entropy model read the begin of the next window of streams that are there, so that
+    /// its caches stand behind the ids that the id to come is scored with, from position 0 on.
+    async fn move_windows(
+        &mut self,
+        readers: &[usize],
+        refused: &mut Vec<(usize, Error)>,
+    ) -> Result<()> {
+        let Some(patcher) = patcher(self.directory) else { return Ok(()) };
+        let context = entropy_config(patcher).transformer.max_positions;
+        let window = |&stream: &usize| {
+            let end = self.at(stream).place.ids.len();
+            let (start, is_first) = window_at(end, context);
+            let window = Window { start, end, score_from: end };
+            (is_first && start < end).then_some((stream, window))
+        };
+        let windows: Vec<_> = readers.iter().filter_map(window).collect();
+        self.read_windows(windows, refused).await.map(|_| ())
+    }
+
+    /// Ids that the device chooses, with the entropies behind them, in one go.
+    async fn choose_greedily(
         &mut self,
         readers: &[usize],
         (counts, inputs): (Counts, Inputs),
-        done: &mut Vec<(StreamId, Result<Added>)>,
-    ) -> Result<()> {
+    ) -> Result<Vec<Result<Chosen>>> {
         let mut outputs = vec!["chosen", "status"];
         let has_entropies = patcher(self.directory).is_some();
         if has_entropies {
@@ -36,54 +85,58 @@ impl<E: Engine> Streams<'_, E> {
         }
         let work = Work::GreedyStep(self.pass(readers));
         let read = self.plans.run(&self.caches, work, (counts, &inputs), &outputs).await?;
-        for (row, &index) in readers.iter().enumerate() {
-            let added = match read[1][row].to_bits() {
-                likeliest::CHOSEN => {
-                    let id = read[0][row].to_bits();
-                    let entropy = has_entropies.then(|| read[2][row]);
-                    check_finite(entropy.as_slice())?;
-                    let logits = match self.keeps_logits {
-                        true => row_of(&read[outputs.len() - 1], row).to_vec(),
-                        false => Vec::new(),
-                    };
-                    Ok(self.at_mut(index).add(id, entropy, logits))
-                }
-                likeliest::ALL_BANNED => {
-                    let problem = "every id is banned, expected at least one choice";
-                    Err(Error::input("logits", problem))
-                }
-                _ => Err(Error::input("logits", "expected finite values")
-                    .with_hint("are the weights finite?")),
-            };
-            done.push((self.id_of(index), added));
-        }
-        Ok(())
+        let chosen = |row: usize| match read[1][row].to_bits() {
+            likeliest::CHOSEN => {
+                let entropy = has_entropies.then(|| read[2][row]);
+                check_finite(entropy.as_slice())?;
+                let logits = match self.keeps_logits {
+                    true => row_of(&read[outputs.len() - 1], row).to_vec(),
+                    false => Vec::new(),
+                };
+                Ok(Chosen { id: read[0][row].to_bits(), entropy, logits })
+            }
+            likeliest::ALL_BANNED => {
+                Err(Error::input("logits", "every id is banned, expected at least one choice"))
+            }
+            _ => Err(Error::input("logits", "expected finite values")
+                .with_hint("are the weights finite?")),
+        };
+        Ok((0..readers.len()).map(chosen).collect())
     }
 
-    /// A step whose ids are chosen here.
-    pub(super) async fn step_by_logits(
-        &mut self,
-        readers: &[usize],
-        done: &mut Vec<(StreamId, Result<Added>)>,
-    ) -> Result<()> {
+    /// Ids that are chosen here.
+    async fn choose_by_logits(&mut self, readers: &[usize]) -> Result<Vec<Result<Chosen>>> {
         let (counts, inputs) = self.step_tables(readers)?;
         let work = Work::Step(self.pass(readers));
         let read = self.plans.run(&self.caches, work, (counts, &inputs), &["logits"]).await?;
-        let mut chosen = Vec::new();
+        let mut all: Vec<Result<Chosen>> = Vec::with_capacity(readers.len());
         for (row, &index) in readers.iter().enumerate() {
             let logits = row_of(&read[0], row);
-            match self.at_mut(index).choose(logits) {
-                Ok(id) => chosen.push((index, id, logits)),
-                Err(error) => done.push((self.id_of(index), Err(error))),
+            let chosen = self.at_mut(index).choose(logits);
+            let logits = if self.keeps_logits { logits.to_vec() } else { Vec::new() };
+            all.push(chosen.map(|id| Chosen { id, entropy: None, logits }));
+        }
+        let Some(patcher) = patcher(self.directory) else { return Ok(all) };
+        let config = entropy_config(patcher);
+        let rows = readers.iter().zip(&all);
+        let next = rows.filter_map(|(&index, chosen)| {
+            chosen.as_ref().ok().map(|chosen| self.next(config, index, chosen.id))
+        });
+        let nexts: Vec<Next> = next.collect();
+        if nexts.is_empty() {
+            return Ok(all);
+        }
+        let (counts, inputs) = next_inputs(config, &nexts);
+        let (work, outputs) = (Work::NextEntropies, ["entropies"]);
+        let read = self.plans.run(&self.caches, work, (counts, &inputs), &outputs).await?.remove(0);
+        for (place, entropy) in all.iter_mut().filter(|chosen| chosen.is_ok()).zip(read) {
+            match (check_finite(&[entropy]), place) {
+                (Ok(()), Ok(chosen)) => chosen.entropy = Some(entropy),
+                (Err(error), place) => *place = Err(error),
+                (Ok(()), Err(_)) => unreachable!("only what was chosen is read"),
             }
         }
-        let entropies = self.next_entropies(&chosen).await?;
-        for ((index, id, logits), entropy) in chosen.into_iter().zip(entropies) {
-            let logits = if self.keeps_logits { logits.to_vec() } else { Vec::new() };
-            let added = self.at_mut(index).add(id, entropy, logits);
-            done.push((self.id_of(index), Ok(added)));
-        }
-        Ok(())
+        Ok(all)
     }
 
     fn pass(&self, readers: &[usize]) -> Pass {
@@ -134,9 +187,8 @@ impl<E: Engine> Streams<'_, E> {
         host.set(inputs, texts)
     }
 
-    /// The same for a step that the device can do alone: every stream is greedy, and the entropy
-    /// model has a position for what it chooses.
-    pub(super) fn greedy_tables(&self, readers: &[usize]) -> Result<Option<(Counts, Inputs)>> {
+    /// The same for a step that the device can do alone: every stream is greedy.
+    fn greedy_tables(&self, readers: &[usize]) -> Result<Option<(Counts, Inputs)>> {
         let (mut banned, mut forced) = (Vec::new(), Vec::new());
         for &index in readers {
             let Some((bans, id)) = self.at(index).greedy() else { return Ok(None) };
@@ -150,55 +202,19 @@ impl<E: Engine> Streams<'_, E> {
             let config = entropy_config(patcher);
             let nexts: Vec<Next> =
                 readers.iter().map(|&index| self.next(config, index, BOS_ID)).collect();
-            let limit = config.transformer.max_positions;
-            if nexts.iter().any(|next| next.index >= limit) {
-                return Ok(None);
-            }
             set_next(&mut inputs, config, &nexts);
         }
         Ok(Some((counts, inputs)))
     }
 
-    /// What the entropy model reads next of a stream, if it is this id.
+    /// What the entropy model reads next of a stream, if it is this id: in the window that scores
+    /// it.
     fn next(&self, config: &EntropyConfig, stream: usize, id: u32) -> Next {
         let ids = &self.at(stream).place.ids;
+        let (start, _) = window_at(ids.len(), config.transformer.max_positions);
         let ends = |&id: &u32| id == EOS_ID && config.semantics == Semantics::Reference;
-        let document = ids.iter().rposition(ends).map_or(0, |end| end + 1);
-        Next { stream, id, index: ids.len(), document }
-    }
-
-    /// The entropy after each of these ids of streams, which stand behind the last.
-    async fn next_entropies(
-        &mut self,
-        chosen: &[(usize, u32, &[f32])],
-    ) -> Result<Vec<Option<f32>>> {
-        let Some(patcher) = patcher(self.directory) else { return Ok(vec![None; chosen.len()]) };
-        let config = entropy_config(patcher);
-        // At the last position there is no next one to be read.
-        let limit = config.transformer.max_positions;
-        let nexts = chosen.iter().map(|&(stream, id, _)| self.next(config, stream, id));
-        let nexts: Vec<Next> = nexts.filter(|next| next.index < limit).collect();
-        if nexts.is_empty() {
-            return Ok(vec![None; chosen.len()]);
-        }
-        let (counts, inputs) = next_inputs(config, &nexts);
-        let (work, outputs) = (Work::NextEntropies, ["entropies"]);
-        let read = self.plans.run(&self.caches, work, (counts, &inputs), &outputs).await?.remove(0);
-        check_finite(&read)?;
-        let find = |&(stream, ..): &(usize, u32, &[f32])| {
-            nexts.iter().position(|next| next.stream == stream).map(|at| read[at])
-        };
-        Ok(chosen.iter().map(find).collect())
-    }
-}
-
-pub(super) fn check_finite(entropies: &[f32]) -> Result<()> {
-    match entropies.iter().find(|entropy| !entropy.is_finite()) {
-        None => Ok(()),
-        Some(entropy) => {
-            let problem = format!("expected finite numbers of nats, got {entropy}");
-            Err(Error::input("entropies", problem).with_hint("are the weights finite?"))
-        }
+        let document = ids[start..].iter().rposition(ends).map_or(0, |end| end + 1);
+        Next { stream, id, index: ids.len() - start, document }
     }
 }
 

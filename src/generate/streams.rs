@@ -7,16 +7,14 @@
 //! pushed. Streams come and go between steps.
 
 use super::added::Added;
-use super::caches::{StreamCaches, entropy_config, patcher};
+use super::caches::StreamCaches;
 use super::place::{Place, PlaceRules};
 use super::sampling::Sampler;
-use super::seed_tables::{Seed, seed_batch, seed_entropies_batch};
-use super::slot::Slot;
-use super::stream_plans::{StreamPlans, Work};
-use super::stream_step::check_finite;
+use super::slot::{Progress, Slot};
+use super::stream_plans::StreamPlans;
 use crate::blt::config::ModelConfig;
 use crate::blt::patching::{PatchCutter, PatchingMode};
-use crate::blt::{CacheShape, LoadedDirectory, model_patching};
+use crate::blt::{CacheShape, LoadedDirectory, Positions, model_patching};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::text::check_ids;
@@ -25,6 +23,7 @@ use crate::text::check_ids;
 pub struct Streams<'m, E: Engine> {
     pub(super) directory: &'m LoadedDirectory<E>,
     rules: PlaceRules,
+    pub(super) positions: Positions,
     pub(super) caches: StreamCaches<'m, E>,
     pub(super) plans: StreamPlans<E>,
     /// By their number in the caches.
@@ -72,9 +71,10 @@ impl<'m, E: Engine> Streams<'m, E> {
             states: SMALLEST_STATES,
         };
         let caches = StreamCaches::new(engine, directory, shape).await?;
-        let rules = PlaceRules::new(config);
-        let (plans, slots) = (StreamPlans::new(), Vec::new());
-        Ok(Self { directory, rules, caches, plans, slots, opened_count: 0, keeps_logits: false })
+        let (rules, positions) = (PlaceRules::new(config), Positions::of(config));
+        let (plans, slots, opened_count) = (StreamPlans::new(), Vec::new(), 0);
+        let keeps_logits = false;
+        Ok(Self { directory, rules, positions, caches, plans, slots, opened_count, keeps_logits })
     }
 
     /// Adds a stream. Its prompt is ids, BOS included where wanted; it is read by the next step.
@@ -87,9 +87,7 @@ impl<'m, E: Engine> Streams<'m, E> {
                 .with_hint("a text begins with id 1"));
         }
         check_ids(prompt)?;
-        if prompt.len() > self.position_limit() {
-            return Err(self.no_position(prompt.len()));
-        }
+        self.positions.check_bytes(prompt.len())?;
         let cutter = match &self.directory.model.config {
             ModelConfig::Entropy(_) => None,
             ModelConfig::Blt(config) => Some(PatchCutter::new(&model_patching(config))?),
@@ -159,68 +157,37 @@ impl<'m, E: Engine> Streams<'m, E> {
 
     /// Ids that can still be added before the model runs out of positions.
     pub fn room(&self, id: StreamId) -> usize {
-        let used = |slot: &Slot| self.position_limit() + 1 - slot.place.ids.len();
+        let used = |slot: &Slot| self.positions.bytes + 1 - slot.place.ids.len();
         self.slot(id).map_or(0, used)
-    }
-
-    /// Reads prompts that have not been read: [`Self::step`] does so itself, apart it can be timed.
-    ///
-    /// # Errors
-    /// Too many patches for the model, or a device that fails.
-    pub async fn prefill(&mut self) -> Result<()> {
-        let is_new = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| !slot.is_seeded);
-        let new: Vec<usize> = (0..self.slots.len()).filter(|&i| is_new(&self.slots[i])).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let flags = self.cut_prompts(&new).await?;
-        // Places behind all ids but the last, which the first step reads.
-        let mut seeded = Vec::new();
-        for (&index, closes) in new.iter().zip(&flags) {
-            let mut place = self.at(index).place.clone();
-            for &closes in &closes[..place.ids.len() - 1] {
-                place.advance(closes);
-            }
-            seeded.push(place);
-        }
-        self.make_room(&seeded).await?;
-        self.seed(&new, &seeded, &flags).await?;
-        for ((index, place), closes) in new.into_iter().zip(seeded).zip(flags) {
-            let slot = self.at_mut(index);
-            slot.closes = *closes.last().expect("a prompt has ids");
-            slot.place = place;
-            slot.is_seeded = true;
-        }
-        Ok(())
     }
 
     /// Adds an id to every stream that has not ended: in the order of the streams what was added,
     /// or why this stream cannot go on, which is then as it was. Dropped before it is done, it has
     /// added nothing, and the next step does it again.
     ///
+    /// What one stream asks for and cannot have is an error of that stream alone, and others go on:
+    /// [`Error::Positions`] where its text has more bytes or patches than the model has positions,
+    /// [`Error::Limit`] and [`Error::OutOfMemory`] where the device has no room for it.
+    ///
     /// # Errors
     /// A device that fails.
     pub async fn step(&mut self) -> Result<Vec<(StreamId, Result<Added>)>> {
-        self.prefill().await?;
-        let mut done = Vec::new();
+        let unread = self.prefill().await?;
+        let mut done: Vec<_> = unread.into_iter().map(|(id, error)| (id, Err(error))).collect();
         let mut readers = Vec::new();
         for index in 0..self.slots.len() {
             let Some(slot) = &self.slots[index] else { continue };
-            if slot.has_ended() {
+            if slot.has_ended() || !matches!(slot.progress, Progress::Seeded) {
                 continue;
             }
-            match self.check_room(slot) {
+            match self.check_positions(slot) {
                 Ok(()) => readers.push(index),
                 Err(error) => done.push((self.id_of(index), Err(error))),
             }
         }
-        if readers.is_empty() {
-            return Ok(done);
-        }
-        self.make_room(&[]).await?;
-        match self.greedy_tables(&readers)? {
-            Some(tables) => self.step_greedily(&readers, tables, &mut done).await?,
-            None => self.step_by_logits(&readers, &mut done).await?,
+        for (index, next) in self.choose_next(readers).await? {
+            let added = next.map(|next| self.at_mut(index).add(next));
+            done.push((self.id_of(index), added));
         }
         done.sort_by_key(|(id, _)| id.slot);
         Ok(done)
@@ -242,140 +209,16 @@ impl<'m, E: Engine> Streams<'m, E> {
         StreamId { slot: index, serial: self.at(index).serial }
     }
 
-    /// Positions of the model: so many ids can be read.
-    pub fn position_limit(&self) -> usize {
-        match &self.directory.model.config {
-            ModelConfig::Entropy(config) => config.transformer.max_positions,
-            ModelConfig::Blt(config) => {
-                let local = config.encoder.max_positions.min(config.decoder.max_positions);
-                let entropy = patcher(self.directory).map(entropy_config);
-                local.min(entropy.map_or(local, |config| config.transformer.max_positions))
-            }
-        }
+    /// What bounds the ids that can be read, and their patches.
+    pub fn positions(&self) -> Positions {
+        self.positions
     }
 
-    fn no_position(&self, needed: usize) -> Error {
-        Error::Limit {
-            limit: "positions of the model, for prompt and generated bytes".into(),
-            needed: needed as u64,
-            available: self.position_limit() as u64,
-            hint: "shorten the prompt, or generate fewer bytes".into(),
-        }
-    }
-
-    fn check_room(&self, slot: &Slot) -> Result<()> {
+    /// That the last id and its patches have positions.
+    fn check_positions(&self, slot: &Slot) -> Result<()> {
         let place = &slot.place;
-        if place.ids.len() > self.position_limit() {
-            return Err(self.no_position(place.ids.len()));
-        }
-        let needed = place.patch_count + usize::from(slot.closes);
-        match &self.directory.model.config {
-            ModelConfig::Blt(config) if needed > config.global.max_positions => Err(Error::Limit {
-                limit: "positions of the model, in patches".into(),
-                needed: needed as u64,
-                available: config.global.max_positions as u64,
-                hint: "shorten the prompt, or generate fewer bytes".into(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    /// For every id of these prompts whether a patch closes with it; leaves cutters and entropies
-    /// behind them.
-    async fn cut_prompts(&mut self, new: &[usize]) -> Result<Vec<Vec<bool>>> {
-        let mut entropies = Vec::new();
-        if let Some(patcher) = patcher(self.directory) {
-            self.make_room_for(self.slots.len(), 0, 0).await?;
-            let texts: Vec<_> = new.iter().map(|&i| (i, &self.at(i).place.ids[..])).collect();
-            let batch = seed_entropies_batch(&patcher.config, entropy_config(patcher), &texts)?;
-            let tables = (batch.counts, &batch.inputs);
-            let work = Work::SeedEntropies;
-            entropies = self.plans.run(&self.caches, work, tables, &["entropies"]).await?.remove(0);
-            check_finite(&entropies)?;
-        }
-        let mut rest = entropies.iter().copied();
-        let mut all = Vec::new();
-        for &index in new {
-            let slot = self.at_mut(index);
-            let ids = slot.place.ids.clone();
-            slot.entropy = None;
-            let mut flags = Vec::with_capacity(ids.len());
-            // A step that was dropped may have been here before.
-            slot.cutter.iter_mut().for_each(PatchCutter::reset);
-            for id in ids {
-                let entropy = rest.next();
-                slot.entropy = entropy;
-                let cutter = slot.cutter.as_mut();
-                flags.push(cutter.is_some_and(|it| it.push(id, entropy.unwrap_or(0.0))));
-            }
-            all.push(flags);
-        }
-        Ok(all)
-    }
-
-    /// Fills the caches of the model.
-    async fn seed(&mut self, new: &[usize], places: &[Place], flags: &[Vec<bool>]) -> Result<()> {
-        let seeds: Vec<Seed<'_>> = new
-            .iter()
-            .zip(places)
-            .zip(flags)
-            .map(|((&stream, place), closes)| Seed { stream, place, closes: &closes[..place.read] })
-            .filter(|seed| seed.place.read > 0)
-            .collect();
-        if seeds.is_empty() {
-            return Ok(());
-        }
-        let config = &self.directory.model.config;
-        let batch = match config {
-            ModelConfig::Blt(blt) => {
-                let mut batch = seed_batch(config, blt, &self.caches.shape, &seeds)?;
-                let texts = seeds.iter().map(|seed| (seed.place, 0..seed.place.read));
-                self.embed_on_host(&mut batch.inputs, texts)?;
-                batch
-            }
-            ModelConfig::Entropy(entropy) => {
-                let texts: Vec<_> =
-                    seeds.iter().map(|it| (it.stream, &it.place.ids[..it.place.read])).collect();
-                seed_entropies_batch(config, entropy, &texts)?
-            }
-        };
-        self.plans.run(&self.caches, Work::Seed, (batch.counts, &batch.inputs), &[]).await?;
-        Ok(())
-    }
-
-    /// Caches large enough for these places and for the next step of all streams.
-    async fn make_room(&mut self, new: &[Place]) -> Result<()> {
-        let seeded = self.slots.iter().flatten().filter(|slot| slot.is_seeded);
-        let places = seeded.map(|slot| &slot.place).chain(new);
-        let (mut patches, mut states) = (0, 0);
-        for place in places {
-            patches = patches.max(place.patch_count + 1);
-            states = states.max(place.read + 1 - place.oldest_state());
-        }
-        self.make_room_for(self.slots.len(), patches, states).await
-    }
-
-    async fn make_room_for(&mut self, streams: usize, patches: usize, states: usize) -> Result<()> {
-        let shape = self.caches.shape;
-        let grow = |now: usize, needed: usize| match needed <= now {
-            true => now,
-            false => needed.next_power_of_two(),
-        };
-        let larger = CacheShape {
-            streams: grow(shape.streams, streams),
-            patches: grow(shape.patches, patches),
-            states: grow(shape.states, states),
-        };
-        if larger == shape {
-            return Ok(());
-        }
-        // Of a text whose prompt is being read the caches of the entropy model are full already.
-        let place = |slot: &Option<Slot>| slot.as_ref().map(|slot| slot.place.clone());
-        let places: Vec<Option<Place>> = self.slots.iter().take(shape.streams).map(place).collect();
-        let places: Vec<Option<&Place>> = places.iter().map(Option::as_ref).collect();
-        self.caches = self.caches.grown(larger, &places).await?;
-        self.plans.clear();
-        Ok(())
+        self.positions.check_bytes(place.ids.len())?;
+        self.positions.check_patches(place.patch_count + usize::from(slot.closes) + 1)
     }
 }
 

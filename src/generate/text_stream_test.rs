@@ -1,6 +1,7 @@
 //! Streams over a predictor that knows what it is going to say.
 
 use super::{Added, ByteEvent, End, OnLimit, Piece, Source, Stops, TextStream, patch_lengths};
+use crate::blt::Positions;
 use crate::error::{Error, Result};
 use crate::platform::Platform;
 use crate::text::{BOS_ID, EOS_ID, check_ids, decode, encode};
@@ -23,6 +24,10 @@ struct Scripted {
     asked: Vec<Vec<u32>>,
     position_limit: usize,
     patch_limit: usize,
+    /// A patch closes with every id that is a multiple of this.
+    patch_every: u32,
+    /// More ids than this are too many for its device.
+    device_limit: Option<usize>,
     /// How often a prediction has to be waited for.
     delay: usize,
 }
@@ -37,15 +42,17 @@ impl Scripted {
             waiting: Vec::new(),
             asked: Vec::new(),
             position_limit: 1000,
-            patch_limit: 1000,
+            patch_limit: 2000,
+            patch_every: 1,
+            device_limit: None,
             delay: 0,
         }
     }
 }
 
 impl Source for &mut Scripted {
-    fn position_limit(&self) -> usize {
-        self.position_limit
+    fn positions(&self) -> Positions {
+        Positions { bytes: self.position_limit, patches: Some(self.patch_limit) }
     }
 
     fn begin(&mut self, ids: &[u32], origin: u64) -> Result<()> {
@@ -77,14 +84,13 @@ impl Source for &mut Scripted {
             })
             .await;
         }
-        if self.read.len() > self.patch_limit {
-            return Err(Error::Limit {
-                limit: "patches".into(),
-                needed: self.read.len() as u64,
-                available: self.patch_limit as u64,
-                hint: String::new(),
-            });
+        if let Some(limit) = self.device_limit.filter(|limit| self.read.len() > *limit) {
+            let [needed, available] = [self.read.len(), limit].map(|count| count as u64);
+            let (limit, hint) = ("elements of a binding".into(), "use another device".into());
+            return Err(Error::Limit { limit, needed, available, hint });
         }
+        let closed_count = self.read.iter().filter(|id| *id % self.patch_every == 0).count();
+        self.positions().check_patches(closed_count + 1)?;
         let was_pushed = !self.waiting.is_empty();
         let id = match (was_pushed, self.script.get(self.said_count)) {
             (true, _) => self.waiting.remove(0),
@@ -323,22 +329,76 @@ fn windows(mut script: Scripted, prompts: &[usize]) -> Vec<(u32, usize)> {
 #[test]
 fn a_sliding_text_is_read_from_multiples_of_half_the_positions() {
     // 8 ids fit; 9 to 12 are read from 4 on, 13 to 16 from 8 on.
-    let read = |prompts: &[usize], script: &[u32], patch_limit| {
-        let limits = Scripted { position_limit: 8, patch_limit, ..Scripted::new(script) };
-        windows(limits, prompts)
+    let read = |prompts: &[usize], script: &[u32]| {
+        windows(Scripted { position_limit: 8, ..Scripted::new(script) }, prompts)
     };
-    let at_once = |prompt: usize| read(&[prompt], &[10], 8)[0];
+    let at_once = |prompt: usize| read(&[prompt], &[10])[0];
     let expected = [(0, 8), (4, 5), (4, 8), (8, 5), (8, 8), (12, 5)];
     assert_eq!([8, 9, 12, 13, 16, 17].map(at_once), expected);
     assert_eq!(at_once(103), (96, 7));
     // In parts, each followed by an answer of the id that is next: 7, 11 and 20 ids.
-    assert_eq!(read(&[7, 3, 8], &[17, 21, 30], 8), [(0, 7), (4, 7), (12, 8)]);
-    // Where patches run out first, the window moves on, as long as it has something to read.
-    assert_eq!(read(&[8], &[10], 4), [(4, 4)]);
-    assert_eq!(read(&[8], &[10], 3), []);
+    assert_eq!(read(&[7, 3, 8], &[17, 21, 30]), [(0, 7), (4, 7), (12, 8)]);
+}
+
+#[test]
+fn a_text_slides_by_half_of_what_surely_fits_where_patches_run_out_first() {
+    let read = |prompt: usize, patch_limit, patch_every| {
+        let script =
+            Scripted { position_limit: 24, patch_limit, patch_every, ..Scripted::new(&[9]) };
+        windows(script, &[prompt])
+    };
+    // 8 ids of a patch each and an open one are 9: a multiple of 4.
+    assert_eq!(read(8, 9, 1), [(0, 8)]);
+    assert_eq!(read(9, 9, 1), [(4, 5)]);
+    assert_eq!(read(24, 9, 1), [(16, 8)]);
+    assert_eq!(read(30, 9, 1), [(24, 6)]);
+    // Where patches are longer more of the text is read.
+    assert_eq!(read(24, 9, 3), [(0, 24)]);
+    assert_eq!(read(26, 9, 3), [(4, 22)]);
+    // A model for which nothing fits has nothing to slide to.
+    assert_eq!(read(8, 1, 1), []);
+}
+
+#[test]
+fn only_positions_let_a_text_slide() {
+    let mut script = Scripted { device_limit: Some(4), ..Scripted::new(&[10; 3]) };
+    let mut stream = stream(&mut script, &Stops::default(), OnLimit::Slide);
+    stream.push_ids(&[10; 6]).unwrap();
+    let error = block_on(stream.step()).unwrap_err();
+    assert!(matches!(error, Error::Limit { .. }), "{error}");
+    assert_eq!((stream.window_start(), error.hint()), (0, Some("use another device")));
+}
+
+#[test]
+fn any_count_of_ids_can_be_asked_for() {
+    let mut script = Scripted::new(&[]);
+    let mut stream = stream(&mut script, &Stops::default(), OnLimit::Error);
+    stream.push(b"x");
+    assert!(matches!(stream.check_room(usize::MAX).unwrap_err(), Error::Positions { .. }));
+    assert!(stream.check_room(999).is_ok());
 }
 
 proptest! {
+    /// What is read of a text follows from the text, not from how it came.
+    #[test]
+    fn windows_do_not_depend_on_the_way(
+        parts in proptest::collection::vec(1_usize..18, 1..12),
+        position_limit in 2_usize..40,
+        patch_limit in 3_usize..30,
+        patch_every in 1_u32..6,
+    ) {
+        let limits = |script: &[u32]| {
+            Scripted { position_limit, patch_limit, patch_every, ..Scripted::new(script) }
+        };
+        // Each part is followed by an answer of the id that is next.
+        let answered = |count: usize| parts[..=count].iter().sum::<usize>() + count;
+        let lengths: Vec<usize> = (0..parts.len()).map(answered).collect();
+        let script: Vec<u32> = lengths.iter().map(|&length| 10 + length as u32).collect();
+        let in_parts = windows(limits(&script), &parts);
+        let at_once = |&length: &usize| windows(limits(&[10]), &[length])[0];
+        prop_assert_eq!(in_parts, lengths.iter().map(at_once).collect::<Vec<_>>());
+    }
+
     #[test]
     fn pieces_add_up_to_the_answer(
         script in proptest::collection::vec(

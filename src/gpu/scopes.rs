@@ -1,4 +1,4 @@
-//! Error scopes: what wgpu reports on the side becomes an [`Error::Device`] with a subject.
+//! Error scopes: what wgpu reports on the side becomes an [`Error`] with a subject.
 //!
 //! wgpu keeps a stack of scopes for every thread, so they are pushed and popped by the same
 //! function; only the answers are awaited.
@@ -73,8 +73,10 @@ impl Scopes {
 /// An error of wgpu, said of `subject`.
 pub(super) fn device_error(subject: &str, error: &wgpu::Error) -> Error {
     match error {
-        wgpu::Error::OutOfMemory { .. } => Error::device(subject, "the device is out of memory")
-            .with_hint("use a smaller batch or model, or a device with more memory"),
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory {
+            subject: subject.into(),
+            hint: "use a smaller batch or model, or a device with more memory".into(),
+        },
         wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
             Error::device(subject, description.trim())
         }

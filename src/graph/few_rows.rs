@@ -3,7 +3,7 @@
 //! A product of few rows takes as long as reading its weight. So every workgroup may norm the rows
 //! again, which saves a dispatch and its wait, and gates what it has made.
 
-use super::graph::{Graph, Source};
+use super::graph::{Graph, RowCount, Source};
 use super::op::Op;
 use super::passes::{remove_dead_code, used};
 use crate::kernels::Element;
@@ -11,7 +11,7 @@ use crate::kernels::Element;
 /// Turns linear layers over weights of the Store into [`Op::Matvec`], together with the norms in
 /// front of them and the activations behind them, and rotates what goes into a cache on its way.
 pub fn fuse_few_rows(graph: &mut Graph) {
-    if !graph.few_rows {
+    if graph.rows != RowCount::Few {
         return;
     }
     for index in 0..graph.nodes.len() {

@@ -68,6 +68,18 @@ pub struct Node {
     pub fixed_order: bool,
 }
 
+/// How many rows a graph has, about: bytes or patches. Counts are known when it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RowCount {
+    /// Their tiles fill a GPU.
+    #[default]
+    Many,
+    /// Some hundreds, whose tiles do not: a prompt.
+    Some,
+    /// A few, which take as long as reading the weights takes: a step of generation.
+    Few,
+}
+
 /// Ops in an order in which they can run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
@@ -75,7 +87,7 @@ pub struct Graph {
     pub(super) nodes: Vec<Node>,
     pub(super) outputs: Vec<(String, TensorId)>,
     pub(super) fixed_order: bool,
-    pub(super) few_rows: bool,
+    pub(super) rows: RowCount,
     has_slots: bool,
     scope: Vec<String>,
     is_backward: bool,
@@ -100,9 +112,9 @@ impl Graph {
         self.fixed_order = true;
     }
 
-    /// Asks for kernels for a few rows, which take as long as reading the weights takes.
-    pub fn expect_few_rows(&mut self) {
-        self.few_rows = true;
+    /// Asks for kernels that suit so many rows.
+    pub fn expect_rows(&mut self, rows: RowCount) {
+        self.rows = rows;
     }
 
     /// Asks for gradients of hash tables in slots, one a touched row, instead of in rows of the

@@ -229,6 +229,7 @@ impl Lower<'_> {
                 self.matvec(node, *norm_eps, *is_gated, *residual_scale)
             }
             Op::MatmulSwiglu => self.matmul_swiglu(node),
+            Op::MatmulSwigluGrad => self.matmul_swiglu_grad(node),
             Op::Add { alpha, beta } => {
                 let params = dense::add::Params::new(self.rows(out), self.cols(out), *alpha, *beta);
                 self.dispatch(&dense::add::KERNEL, &params, &[inputs[0], inputs[1], out])

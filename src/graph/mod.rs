@@ -22,7 +22,7 @@ mod store;
 pub use autodiff::{Seed, differentiate, gradient_name};
 pub use compile::{CompileOptions, compile, compile_for};
 pub use epilogues::fuse_epilogues;
-pub use graph::{Graph, Node, Phase, Source, Tensor, TensorId};
+pub use graph::{Graph, Node, Phase, RowCount, Source, Tensor, TensorId};
 pub use host_embedding::{EMBEDDED, take_embedding_from_host};
 pub use mixed::{Precision, half_name};
 pub use op::{AttentionShape, Op, PoolKind, Reach};

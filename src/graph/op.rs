@@ -12,6 +12,9 @@ pub enum Op {
     /// [`Matmul`](Op::Matmul) of a linear layer and [`Swiglu`](Op::Swiglu) of what it makes;
     /// inputs a, b; outputs out and, if something reads it, [gate | up]. Fusion makes it.
     MatmulSwiglu,
+    /// [`Matmul`](Op::Matmul), neither operand transposed, and [`SwigluGrad`](Op::SwigluGrad) of
+    /// the dout that it makes; inputs a, b, gate_up. Fusion makes it.
+    MatmulSwigluGrad,
     /// [`Matmul`](Op::Matmul) of a linear layer for a few rows, with the norm in front of it, if
     /// there is one, and what follows: inputs x, weight, with a norm its gain, and, if the scale is
     /// not zero, residual; gated, [`Swiglu`](Op::Swiglu) of what it makes.
@@ -102,6 +105,7 @@ impl Op {
             Self::Matvec { .. } => "matvec",
             Self::MatvecRope { .. } => "matvec_rope",
             Self::MatmulSwiglu => "matmul_swiglu",
+            Self::MatmulSwigluGrad => "matmul_swiglu_grad",
             Self::Add { .. } => "add",
             Self::Reshape => "reshape",
             Self::Cast => "cast",

@@ -9,6 +9,7 @@ pub static REGISTRY: &[&Kernel] = &[
     &dense::matmul::KERNEL,
     &dense::matmul_rope::KERNEL,
     &dense::matmul_swiglu::KERNEL,
+    &dense::matmul_swiglu_grad::KERNEL,
     &dense::matvec::KERNEL,
     &dense::matvec_rope::KERNEL,
     &dense::add::KERNEL,

@@ -52,7 +52,7 @@ pub fn shape_class(kernel: &Kernel, params: &[u8], halves: Halves) -> Option<Str
     }
     let mut class = format!("{} ", kernel.name);
     class += &match kernel.name {
-        "matmul" | "matmul_rope" | "matmul_swiglu" => {
+        "matmul" | "matmul_rope" | "matmul_swiglu" | "matmul_swiglu_grad" => {
             matmul_class(&bytemuck::pod_read_unaligned(params))
         }
         "matvec" | "matvec_rope" => {
@@ -100,6 +100,9 @@ fn matmul_class(params: &dense::matmul::Params) -> String {
     }
     if params.split_count > 1 {
         class += " split";
+    }
+    if params.some_rows == 1 {
+        class += " some rows";
     }
     class
 }

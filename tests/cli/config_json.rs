@@ -67,3 +67,56 @@ fn training_on_an_entropy_model_with_unknown_keys_says_so() {
     let saved = out.join("checkpoints/step-0000000001");
     assert_eq!(blt(&["info", text_of(&saved), "--device", "cpu"]).ok().stderr, "");
 }
+
+/// A copy of a model with a change to its `config.json`.
+fn changed(place: &Path, change: impl Fn(&str) -> String) -> PathBuf {
+    let model = misspelt(place);
+    let config = model.join("config.json");
+    let text = std::fs::read_to_string(fixture("k2_entropy").join("config.json")).unwrap();
+    std::fs::write(config, change(&text)).unwrap();
+    model
+}
+
+/// Numbers that nobody has the memory for are refused before anything is made of them.
+#[test]
+fn more_positions_than_there_can_be_are_an_error() {
+    for count in ["1073741824", "4194305", "18446744073709551615"] {
+        let place = tempfile::tempdir().unwrap();
+        let known = "\"max_position_embeddings\": ";
+        let model = changed(place.path(), |text| {
+            let begin = text.find(known).expect("the model says how many there are") + known.len();
+            let end = begin + text[begin..].find([',', '\n']).unwrap();
+            format!("{}{count}{}", &text[..begin], &text[end..])
+        });
+        let model = text_of(&model);
+        for command in [
+            &["info", model][..],
+            &["generate", "--model", model, "--prompt", "a", "-n", "1"],
+            &["eval", "--model", model, "--data", "Cargo.toml"],
+        ] {
+            blt_cpu(command).fails(1, &["may be at most", count]);
+        }
+    }
+}
+
+/// What a file calls its things is shown, and does nothing to a terminal.
+#[test]
+fn names_in_files_send_nothing_to_the_terminal() {
+    let place = tempfile::tempdir().unwrap();
+    let model = changed(place.path(), |text| {
+        text.replacen('{', "{\"\\u001b]0;owned\\u0007\\u009b2J\": 9,", 1)
+    });
+    let warned = blt_cpu(&["info", text_of(&model)]).ok();
+    assert!(warned.stderr.contains("␛]0;owned␇\u{fffd}2J"), "{:?}", warned.stderr);
+    // A tensor of such a name, in an error.
+    let weights = model.join("model.safetensors");
+    let header = "{\"\\u001b[2Jx\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 4]].concat();
+    std::fs::write(weights, bytes).unwrap();
+    let failed = blt_cpu(&["info", text_of(&model)]);
+    failed.fails(1, &[]);
+    for said in [warned.stderr, failed.stderr] {
+        let is_control = |it: char| it.is_control() && it != '\n' && it != '\t';
+        assert!(!said.contains(is_control), "{said:?}");
+    }
+}

@@ -88,6 +88,8 @@ fn generate_names_what_is_wrong() {
     generate(&["--prompt-ids", "", "-n", "1"]).fails(1, &["at least one id"]);
     generate(&["--prompt-ids", "1,999", "-n", "1"]).fails(1, &["999"]);
     generate(&["--prompt", "a", "-n", "1000000"]).fails(1, &["positions", "hint: "]);
+    let most = u64::MAX.to_string();
+    generate(&["--prompt", "a", "-n", &most]).fails(1, &["positions", "hint: "]);
     generate(&["--prompt", "a", "-n", "1", "--temperature", "-1"]).fails(1, &["temperature"]);
     generate(&["--prompt", "- a list", "-n", "1"]).ok();
     generate(&["--prompt", "a", "-n", "1", "--top-p", "2"]).fails(1, &["top_p"]);
@@ -115,14 +117,14 @@ fn generate_runs_into_the_limits_of_the_model_with_an_error() {
     let ids = slide("200");
     assert!(ids.len() == 200 && ids[..40] == slide("40"));
 
-    // With 32 patches: BOS and 31 of two bytes, behind which one may be open.
+    // With 32 patches: BOS, 30 of two bytes, and the open one behind them.
     let config = model.join("config.json");
     let text = std::fs::read_to_string(&config).unwrap();
     let mut settings: Value = serde_json::from_str(&text).unwrap();
     settings["global_config"]["max_position_embeddings"] = 32.into();
     std::fs::write(&config, settings.to_string()).unwrap();
-    generate(&"a ".repeat(31), "1").ok();
-    generate(&"a ".repeat(32), "1").fails(1, &["patches", "33 needed, 32 available", "hint: "]);
+    generate(&"a ".repeat(30), "1").ok();
+    generate(&"a ".repeat(31), "1").fails(1, &["patches", "33 needed, 32 available", "hint: "]);
     assert_eq!(slide("9").len(), 9);
 }
 

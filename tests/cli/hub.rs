@@ -11,6 +11,8 @@ use crate::program::{Run, command, fixture, run, text_of};
 
 const NAME: &str = "someone/tiny";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// To which the branch moves.
+const NEWER: &str = "89abcdef0123456789abcdef0123456789abcdef";
 
 /// How the stand-in behaves.
 #[derive(Clone, Copy, PartialEq)]
@@ -26,6 +28,14 @@ enum Mood {
     Status(u16),
     /// The files of the model are listed, and asking for one gives this status.
     FileStatus(u16),
+    /// The branch is at another commit, with the same files.
+    Moved,
+    /// The commit has this name.
+    Commit(&'static str),
+    /// The content of every file has this name.
+    Content(&'static str),
+    /// A byte now and then.
+    Slow,
 }
 
 #[derive(Default)]
@@ -101,7 +111,12 @@ fn answer(
         }
     }
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let resolve = format!("/{NAME}/resolve/main/");
+    let commit = match mood {
+        Mood::Moved => NEWER,
+        Mood::Commit(name) => name,
+        _ => COMMIT,
+    };
+    let resolve = format!("/{NAME}/resolve/{commit}/");
     let file = path.strip_prefix(&resolve);
     if let Some(file) = file {
         seen.lock().unwrap().requests.push((file.to_owned(), range.clone(), token));
@@ -116,7 +131,7 @@ fn answer(
     if path == format!("/api/models/{NAME}/revision/main") {
         let listed: Vec<_> =
             files.keys().map(|name| format!("{{\"rfilename\": \"{name}\"}}")).collect();
-        let body = format!("{{\"sha\": \"{COMMIT}\", \"siblings\": [{}]}}", listed.join(","));
+        let body = format!("{{\"sha\": \"{commit}\", \"siblings\": [{}]}}", listed.join(","));
         let half = &body.as_bytes()[..body.len() / 2];
         return match mood {
             Mood::CutList { is_whole_answer: true } => reply(stream, 200, "", half, half.len()),
@@ -131,10 +146,15 @@ fn answer(
     let begin: usize = begin.parse().unwrap_or(0);
     let end = end.parse::<usize>().map_or(bytes.len(), |last| (last + 1).min(bytes.len()));
     let part = &bytes[begin.min(end)..end];
+    let content = match mood {
+        Mood::Content(name) => name.to_owned(),
+        _ => {
+            let add = |sum: u64, byte: &u8| sum.wrapping_mul(31).wrapping_add((*byte).into());
+            format!("{:x}-{}", bytes.iter().fold(7, add), bytes.len())
+        }
+    };
     let headers = format!(
-        "x-repo-commit: {COMMIT}\r\netag: \"{:x}-{}\"\r\ncontent-range: bytes {begin}-{}/{}\r\n",
-        bytes.iter().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into())),
-        bytes.len(),
+        "x-repo-commit: {commit}\r\netag: \"{content}\"\r\ncontent-range: bytes {begin}-{}/{}\r\n",
         end.saturating_sub(1),
         bytes.len()
     );
@@ -142,6 +162,14 @@ fn answer(
         Mood::Cut(most) if part.len() > 1 => &part[..part.len().min(most)],
         _ => part,
     };
+    if mood == Mood::Slow && part.len() > 1 {
+        reply(stream, 206, &headers, &[], part.len())?;
+        for byte in sent {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            (&mut &*stream).write_all(&[*byte])?;
+        }
+        return Ok(());
+    }
     reply(stream, 206, &headers, sent, part.len())
 }
 
@@ -211,6 +239,79 @@ fn an_answer_that_is_cut_off_is_said_and_gone_on_with() {
     opens(hub.info(NAME, &[]));
     let ranges: Vec<_> = hub.requests().into_iter().map(|(_, range, _)| range).collect();
     assert!(ranges.contains(&"bytes=5000-".to_owned()), "{ranges:?}");
+}
+
+#[test]
+fn a_branch_that_moves_between_a_cut_and_the_next_time_is_followed() {
+    let hub = Hub::new("k2_entropy", &HUGGING_FACE, Mood::Cut(5000));
+    hub.info(NAME, &[]).fails(1, &["model.safetensors"]);
+    hub.set(Mood::Moved);
+    opens(hub.info(NAME, &[]));
+    let ranges: Vec<_> = hub.requests().into_iter().map(|(_, range, _)| range).collect();
+    assert!(ranges.contains(&"bytes=5000-".to_owned()), "the same content: {ranges:?}");
+    let place = hub.home.path().join("hub/models--someone--tiny/snapshots").join(NEWER);
+    assert!(HUGGING_FACE.iter().all(|name| place.join(name).exists()));
+    opens(hub.info(NAME, &[("HF_HUB_OFFLINE", "1")]));
+}
+
+/// All files under a directory.
+fn files_under(directory: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.flat_map(|path| match path.is_dir() {
+        true => files_under(&path),
+        false => vec![path],
+    });
+    files.collect()
+}
+
+#[test]
+fn an_answer_does_not_say_where_anything_is_written() {
+    for mood in [
+        Mood::Content("../../../../../outside"),
+        Mood::Content("/tmp/outside"),
+        Mood::Content(".."),
+        Mood::Content(""),
+        Mood::Commit("../../../../outside"),
+        Mood::Commit(".."),
+        Mood::Commit(""),
+    ] {
+        let hub = Hub::new("k2_entropy", &HUGGING_FACE, mood);
+        hub.info(NAME, &[]).fails(1, &["someone/tiny", "no plain name", "hint: "]);
+        assert_eq!(files_under(hub.home.path()), Vec::<std::path::PathBuf>::new());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_download_and_what_has_come_stays() {
+    let hub = Hub::new("k2_entropy", &HUGGING_FACE, Mood::Slow);
+    let mut command = command(&["info", NAME, "--json", "--device", "cpu"]);
+    command.env("HF_HOME", hub.home.path()).env("HF_ENDPOINT", &hub.address).env("no_proxy", "*");
+    for name in ["HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE"] {
+        command.env_remove(name);
+    }
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let blobs = hub.home.path().join("hub/models--someone--tiny/blobs");
+    let begun = || {
+        let mut files = fs::read_dir(&blobs).ok()?.map(|file| file.unwrap());
+        files.find(|file| file.path().extension().is_some_and(|it| it == "part"))
+    };
+    let length = loop {
+        match begun().map(|part| part.metadata().unwrap().len()) {
+            Some(length) if length > 3 => break length,
+            _ => std::thread::sleep(std::time::Duration::from_millis(10)),
+        }
+    };
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    hub.set(Mood::Fine);
+    hub.requests();
+    opens(hub.info(NAME, &[]));
+    let ranges = hub.requests().into_iter().map(|(_, range, _)| range);
+    let begins = ranges
+        .filter_map(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<u64>().ok());
+    assert!(begins.max().unwrap() >= length);
 }
 
 #[test]

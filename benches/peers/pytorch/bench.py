@@ -2,6 +2,10 @@
 
     python bench.py gemm model train generate --config s,m --precision f32,tf32,f16,bf16 --compile
     blt bench --from ours.jsonl --from t.jsonl --html machines.html
+    python bench.py --model blt-demo/model --prompt-file text.txt --blt blt --commit COMMIT
+
+The last times generation with a model directory on the processor, ours in turn with it; see
+directory.py.
 
 Shapes are read from benches/configs/*.toml, the same files that `blt bench` reads, or from any
 configuration of that kind. Weights and ids are random; rows are static patches, the first of one
@@ -26,6 +30,7 @@ import transformers
 from transformers import BltConfig, BltForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from directory import Directory
 from train_step import device_name, static_lengths
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -344,7 +349,15 @@ def parse() -> argparse.Namespace:
     flags.add_argument("--threads", type=int, help="default: torch's own choice")
     flags.add_argument("--reps", type=int, default=10, help="samples of everything")
     flags.add_argument("--seconds", type=float, default=10.0, help="bounds the samples in time")
+    flags.add_argument("--model", help="a model directory: generation with it, and with ours in turn")
+    flags.add_argument("--prompt-file", help="with --model: the text whose begin is the prompt")
+    flags.add_argument("--prompt-bytes", type=int, default=500)
+    flags.add_argument("--bytes", type=int, default=64, help="with --model: bytes to generate")
+    flags.add_argument("--blt", default="blt", help="with --model: the program")
+    flags.add_argument("--commit", default="", help="with --model: that of the program")
     arguments = flags.parse_args()
+    if arguments.model and not arguments.prompt_file:
+        flags.error("--model needs --prompt-file")
     for part in arguments.parts:
         if part not in PARTS:
             flags.error(f"{part}: expected one of {', '.join(PARTS)}")
@@ -358,8 +371,12 @@ def main() -> int:
     arguments = parse()
     warnings.filterwarnings("ignore")
     transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.model:
+        arguments.device = "cpu"
+        return 0 if Directory(arguments).run(empty_row, timed) else 1
     well = True
     parts, precisions = arguments.parts or PARTS, arguments.precision.split(",")
     if "gemm" in parts:

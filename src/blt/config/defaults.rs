@@ -4,8 +4,8 @@
 //! the `transformers` configuration; limits say how far this program goes, and running into one is
 //! an error that names it.
 
-/// Rows of the byte embedding and columns of the logits: four special ids and 256 bytes.
-pub const VOCABULARY_SIZE: usize = 260;
+/// Rows of the byte embedding and columns of the logits.
+pub const VOCABULARY_SIZE: usize = crate::text::VOCABULARY_SIZE as usize;
 
 /// Entropy in nats above which a byte starts a patch, in every released model.
 pub const DEFAULT_PATCHING_THRESHOLD: f64 = 1.335_442_066_192_627;
@@ -41,4 +41,7 @@ pub const MAX_HEAD_DIM: usize = 128;
 pub const MAX_LAYER_COUNT: usize = 1 << 12;
 
 /// The most positions of one row, in bytes or patches.
-pub const MAX_POSITIONS: usize = 1 << 30;
+pub const MAX_POSITIONS: usize = 1 << 22;
+
+/// The most numbers of a rotary table, positions times head width: 256 MiB of them.
+pub const MAX_ROTARY_NUMBERS: usize = 1 << 26;

@@ -2,7 +2,7 @@
 
 use super::defaults::{
     MAX_HASH_FUNCTION_COUNT, MAX_HASH_GROUP_SIZE, MAX_HEAD_DIM, MAX_LAYER_COUNT, MAX_POSITIONS,
-    MAX_ROWS_PER_TABLE, MAX_WIDTH, MIN_HASH_GROUP_SIZE,
+    MAX_ROTARY_NUMBERS, MAX_ROWS_PER_TABLE, MAX_WIDTH, MIN_HASH_GROUP_SIZE,
 };
 use super::model::{
     BltConfig, CrossAttentionConfig, EntropyConfig, HashEmbeddingConfig, ModelConfig,
@@ -137,6 +137,8 @@ fn check_transformer(part: &str, config: &TransformerConfig) -> Result<()> {
     check_size(part, "layer count", config.layer_count, MAX_LAYER_COUNT)?;
     check_size(part, "position limit", config.max_positions, MAX_POSITIONS)?;
     check_size(part, "head width", config.head_dim, MAX_HEAD_DIM)?;
+    let rotary = config.max_positions * config.head_dim;
+    check_size(part, "positions times head width", rotary, MAX_ROTARY_NUMBERS)?;
     check_heads(part, config.head_count, config.kv_head_count)?;
     if !config.head_dim.is_multiple_of(2) {
         return Err(Error::config(

@@ -1,7 +1,8 @@
 //! The part of the pickle language that a file of tensors needs.
 //!
 //! Objects lie in one list and refer to each other by index, so that neither a cycle nor deep
-//! nesting can do harm when they go away.
+//! nesting can do harm when they go away, and a long text is there once, whoever refers to it. How
+//! many there are is bounded: what a pickle makes takes no more than a small multiple of its bytes.
 
 use std::collections::BTreeMap;
 
@@ -32,24 +33,34 @@ pub(super) enum Object {
 }
 
 /// Elements of one type, in an entry of the file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Storage {
     pub dtype: Dtype,
-    /// The entry `data/KEY`.
-    pub key: String,
+    /// The text of KEY in the entry `data/KEY`.
+    pub key: Id,
     pub element_count: u64,
 }
 
 /// A view of a storage.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tensor {
-    pub storage: Storage,
+    /// The storage.
+    pub storage: Id,
     /// Its first element there.
     pub offset: u64,
     pub shape: Vec<u64>,
     /// Elements between neighbours along each dimension.
     pub strides: Vec<u64>,
 }
+
+/// Most objects of a pickle: 20 are a tensor, and the released 7B model has under 500 of those.
+const MAX_OBJECT_COUNT: usize = 1 << 20;
+
+/// The longest name of a storage; torch counts them.
+const MAX_KEY_BYTES: usize = 64;
+
+/// Most dimensions of a tensor.
+const MAX_RANK: usize = 8;
 
 /// Everything that was made, and which of it is the result.
 #[derive(Debug)]
@@ -61,6 +72,13 @@ pub(super) struct Pickled {
 impl Pickled {
     pub fn get(&self, id: Id) -> &Object {
         &self.objects[id]
+    }
+
+    /// A storage and its key.
+    pub fn storage(&self, id: Id) -> (&Storage, &str) {
+        let Object::Storage(storage) = self.get(id) else { unreachable!("tensors have storages") };
+        let Object::Text(key) = self.get(storage.key) else { unreachable!("keys are texts") };
+        (storage, key)
     }
 
     /// The value of a key of a dictionary.
@@ -107,6 +125,9 @@ impl Machine<'_> {
                 return Ok(Pickled { objects: self.objects, root });
             }
             self.step(opcode)?;
+            if self.objects.len() > MAX_OBJECT_COUNT {
+                return Err(format!("a file of tensors may have {MAX_OBJECT_COUNT} objects"));
+            }
         }
     }
 
@@ -196,55 +217,22 @@ impl Machine<'_> {
             }
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.global(&module, &name)?;
+                let object = global(&module, &name)?;
+                self.push(object);
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let texts = (self.objects[module].clone(), self.objects[name].clone());
-                let (Object::Text(module), Object::Text(name)) = texts else {
-                    return Err("a name in it is no text".into());
+                let object = match (&self.objects[module], &self.objects[name]) {
+                    (Object::Text(module), Object::Text(name)) => global(module, name)?,
+                    _ => return Err("a name in it is no text".into()),
                 };
-                self.global(&module, &name)?;
+                self.push(object);
             }
             b'Q' => self.storage()?,
             b'R' => self.call()?,
             b'b' => self.build()?,
             other => return Err(format!("opcode {other:#04x} has no place in a file of tensors")),
         }
-        Ok(())
-    }
-
-    /// A global name. Only names of things that build tensors are known.
-    fn global(&mut self, module: &str, name: &str) -> Result<(), String> {
-        let storage = |name: &str| {
-            Some(match name {
-                "FloatStorage" => Dtype::F32,
-                "HalfStorage" => Dtype::F16,
-                "BFloat16Storage" => Dtype::BF16,
-                "DoubleStorage" => Dtype::F64,
-                "LongStorage" => Dtype::I64,
-                "IntStorage" => Dtype::I32,
-                "ShortStorage" => Dtype::I16,
-                "CharStorage" => Dtype::I8,
-                "ByteStorage" => Dtype::U8,
-                "BoolStorage" => Dtype::BOOL,
-                _ => return None,
-            })
-        };
-        let object = match (module, name) {
-            ("collections", "OrderedDict") => Object::OrderedDictionary,
-            ("torch._utils", "_rebuild_tensor_v2") => Object::RebuildTensor,
-            ("torch", name) if storage(name).is_some() => {
-                Object::StorageType(storage(name).expect("the guard has seen it"))
-            }
-            _ => {
-                return Err(format!(
-                    "it asks for {module}.{name}, and a file of weights may build tensors and \
-                     nothing else"
-                ));
-            }
-        };
-        self.push(object);
         Ok(())
     }
 
@@ -256,10 +244,10 @@ impl Machine<'_> {
         let [kind, dtype, key, _device, count] = items[..] else { return Err(wrong()) };
         let get = |id: Id| &self.objects[id];
         let storage = match (get(kind), get(dtype), get(key), self.count(count)) {
-            (Object::Text(kind), Object::StorageType(dtype), Object::Text(key), Some(count))
-                if kind == "storage" =>
+            (Object::Text(kind), Object::StorageType(dtype), Object::Text(text), Some(count))
+                if kind == "storage" && text.len() <= MAX_KEY_BYTES =>
             {
-                Storage { dtype: *dtype, key: key.clone(), element_count: count }
+                Storage { dtype: *dtype, key, element_count: count }
             }
             _ => return Err(wrong()),
         };
@@ -270,7 +258,7 @@ impl Machine<'_> {
     /// A call of one of the two things that can be called.
     fn call(&mut self) -> Result<(), String> {
         let (arguments, function) = (self.pop()?, self.pop()?);
-        let Object::Tuple(arguments) = self.objects[arguments].clone() else {
+        let Object::Tuple(arguments) = &self.objects[arguments] else {
             return Err("a call without a tuple of arguments".into());
         };
         let made = match &self.objects[function] {
@@ -278,7 +266,7 @@ impl Machine<'_> {
             Object::OrderedDictionary => {
                 return Err("collections.OrderedDict is called with arguments".into());
             }
-            Object::RebuildTensor => Object::Tensor(self.tensor(&arguments)?),
+            Object::RebuildTensor => Object::Tensor(self.tensor(arguments)?),
             _ => return Err("it calls something that is no function".into()),
         };
         self.push(made);
@@ -288,17 +276,19 @@ impl Machine<'_> {
     /// `(storage, offset, shape, strides, requires_grad, hooks, ..)` becomes a tensor.
     fn tensor(&self, arguments: &[Id]) -> Result<Tensor, String> {
         let wrong = || "torch._utils._rebuild_tensor_v2 with arguments that are none".to_owned();
-        let [storage, offset, shape, strides, ..] = arguments[..] else { return Err(wrong()) };
-        let Object::Storage(storage) = &self.objects[storage] else { return Err(wrong()) };
+        let [storage, offset, shape, strides, ..] = *arguments else { return Err(wrong()) };
+        let Object::Storage(_) = &self.objects[storage] else { return Err(wrong()) };
         let counts = |id: Id| match &self.objects[id] {
-            Object::Tuple(items) => items.iter().map(|id| self.count(*id)).collect(),
+            Object::Tuple(items) if items.len() <= MAX_RANK => {
+                items.iter().map(|id| self.count(*id)).collect()
+            }
             _ => None,
         };
         let (offset, shape, strides): (_, Option<Vec<_>>, Option<Vec<_>>) =
             (self.count(offset), counts(shape), counts(strides));
         match (offset, shape, strides) {
             (Some(offset), Some(shape), Some(strides)) if shape.len() == strides.len() => {
-                Ok(Tensor { storage: storage.clone(), offset, shape, strides })
+                Ok(Tensor { storage, offset, shape, strides })
             }
             _ => Err(wrong()),
         }
@@ -420,6 +410,31 @@ impl Machine<'_> {
         let bytes = self.input[self.at..].get(..length).ok_or(CUT_OFF)?;
         self.at += length;
         Ok(bytes)
+    }
+}
+
+/// A global name. Only names of things that build tensors are known.
+fn global(module: &str, name: &str) -> Result<Object, String> {
+    let storage = match name {
+        "FloatStorage" => Some(Dtype::F32),
+        "HalfStorage" => Some(Dtype::F16),
+        "BFloat16Storage" => Some(Dtype::BF16),
+        "DoubleStorage" => Some(Dtype::F64),
+        "LongStorage" => Some(Dtype::I64),
+        "IntStorage" => Some(Dtype::I32),
+        "ShortStorage" => Some(Dtype::I16),
+        "CharStorage" => Some(Dtype::I8),
+        "ByteStorage" => Some(Dtype::U8),
+        "BoolStorage" => Some(Dtype::BOOL),
+        _ => None,
+    };
+    match (module, name, storage) {
+        ("collections", "OrderedDict", _) => Ok(Object::OrderedDictionary),
+        ("torch._utils", "_rebuild_tensor_v2", _) => Ok(Object::RebuildTensor),
+        ("torch", _, Some(dtype)) => Ok(Object::StorageType(dtype)),
+        _ => Err(format!(
+            "it asks for {module}.{name}, and a file of weights may build tensors and nothing else"
+        )),
     }
 }
 

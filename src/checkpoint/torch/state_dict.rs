@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use safetensors::tensor::Dtype;
 
-use super::pickle::{Id, Object, Pickled, Tensor, unpickle};
+use super::pickle::{Id, Object, Pickled, Storage, Tensor, unpickle};
 use super::zip::stored_entries;
 
 /// The longest pickle that is read; that of the released 7B model has under a thousandth.
@@ -43,8 +43,11 @@ pub(in super::super) fn state_dict(file: &[u8]) -> Result<BTreeMap<String, Store
     let dictionary = pickled.value(pickled.root, "model").unwrap_or(pickled.root);
     let mut tensors = BTreeMap::new();
     for (name, tensor) in named_tensors(&pickled, dictionary)? {
-        let storage = entries.get(&format!("{folder}data/{}", tensor.storage.key));
-        let stored = place(tensor, storage).map_err(|problem| format!("{name}: {problem}"))?;
+        let (storage, key) = pickled.storage(tensor.storage);
+        let bytes = entries.get(&format!("{folder}data/{key}"));
+        let bytes = bytes.ok_or_else(|| format!("{name}: the entry data/{key} is missing"))?;
+        let stored =
+            place(tensor, storage, bytes).map_err(|problem| format!("{name}: {problem}"))?;
         if tensors.insert(name.to_owned(), stored).is_some() {
             return Err(format!("the tensor {name} is there twice"));
         }
@@ -69,19 +72,15 @@ fn named_tensors(pickled: &Pickled, dictionary: Id) -> Result<Vec<(&str, &Tensor
 }
 
 /// Where the elements of a tensor lie in the file, of which its storage is a range.
-fn place(tensor: &Tensor, storage: Option<&Range<usize>>) -> Result<StoredTensor, String> {
-    let Tensor { storage: described, offset, shape, strides } = tensor;
-    let Some(bytes) = storage else {
-        return Err(format!("the entry data/{} is missing", described.key));
-    };
-    let size = described.dtype.bitsize() as u64 / 8;
-    let fits = described.element_count.checked_mul(size);
+fn place(tensor: &Tensor, storage: &Storage, bytes: &Range<usize>) -> Result<StoredTensor, String> {
+    let Tensor { offset, shape, strides, .. } = tensor;
+    let size = storage.dtype.bitsize() as u64 / 8;
+    let fits = storage.element_count.checked_mul(size);
     if fits.is_none_or(|needed| needed > bytes.len() as u64) {
         return Err(format!(
-            "{} elements of {size} bytes are more than the {} bytes of data/{}",
-            described.element_count,
+            "{} elements of {size} bytes are more than the {} bytes of their storage",
+            storage.element_count,
             bytes.len(),
-            described.key
         ));
     }
     let too_large = || "its shape has more elements than can be counted".to_owned();
@@ -98,15 +97,15 @@ fn place(tensor: &Tensor, storage: Option<&Range<usize>>) -> Result<StoredTensor
         count = count.checked_mul(*length).ok_or_else(too_large)?;
     }
     let end = offset.checked_add(count).ok_or_else(too_large)?;
-    if end > described.element_count {
+    if end > storage.element_count {
         return Err(format!(
             "elements {offset} to {end} leave a storage of {}",
-            described.element_count
+            storage.element_count
         ));
     }
     let inside = "it is no more than the length of the file";
     let at = |elements: u64| bytes.start + usize::try_from(elements * size).expect(inside);
     let shape = shape.iter().map(|length| usize::try_from(*length).map_err(|_| too_large()));
     let shape = shape.collect::<Result<_, _>>()?;
-    Ok(StoredTensor { dtype: described.dtype, shape, range: at(*offset)..at(end) })
+    Ok(StoredTensor { dtype: storage.dtype, shape, range: at(*offset)..at(end) })
 }

@@ -122,6 +122,30 @@ fn tensors_that_leave_their_storage_are_refused() {
     assert!(said.contains("data/0 is missing"), "{said}");
 }
 
+/// A pickle makes no more than a small multiple of its bytes.
+#[test]
+fn what_a_pickle_makes_is_bounded() {
+    // A long text that is the name of storage after storage.
+    let mut named = b"\x80\x02X".to_vec();
+    named.extend((1u32 << 20).to_le_bytes());
+    named.resize(named.len() + (1 << 20), b'0');
+    named.extend(b"q\x01(X\x07\0\0\0storagectorch\nFloatStorage\nh\x01X\x03\0\0\0cpuK\x08tq\x02");
+    named.extend(b"h\x02Q".repeat(1000));
+    assert!(refusal(&named).contains("no storage"));
+    // Tensor after tensor of more dimensions than there are, from one tuple.
+    let mut deep = one_tensor(8, 0, &[1; 9], &[1; 9]);
+    assert!(refusal(&deep).contains("arguments that are none"));
+    deep = one_tensor(8, 0, &[1; 8], &[1; 8]);
+    assert!(TensorFile::parse_torch("file", file_of(&deep)).is_ok());
+    // More objects than any model has.
+    let mut many = b"\x80\x02".to_vec();
+    many.resize((1 << 20) + 4, b'N');
+    assert!(refusal(&many).contains("may have 1048576 objects"));
+    many.truncate(1 << 20);
+    many.push(b'.');
+    assert!(refusal(&many).contains("expected a dictionary"));
+}
+
 #[test]
 fn zips_that_lie_are_refused() {
     let whole = file_of(&one_tensor(8, 0, &[2], &[1]));

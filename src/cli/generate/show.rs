@@ -36,7 +36,7 @@ impl<'t> Show<'t> {
             color: terminal.color,
         };
         if shown.entropy {
-            terminal.note(&entropy_scale(terminal.message_color));
+            terminal.styled_note(&entropy_scale(terminal.message_color));
         }
         Self { terminal, shown, paint: LivePaint::new(shown), ends_line: true }
     }

@@ -1,13 +1,12 @@
 //! Fetching the files of a model from the hub.
 
 use super::Name;
+use super::blob::Blobs;
 use crate::cli::interrupt;
 use crate::cli::terminal::Terminal;
 use blt_wgpu::{Error, Result};
-use hf_hub::api::Progress;
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
+use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
-use indicatif::{ProgressBar, ProgressDrawTarget};
 use std::path::{Path, PathBuf};
 
 /// Files of a model beside its weights, in either layout.
@@ -29,9 +28,6 @@ const ENTROPY_WEIGHTS: [&str; 3] = [
     "entropy_model/consolidated.pth",
     "entropy_model/consolidated_with_rope.pth",
 ];
-
-/// Bytes after which an unwatched download says where it is.
-const LOG_BYTES: u64 = 1 << 30;
 
 /// See [`super::fetch`].
 pub fn fetch(name: &Name, terminal: &Terminal) -> anyhow::Result<PathBuf> {
@@ -56,27 +52,30 @@ pub fn fetch(name: &Name, terminal: &Terminal) -> anyhow::Result<PathBuf> {
     if let Some(endpoint) = variable("HF_ENDPOINT") {
         builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
     }
-    if let Some(token) = token() {
-        builder = builder.with_token(Some(token));
+    let token = token();
+    if token.is_some() {
+        builder = builder.with_token(token.clone());
     }
     let failed = |problem: ApiError| Error::from(Failure { name, file: None, problem });
     let api = builder.build().map_err(failed)?;
-    let hub = api.repo(repo.clone());
-    let listed = hub.info().map_err(failed)?;
+    let listed = api.repo(repo.clone()).info().map_err(failed)?;
     let files: Vec<_> = listed.siblings.into_iter().map(|file| file.rfilename).collect();
     let wanted = wanted(&files);
     if !wanted.iter().any(|file| is_weights(file)) {
         let problem = "the hub lists no weights for it that could be read";
         return Err(Error::model(&name.model, problem).into());
     }
+    // All files are those of one commit, whatever the branch does meanwhile.
+    let kept = cache.repo(repo);
+    let blobs = Blobs::new(name, &api, token, kept, &listed.sha)?;
+    let commit = Repo::with_revision(name.model.clone(), RepoType::Model, listed.sha.clone());
+    let hub = api.repo(commit);
     for file in &wanted {
         interrupt::check()?;
-        if cache.repo(repo.clone()).get(file).is_none() {
-            download(name, &api, &hub, file, terminal)?;
-        }
+        blobs.fetch(file, &hub.url(file), terminal)?;
+        blobs.keep(&listed.sha)?;
     }
-    let gone = || Error::model(&name.model, "its files were fetched and are gone again");
-    Ok(snapshot(&cache, &repo).ok_or_else(gone)?)
+    Ok(blobs.snapshot().to_path_buf())
 }
 
 /// The files to fetch of those there are.
@@ -128,78 +127,14 @@ fn is_whole(directory: &Path) -> bool {
     shards.is_some_and(|map| map.values().all(|file| file.as_str().is_some_and(has)))
 }
 
-/// Fetches one file, or the rest of it.
-fn download(name: &Name, api: &Api, hub: &ApiRepo, file: &str, terminal: &Terminal) -> Result<()> {
-    let failed = |problem: ApiError| Error::from(Failure { name, file: Some(file), problem });
-    let expected = api.metadata(&hub.url(file)).map_err(failed)?.size() as u64;
-    let bar = Bar::new(file, terminal);
-    let path = hub.download_with_progress(file, bar).map_err(failed)?;
-    let inspect = |problem| Error::io("inspect", &path, problem);
-    let got = std::fs::metadata(&path).map_err(inspect)?.len();
-    if got == expected {
-        return Ok(());
-    }
-    // What is not whole must not pass for the file the next time.
-    let blob = std::fs::canonicalize(&path).map_err(inspect)?;
-    for place in [&path, &blob] {
-        std::fs::remove_file(place).map_err(|problem| Error::io("remove", place, problem))?;
-    }
-    let problem = format!("the hub sent {got} of {expected} bytes");
-    Err(Error::model(format!("{}: {file}", name.model), problem).with_hint(TRY_AGAIN))
-}
-
-const TRY_AGAIN: &str = "do it again: what has come stays, and only the rest is fetched";
-
-/// Progress of one file: a bar for somebody who watches, a line now and then for a log.
-struct Bar<'t> {
-    bar: ProgressBar,
-    terminal: &'t Terminal,
-    file: String,
-    got: u64,
-    said: u64,
-}
-
-impl<'t> Bar<'t> {
-    fn new(file: &str, terminal: &'t Terminal) -> Self {
-        let bar = ProgressBar::new(0);
-        bar.set_draw_target(match terminal.is_watched {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
-        });
-        Self { bar, terminal, file: file.to_owned(), got: 0, said: 0 }
-    }
-}
-
-impl Progress for Bar<'_> {
-    fn init(&mut self, size: usize, filename: &str) {
-        // It is called twice, and all that is there already is counted after the second time.
-        (self.got, self.said) = (0, 0);
-        self.bar.set_position(0);
-        Progress::init(&mut self.bar, size, filename);
-    }
-
-    fn update(&mut self, size: usize) {
-        Progress::update(&mut self.bar, size);
-        self.got += size as u64;
-        if !self.terminal.is_watched && self.got - self.said >= LOG_BYTES {
-            self.said = self.got;
-            let length = self.bar.length().unwrap_or(0);
-            self.terminal.note(&format!("{}: {} of {length} bytes", self.file, self.got));
-        }
-    }
-
-    fn finish(&mut self) {
-        self.bar.finish_and_clear();
-        self.terminal.note(&format!("fetched {}", self.file));
-    }
-}
+pub(super) const TRY_AGAIN: &str = "do it again: what has come stays, and only the rest is fetched";
 
 /// What the hub said, or did not.
-struct Failure<'a> {
-    name: &'a Name,
+pub(super) struct Failure<'a> {
+    pub name: &'a Name,
     /// The file that was asked for; `None`: the list of all.
-    file: Option<&'a str>,
-    problem: ApiError,
+    pub file: Option<&'a str>,
+    pub problem: ApiError,
 }
 
 impl From<Failure<'_>> for Error {

@@ -2,7 +2,7 @@
 
 use super::Lower;
 use crate::error::Result;
-use crate::graph::graph::Node;
+use crate::graph::graph::{Node, RowCount};
 use crate::graph::op::Op;
 use crate::kernels::{Element, Extent, Halves, dense, reduce};
 
@@ -19,6 +19,7 @@ impl Lower<'_> {
         };
         let mut params = dense::matmul::Params::new(m, n, k, transpose_a, transpose_b);
         params.fixed_order = self.fixed_order.into();
+        params.some_rows = self.has_some_rows().into();
         if residual_scale == 0.0 {
             params.split_count = self.piece_count([m, n, k], self.halves(inputs)) as u32;
         }
@@ -121,7 +122,8 @@ impl Lower<'_> {
         };
         let (out, depth) = (node.outputs[0], self.cols(a) as usize);
         let (cols, rotated, head) = (self.cols(out) as usize, rotated_cols as u32, head_dim as u32);
-        let params = dense::matmul::Params::rope(self.rows(out), cols, depth, rotated, head);
+        let mut params = dense::matmul::Params::rope(self.rows(out), cols, depth, rotated, head);
+        params.some_rows = self.has_some_rows().into();
         self.dispatch(&dense::matmul_rope::KERNEL, &params, &[a, b, position, table, out])
     }
 
@@ -130,7 +132,8 @@ impl Lower<'_> {
         let (features, depth) = (self.cols(out) as usize, self.cols(a) as usize);
         let sums = node.outputs.get(1).copied();
         let keeps = sums.is_some();
-        let params = dense::matmul::Params::swiglu(self.rows(out), features, depth, keeps);
+        let mut params = dense::matmul::Params::swiglu(self.rows(out), features, depth, keeps);
+        params.some_rows = self.has_some_rows().into();
         let gate_up = sums.map(|sums| self.region(sums)).transpose()?;
         let gate_up = gate_up.unwrap_or_else(|| self.nothing(0));
         let regions = vec![self.region(a)?, self.region(b)?, gate_up, self.region(out)?];
@@ -142,6 +145,20 @@ impl Lower<'_> {
         let halves = Halves::of(&(0..tensors.len()).filter(is_half).collect::<Vec<_>>());
         self.push(&dense::matmul_swiglu::KERNEL, &params, halves, regions);
         Ok(())
+    }
+
+    pub(super) fn matmul_swiglu_grad(&mut self, node: &Node) -> Result<()> {
+        let [a, b, gate_up] = node.inputs[..] else {
+            unreachable!("a product with the gradient of swiglu has three inputs")
+        };
+        let (features, depth) = (self.cols(b) as usize, self.cols(a) as usize);
+        let params = dense::matmul::Params::swiglu_grad(self.rows(a), features, depth);
+        let tensors = [a, b, gate_up, node.outputs[0]];
+        self.dispatch(&dense::matmul_swiglu_grad::KERNEL, &params, &tensors)
+    }
+
+    fn has_some_rows(&self) -> bool {
+        self.graph.rows == RowCount::Some
     }
 
     /// Pieces for the inner products of a weight gradient, whose few tiles would leave much of a

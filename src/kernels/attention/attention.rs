@@ -75,6 +75,7 @@ pub static KERNEL: Kernel = Kernel {
             lanes::query_groups,
         ),
         few::few(include_str!("../../../shaders/attention/attention.few.wgsl"), few::query_groups),
+        few::few_subgroups(include_str!("../../../shaders/attention/attention.few_subgroups.wgsl")),
         faster::square(
             include_str!("../../../shaders/attention/attention.square.wgsl"),
             faster::query_squares::<64>,

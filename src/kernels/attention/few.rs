@@ -18,6 +18,36 @@ pub(super) const fn few(source: &'static str, groups: fn(&[u8], &Counts) -> [u32
     }
 }
 
+/// The variant of the forward pass whose lanes exchange sums within subgroups.
+pub(super) const fn few_subgroups(source: &'static str) -> Variant {
+    Variant {
+        name: "few_subgroups",
+        source,
+        defines: &[(WIDE, 1)],
+        needs: Needs { subgroups: true, subgroup_min: 8, ..Needs::NOTHING },
+        takes: takes_within_subgroups,
+        suits,
+        keeps_bits: false,
+        groups: subgroups_groups,
+    }
+}
+
+/// Invocations of a workgroup of `few_subgroups`.
+const SUBGROUPS_WIDTH: usize = 128;
+
+/// Heads whose lanes are eight at most, so that the smallest subgroup has them.
+fn takes_within_subgroups(params: &[u8], halves: Halves) -> bool {
+    let Params { head_dim, .. } = bytemuck::pod_read_unaligned(params);
+    takes(params, halves) && head_dim as usize <= 8 * LANE_COLS
+}
+
+fn subgroups_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let pairs_a_group = SUBGROUPS_WIDTH / (params.head_dim as usize / LANE_COLS);
+    let pairs = params.queries.length(counts) * params.head_count as usize;
+    fold_groups(pairs.div_ceil(pairs_a_group))
+}
+
 /// Invocations of a workgroup.
 const WIDTH: usize = 64;
 /// Columns of one lane.

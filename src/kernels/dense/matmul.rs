@@ -8,12 +8,14 @@
 //! cut in as many pieces, `out` is [batch, split, m, n] without any epilogue, and a `sum_rows` adds
 //! the pieces up in their order.
 
+use super::deep::deep;
 use super::gemm::{Layout, gemm};
 use super::lanes_pairs::lanes_pairs;
+use super::matrix::{self, matrix};
 use super::product::product;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, Step, Variant,
-    WIDE, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, WIDE,
+    values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -44,9 +46,12 @@ pub struct Params {
     pub head_dim: u32,
     /// One: the sums are wanted too: of [`matmul_swiglu`](super::matmul_swiglu).
     pub keeps_sums: u32,
+    /// One: rows are some hundreds, whose tiles do not fill a GPU.
+    pub some_rows: u32,
+    pub reserved: [u32; 3],
 }
 
-const _: () = assert!(size_of::<Params>() == 64);
+const _: () = assert!(size_of::<Params>() == 80);
 
 /// Lengths of the pieces are multiples of this, so that each starts at whole vectors.
 const SPLIT_MULTIPLE: usize = 32;
@@ -68,6 +73,8 @@ impl Params {
             rotated_cols: 0,
             head_dim: 0,
             keeps_sums: 0,
+            some_rows: 0,
+            reserved: [0; 3],
         }
     }
 
@@ -92,6 +99,8 @@ impl Params {
     }
 }
 
+const MATRIX: &str = include_str!("../../../shaders/dense/matmul.matrix.wgsl");
+
 pub static KERNEL: Kernel = Kernel {
     name: "matmul",
     params_bytes: size_of::<Params>(),
@@ -103,6 +112,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul.wgsl"), groups),
+        deep(include_str!("../../../shaders/dense/matmul.wgsl")),
         Variant {
             name: "lanes",
             source: include_str!("../../../shaders/dense/matmul.lanes.wgsl"),
@@ -113,16 +123,7 @@ pub static KERNEL: Kernel = Kernel {
             keeps_bits: false,
             groups: lanes_groups,
         },
-        Variant {
-            name: "matrix",
-            source: include_str!("../../../shaders/dense/matmul.matrix.wgsl"),
-            defines: &[(WIDE, 1)],
-            needs: MATRIX_NEEDS,
-            takes: matrix_takes,
-            suits: |_| true,
-            keeps_bits: false,
-            groups: matrix_groups,
-        },
+        matrix(MATRIX, matrix::takes),
         lanes_pairs(true),
         lanes_pairs(false),
     ],
@@ -151,6 +152,7 @@ pub(super) fn tile_constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let [a_row, b_row] = params.stored_rows();
     let vectors = [a_row, b_row, params.n].into_iter().all(whole);
     vec![
+        ("A_BY_FOUR", matrix::is_by_four(a_row).into()),
         ("TRANSPOSE_A", params.transpose_a),
         ("TRANSPOSE_B", params.transpose_b),
         (WIDE, vectors.into()),
@@ -172,43 +174,6 @@ fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let [m, n] = [params.m, params.n].map(|extent| extent.length(counts));
     let tiles = |count: usize, side: usize| count.div_ceil(side).max(1) as u32;
     [tiles(n, LANES_TILE[1]), tiles(m, LANES_TILE[0]), params.batch_count * params.split_count]
-}
-
-/// Side of the tile of `matrix`.
-pub(super) const MATRIX_TILE: usize = 128;
-
-pub(super) fn matrix_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
-    let params: Params = bytemuck::pod_read_unaligned(params);
-    let tiles = |extent: Extent| extent.length(counts).div_ceil(MATRIX_TILE).max(1) as u32;
-    [tiles(params.n), tiles(params.m), params.batch_count * params.split_count]
-}
-
-/// What the variant on matrix units needs.
-pub(super) const MATRIX_NEEDS: Needs = Needs {
-    subgroups: true,
-    f16: true,
-    cooperative_matrix: true,
-    workgroup_bytes: 24_576,
-    ..Needs::NOTHING
-};
-
-/// Operands in f16 whose stored rows are whole vectors of eight; what is added to the products, and
-/// then their sum, in f32.
-fn matrix_takes(params: &[u8], halves: Halves) -> bool {
-    let Params { residual_scale, .. } = bytemuck::pod_read_unaligned(params);
-    let sum_is_f32 = !halves.contains(2) && !halves.contains(3);
-    operands_are_halves(params, halves) && (residual_scale == 0.0 || sum_is_f32)
-}
-
-/// Operands in f16 whose stored rows are whole vectors of eight.
-pub(super) fn operands_are_halves(params: &[u8], halves: Halves) -> bool {
-    let params: Params = bytemuck::pod_read_unaligned(params);
-    let [a_row, b_row] = params.stored_rows();
-    let whole = |extent: Extent, lanes: usize| {
-        extent.constant().is_some_and(|count| count.is_multiple_of(lanes))
-    };
-    let operands = halves.contains(0) && halves.contains(1);
-    operands && whole(a_row, 8) && whole(b_row, 8) && whole(params.n, 4)
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
@@ -299,7 +264,7 @@ fn cases() -> Vec<Case> {
         [700, 41, 30],
         [24, 37, 1500],
         [66, 132, 36],
-        [130, 72, 100],
+        [130, 72, 192],
     ];
     let mut cases = Vec::new();
     for (index, [m, n, k]) in shapes.into_iter().enumerate() {
@@ -316,6 +281,7 @@ fn cases() -> Vec<Case> {
             params.accumulate = (index % 2) as u32;
             params.residual_scale = [0.0, 2.0, 1.0][index % 3];
             params.batch_count = 1 + (index % 2) as u32;
+            params.some_rows = (k % 64 == 0).into();
             let batch = params.batch_count as usize;
             let seed = (index * 4 + transposes) as u64;
             let name = format!("{m}x{n}x{k} batch {batch} transposes {ta}{tb}");
@@ -372,6 +338,8 @@ fn cases_of_many_tiles() -> Vec<Case> {
         (true, [67, 198, 34], [0, 0]),
         (false, [70, 66, 37], [1, 0]),
         (true, [130, 260, 64], [0, 1]),
+        (true, [140, 136, 100], [0, 0]),
+        (false, [260, 72, 100], [1, 0]),
     ];
     let mut cases = Vec::new();
     for (index, (is_batch, [m, n, k], [ta, tb])) in shapes.into_iter().enumerate() {
@@ -383,7 +351,8 @@ fn cases_of_many_tiles() -> Vec<Case> {
         };
         let mut params = Params::new(rows, Extent::fixed(n), depth, ta == 1, tb == 1);
         params.residual_scale = [1.0, 0.0][index % 2];
-        params.accumulate = [0, 0, 1, 1, 0, 0, 0][index];
+        params.accumulate = [0, 0, 1, 1, 0, 0, 0, 0, 1][index];
+        params.some_rows = (k == 64).into();
         let seed = 3000 + index as u64;
         let case = || {
             Case::new(format!("{m}x{n}x{k} of many tiles, {ta}{tb}"), &params, Step::of(counts))
@@ -403,8 +372,14 @@ fn cases_of_many_tiles() -> Vec<Case> {
 
 /// Weight gradients in pieces, the last of which is short or empty.
 fn cases_in_pieces() -> Vec<Case> {
-    let shapes =
-        [[24, 40, 200, 3], [256, 136, 300, 4], [130, 68, 300, 4], [16, 8, 40, 2], [64, 64, 33, 4]];
+    let shapes = [
+        [24, 40, 200, 3],
+        [256, 136, 300, 4],
+        [130, 68, 300, 4],
+        [132, 72, 300, 4],
+        [16, 8, 40, 2],
+        [64, 64, 33, 4],
+    ];
     let case = |[m, n, k, split_count]: [usize; 4]| {
         let step = Step::of(Counts::default().with(Axis::Bytes, k));
         let (rows, cols, depth) = (Extent::fixed(m), Extent::fixed(n), Extent::of(Axis::Bytes));

@@ -4,14 +4,14 @@
 //! `head_dim` columns, turned by the angle of the row's position; `table` is that of
 //! [`rope`](crate::kernels::attention::rope). Sums never lie in memory before they are turned.
 
-use super::matmul::{
-    self, MATRIX_NEEDS, Params, groups, matrix_groups, operands_are_halves, tile_constants,
-};
+use super::deep::deep;
+use super::matmul::{self, Params, groups, tile_constants};
+use super::matrix::{matrix, operands_are_halves};
 use super::{gemm::Layout, product::product};
 use crate::kernels::attention::rope::rotate_rows;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, WIDE,
-    integers, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, integers,
+    values,
 };
 use crate::oracle;
 
@@ -28,6 +28,8 @@ impl Params {
     }
 }
 
+const MATRIX: &str = include_str!("../../../shaders/dense/matmul_rope.matrix.wgsl");
+
 pub static KERNEL: Kernel = Kernel {
     name: "matmul_rope",
     params_bytes: size_of::<Params>(),
@@ -40,16 +42,8 @@ pub static KERNEL: Kernel = Kernel {
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul_rope.wgsl"), groups),
-        Variant {
-            name: "matrix",
-            source: include_str!("../../../shaders/dense/matmul_rope.matrix.wgsl"),
-            defines: &[(WIDE, 1)],
-            needs: MATRIX_NEEDS,
-            takes: operands_are_halves,
-            suits: |_| true,
-            keeps_bits: false,
-            groups: matrix_groups,
-        },
+        deep(include_str!("../../../shaders/dense/matmul_rope.wgsl")),
+        matrix(MATRIX, operands_are_halves),
     ],
     constants: tile_constants,
     cost,
@@ -109,7 +103,8 @@ fn cases() -> Vec<Case> {
     let both = |(index, [m, n, k, rotated, head_dim]): (usize, [usize; 5])| {
         let step = Step::of(Counts::default().with(Axis::Bytes, m));
         let (rotated_cols, head) = (rotated as u32, head_dim as u32);
-        let params = Params::rope(Extent::of(Axis::Bytes), n, k, rotated_cols, head);
+        let mut params = Params::rope(Extent::of(Axis::Bytes), n, k, rotated_cols, head);
+        params.some_rows = (k == 64).into();
         let seed = 4000 + index as u64;
         let positions = 50;
         let case = || {

@@ -5,14 +5,14 @@
 //! `keeps_sums` the sums are written too, gate_up [m, n], which the backward pass reads; without,
 //! any buffer may be bound there and nothing of the width of n lies in memory.
 
-use super::matmul::{
-    self, MATRIX_NEEDS, MATRIX_TILE, Params, TILE, operands_are_halves, tile_constants,
-};
+use super::deep::deep;
+use super::matmul::{self, Params, groups, tile_constants};
+use super::matrix::{matrix, operands_are_halves};
 use super::swiglu::activate_rows;
 use super::{gemm::Layout, product::product};
 use crate::kernels::scratch::with_scratch;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, WIDE, values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, values,
 };
 use crate::oracle;
 
@@ -29,6 +29,8 @@ impl Params {
     }
 }
 
+const MATRIX: &str = include_str!("../../../shaders/dense/matmul_swiglu.matrix.wgsl");
+
 pub static KERNEL: Kernel = Kernel {
     name: "matmul_swiglu",
     params_bytes: size_of::<Params>(),
@@ -40,16 +42,8 @@ pub static KERNEL: Kernel = Kernel {
     ],
     variants: &[
         Variant::base(include_str!("../../../shaders/dense/matmul_swiglu.wgsl"), groups),
-        Variant {
-            name: "matrix",
-            source: include_str!("../../../shaders/dense/matmul_swiglu.matrix.wgsl"),
-            defines: &[(WIDE, 1)],
-            needs: MATRIX_NEEDS,
-            takes: operands_are_halves,
-            suits: |_| true,
-            keeps_bits: false,
-            groups: matrix_groups,
-        },
+        deep(include_str!("../../../shaders/dense/matmul_swiglu.wgsl")),
+        matrix(MATRIX, operands_are_halves),
     ],
     constants,
     cost,
@@ -62,22 +56,6 @@ fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let mut constants = tile_constants(params);
     constants.push(("PAIRED", 1));
     constants
-}
-
-/// Tiles of a side in rows, and half of it in columns.
-fn tiles(params: &[u8], counts: &Counts, side: usize) -> [u32; 3] {
-    let params: Params = bytemuck::pod_read_unaligned(params);
-    let [m, n] = [params.m, params.n].map(|extent| extent.length(counts));
-    let tiles = |count: usize, side: usize| count.div_ceil(side).max(1) as u32;
-    [tiles(n, side), tiles(m, side), 1]
-}
-
-fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
-    tiles(params, counts, TILE)
-}
-
-fn matrix_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
-    tiles(params, counts, MATRIX_TILE)
 }
 
 fn cost(bytes: &[u8], counts: &Counts) -> Cost {
@@ -124,7 +102,8 @@ fn cases() -> Vec<Case> {
     let both = |(index, [m, features, k]): (usize, [usize; 3])| {
         let step = Step::of(Counts::default().with(Axis::Bytes, m));
         let keeps = index % 2 == 0;
-        let params = Params::swiglu(Extent::of(Axis::Bytes), features, k, keeps);
+        let mut params = Params::swiglu(Extent::of(Axis::Bytes), features, k, keeps);
+        params.some_rows = (k == 64).into();
         let seed = 5000 + index as u64;
         let name = format!("{m}x{features}x{k}{}", if keeps { ", sums kept" } else { "" });
         let case = || {

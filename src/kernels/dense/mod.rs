@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod copy;
+mod deep;
 pub mod elementwise;
 pub mod fill;
 pub mod gemm;
@@ -9,6 +10,8 @@ mod lanes_pairs;
 pub mod matmul;
 pub mod matmul_rope;
 pub mod matmul_swiglu;
+pub mod matmul_swiglu_grad;
+pub(crate) mod matrix;
 pub mod matvec;
 mod matvec_cpu;
 pub mod matvec_rope;

@@ -40,10 +40,21 @@ fn cpu(mut call: Call<'_, f32>) {
     let params: Params = call.params();
     let (rows, features) = (call.length(params.rows), params.features as usize);
     let (gate_up, dout, dgate_up) = (call.f(0), call.f(1), call.f_mut(2));
-    let rows = dgate_up[..rows * 2 * features]
+    let length = rows * 2 * features;
+    gradient_of_rows(&gate_up[..length], &dout[..length / 2], &mut dgate_up[..length], features);
+}
+
+/// All rows of `features` numbers of dout.
+pub(super) fn gradient_of_rows(
+    gate_up: &[f32],
+    dout: &[f32],
+    dgate_up: &mut [f32],
+    features: usize,
+) {
+    let rows = dgate_up
         .par_chunks_mut(2 * features)
-        .zip(gate_up[..rows * 2 * features].par_chunks(2 * features))
-        .zip(dout[..rows * features].par_chunks(features));
+        .zip(gate_up.par_chunks(2 * features))
+        .zip(dout.par_chunks(features));
     rows.for_each(|((dgate_up, gate_up), dout)| {
         let (gate, up) = gate_up.split_at(features);
         let (dgate, dup) = dgate_up.split_at_mut(features);

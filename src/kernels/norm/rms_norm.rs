@@ -5,8 +5,8 @@
 
 use crate::kernels::row_lanes::{row_groups, row_lanes};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
-    reduce::lanes, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, always,
+    fold_groups, lane_count, reduce::lanes, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -35,6 +35,16 @@ pub static KERNEL: Kernel = Kernel {
     variants: &[
         Variant::base(include_str!("../../../shaders/norm/rms_norm.wgsl"), groups),
         row_lanes(include_str!("../../../shaders/norm/rms_norm.lanes.wgsl"), lanes_groups),
+        Variant {
+            name: "subgroups",
+            source: include_str!("../../../shaders/norm/rms_norm.subgroups.wgsl"),
+            defines: &[],
+            needs: Needs { subgroups: true, ..Needs::NOTHING },
+            takes: always,
+            suits: |situation| situation.abilities.hardware,
+            keeps_bits: false,
+            groups: subgroups_groups,
+        },
     ],
     constants,
     cost,
@@ -45,12 +55,28 @@ pub static KERNEL: Kernel = Kernel {
 
 fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    vec![wide(params.cols)]
+    let slices = (params.cols as usize / lane_count(params.cols)).div_ceil(LEAST_LANES);
+    vec![wide(params.cols), ("SLICES", slices.clamp(1, MOST_SLICES) as u32)]
 }
+
+/// Lanes of a subgroup on most GPUs: of so many, the numbers of a whole row are registers.
+const LEAST_LANES: usize = 32;
+
+/// Most numbers of a row that a lane keeps; longer rows are read twice.
+const MOST_SLICES: usize = 8;
+
+/// Rows that a workgroup of `subgroups` takes at once, with subgroups of 32 lanes. Its grid strides
+/// over the rows, whatever their size is.
+const GROUP_ROWS: usize = 4;
 
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     fold_groups(params.rows.length(counts))
+}
+
+fn subgroups_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    fold_groups(params.rows.length(counts).div_ceil(GROUP_ROWS))
 }
 
 fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
@@ -95,7 +121,7 @@ fn oracle(mut call: Call<'_, f64>) {
 }
 
 fn cases() -> Vec<Case> {
-    let shapes = [(1, 1), (1, 7), (3, 64), (5, 65), (17, 130), (70_000, 4), (2, 1024)];
+    let shapes = [(1, 1), (1, 7), (3, 64), (5, 65), (17, 130), (70_000, 4), (2, 1024), (9, 2600)];
     let case = |(rows, cols): (usize, usize)| {
         let params = Params { rows: Extent::of(Axis::Bytes), cols: cols as u32, eps: 1e-5 };
         let step = Step::of(Counts::default().with(Axis::Bytes, rows));

@@ -10,8 +10,8 @@
 
 use crate::kernels::row_lanes::row_lanes;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
-    lane_count, reduce::lanes, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, always,
+    fold_groups, lane_count, reduce::lanes, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -74,6 +74,16 @@ pub static KERNEL: Kernel = Kernel {
     variants: &[
         Variant::base(include_str!("../../../shaders/norm/rms_norm_grad.wgsl"), groups),
         row_lanes(include_str!("../../../shaders/norm/rms_norm_grad.lanes.wgsl"), lanes_groups),
+        Variant {
+            name: "subgroups",
+            source: include_str!("../../../shaders/norm/rms_norm_grad.subgroups.wgsl"),
+            defines: &[],
+            needs: Needs { subgroups: true, ..Needs::NOTHING },
+            takes: always,
+            suits: |situation| situation.abilities.hardware,
+            keeps_bits: false,
+            groups,
+        },
     ],
     constants,
     cost,

@@ -6,7 +6,7 @@
 
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
-    no_constants, values,
+    lane_count, values, wide,
 };
 use crate::oracle::patch::{PoolKind, patch_pool};
 use bytemuck::{Pod, Zeroable};
@@ -33,6 +33,13 @@ pub struct Params {
 
 const _: () = assert!(size_of::<Params>() == 32);
 
+impl Params {
+    /// A multiple of four where every row and its part begin and end with a whole vector.
+    fn alignment(&self) -> u32 {
+        self.cols | self.out_stride | self.out_offset
+    }
+}
+
 /// Keeps the largest of the bytes.
 pub const MAX: u32 = 0;
 /// Keeps their mean.
@@ -49,20 +56,27 @@ pub static KERNEL: Kernel = Kernel {
         Binding::update("out", Element::F32),
     ],
     variants: &[Variant::base(include_str!("../../../shaders/patch/patch_pool.wgsl"), groups)],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,
     cases,
 };
 
-/// Columns that one workgroup takes.
+/// Columns, or vectors of columns, that one workgroup takes.
 const BLOCK: usize = 64;
+
+/// Vectors where all rows and parts of rows are whole ones.
+pub(super) fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    vec![wide(params.alignment())]
+}
 
 /// One workgroup for every block of columns of every patch.
 pub(super) fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    fold_groups(params.patches.length(counts) * (params.cols as usize).div_ceil(BLOCK))
+    let cols = params.cols as usize / lane_count(params.alignment());
+    fold_groups(params.patches.length(counts) * cols.div_ceil(BLOCK))
 }
 
 /// The number of bytes is no parameter: that of this batch is taken, patches cover it.
@@ -161,6 +175,7 @@ pub(super) fn shapes() -> Vec<Shape> {
         shape("empty patches", &[2, 0, 3, 0], 7),
         shape("ragged", &ragged, 65),
         shape("a long patch", &[1, 211], 130),
+        shape("whole vectors", &[4, 0, 1, 9, 6], 264),
         backwards,
         shape("more groups than a dimension holds", &[1; 66_000], 2),
     ]

@@ -8,11 +8,10 @@
 
 use super::disjoint_rows::for_disjoint_rows;
 pub use super::patch_pool::Params;
-use super::patch_pool::{MAX, MEAN, MIN, groups, kind_of, shapes};
+use super::patch_pool::{MAX, MEAN, MIN, constants, groups, kind_of, shapes};
 use crate::kernels::scratch::with_scratch;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, no_constants,
-    values,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, values,
 };
 use crate::oracle::patch::{patch_pool, patch_pool_grad};
 
@@ -28,7 +27,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::update("dx", Element::F32),
     ],
     variants: &[Variant::base(include_str!("../../../shaders/patch/patch_pool_grad.wgsl"), groups)],
-    constants: no_constants,
+    constants,
     cost,
     cpu,
     oracle,

@@ -1,0 +1,216 @@
+//! How streams read their prompts: entropies, where patches end, the caches of the model. Many are
+//! read at once, in as many passes as it takes, and one that cannot be read is no other's concern.
+
+use super::caches::{entropy_config, patcher};
+use super::parts::Parts;
+use super::place::Place;
+use super::room::Need;
+use super::seed_tables::{EntropyRow, Seed, seed_batch, seed_entropies_batch};
+use super::slot::{Progress, Slot, check_finite};
+use super::stream_plans::Work;
+use super::streams::{StreamId, Streams};
+use crate::blt::CacheShape;
+use crate::blt::config::ModelConfig;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::eval::bits_per_byte::{Window, windows};
+
+/// Positions that a pass holds, unless one prompt alone has more.
+const PASS_POSITIONS: usize = 16_384;
+
+/// A prompt on its way into the caches of the model.
+struct Prompt {
+    stream: usize,
+    /// Behind all its ids but the last, which the first step reads.
+    place: Place,
+    /// For each of its ids whether a patch closes with it.
+    closes: Vec<bool>,
+}
+
+impl<E: Engine> Streams<'_, E> {
+    /// Reads prompts that have not been read: [`Self::step`] does so itself, apart it can be timed.
+    /// Gives the streams whose prompt cannot be read, and why; others are not held up by them.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub async fn prefill(&mut self) -> Result<Vec<(StreamId, Error)>> {
+        let mut refused = self.cut_prompts().await?;
+        let mut prompts = Vec::new();
+        for stream in 0..self.slots.len() {
+            let Some(Slot { progress: Progress::Cut(closes), place, .. }) = &self.slots[stream]
+            else {
+                continue;
+            };
+            let patch_count = closes.iter().filter(|closes| **closes).count();
+            match self.positions.check_patches(patch_count + 1) {
+                Ok(()) => prompts.push(Prompt::new(stream, place, closes)),
+                Err(error) => refused.push((stream, error)),
+            }
+        }
+        let needs: Vec<Need> = prompts.iter().map(Prompt::need).collect();
+        let homeless = self.make_room(&needs).await?;
+        prompts.retain(|prompt| homeless.iter().all(|(stream, _)| *stream != prompt.stream));
+        refused.extend(homeless);
+        let mut parts = Parts::new(prompts, PASS_POSITIONS, |prompt| prompt.place.read);
+        while let Some(part) = parts.next() {
+            match self.seed(&part).await {
+                Ok(()) => part.into_iter().for_each(|prompt| self.begin(prompt)),
+                Err(error) => {
+                    let alone = parts.halve(part, error)?;
+                    refused.extend(alone.map(|(prompt, error)| (prompt.stream, error)));
+                }
+            }
+        }
+        Ok(refused.into_iter().map(|(stream, error)| (self.id_of(stream), error)).collect())
+    }
+
+    /// Finds out where the patches of prompts end, and leaves cutters and entropy model behind
+    /// them.
+    async fn cut_prompts(&mut self) -> Result<Vec<(usize, Error)>> {
+        let is_unread = |slot: &Option<Slot>| match slot {
+            Some(slot) => matches!(slot.progress, Progress::Unread),
+            None => false,
+        };
+        let all = 0..self.slots.len();
+        let mut unread: Vec<usize> = all.filter(|&stream| is_unread(&self.slots[stream])).collect();
+        let mut entropies = vec![Vec::new(); self.slots.len()];
+        let mut refused = Vec::new();
+        if let (Some(patcher), false) = (patcher(self.directory), unread.is_empty()) {
+            let context = entropy_config(patcher).transformer.max_positions;
+            let need =
+                |&stream: &usize| (stream, CacheShape { streams: stream + 1, ..CacheShape::NONE });
+            refused = self.make_room(&unread.iter().map(need).collect::<Vec<_>>()).await?;
+            let housed = unread.iter().filter(|stream| !is_among(&refused, **stream));
+            let all = housed.flat_map(|&stream| {
+                let own = windows(self.at(stream).place.ids.len(), context);
+                own.into_iter().map(move |window| (stream, window))
+            });
+            let all: Vec<_> = all.collect();
+            for (stream, values) in self.read_windows(all, &mut refused).await? {
+                entropies[stream].extend(values);
+            }
+        }
+        unread.retain(|stream| !is_among(&refused, *stream));
+        for stream in unread {
+            if let Err(error) = self.at_mut(stream).cut(&entropies[stream]) {
+                refused.push((stream, error));
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Lets the entropy model read windows of streams, the last of each into its caches: the
+    /// entropies after the ids that each window scores.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub(super) async fn read_windows(
+        &mut self,
+        windows: Vec<(usize, Window)>,
+        refused: &mut Vec<(usize, Error)>,
+    ) -> Result<Vec<(usize, Vec<f32>)>> {
+        let length = |(_, window): &(usize, Window)| window.end - window.start;
+        let mut parts = Parts::new(windows, PASS_POSITIONS, length);
+        let mut read = Vec::new();
+        while let Some(part) = parts.next() {
+            match self.read_part(&part).await {
+                // Where something is not finite it may be in the rows beside it too: a kernel may
+                // multiply it by zero.
+                Ok(values) if part.len() > 1 && check_finite(&values).is_err() => {
+                    parts.split(part);
+                }
+                Ok(values) => {
+                    let mut rest = &values[..];
+                    for (stream, window) in part {
+                        let (own, behind) = rest.split_at(window.end - window.start);
+                        read.push((stream, own[window.score_from - window.start..].to_vec()));
+                        rest = behind;
+                    }
+                }
+                Err(error) => {
+                    let alone = parts.halve(part, error)?;
+                    refused.extend(alone.map(|((stream, _), error)| (stream, error)));
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    async fn read_part(&mut self, part: &[(usize, Window)]) -> Result<Vec<f32>> {
+        let patcher = patcher(self.directory).expect("somebody cuts by entropies");
+        let row = |&(stream, window): &(usize, Window)| {
+            let ids = &self.at(stream).place.ids;
+            let is_last = window.end == ids.len();
+            EntropyRow { stream, ids: &ids[window.start..window.end], is_last }
+        };
+        let rows: Vec<EntropyRow<'_>> = part.iter().map(row).collect();
+        let batch = seed_entropies_batch(&patcher.config, entropy_config(patcher), &rows)?;
+        let (tables, outputs) = ((batch.counts, &batch.inputs), ["entropies"]);
+        let read = self.plans.run(&self.caches, Work::SeedEntropies, tables, &outputs).await;
+        read.map(|mut outputs| outputs.remove(0))
+    }
+
+    /// Fills the caches of the model.
+    async fn seed(&mut self, prompts: &[Prompt]) -> Result<()> {
+        let seeds: Vec<Seed<'_>> =
+            prompts.iter().filter(|prompt| prompt.place.read > 0).map(Prompt::seed).collect();
+        if seeds.is_empty() {
+            return Ok(());
+        }
+        let config = &self.directory.model.config;
+        let batch = match config {
+            ModelConfig::Blt(blt) => {
+                let mut batch = seed_batch(config, blt, &self.caches.shape, &seeds)?;
+                let texts = seeds.iter().map(|seed| (seed.place, 0..seed.place.read));
+                self.embed_on_host(&mut batch.inputs, texts)?;
+                batch
+            }
+            ModelConfig::Entropy(entropy) => {
+                let rows = seeds.iter().map(|&Seed { stream, place, .. }| EntropyRow {
+                    stream,
+                    ids: &place.ids[..place.read],
+                    is_last: true,
+                });
+                let rows: Vec<EntropyRow<'_>> = rows.collect();
+                seed_entropies_batch(config, entropy, &rows)?
+            }
+        };
+        self.plans.run(&self.caches, Work::Seed, (batch.counts, &batch.inputs), &[]).await?;
+        Ok(())
+    }
+
+    /// Lets a stream begin behind its prompt.
+    fn begin(&mut self, prompt: Prompt) {
+        let slot = self.at_mut(prompt.stream);
+        slot.closes = prompt.closes_last();
+        slot.place = prompt.place;
+        slot.progress = Progress::Seeded;
+    }
+}
+
+impl Prompt {
+    fn new(stream: usize, place: &Place, closes: &[bool]) -> Self {
+        let mut place = place.clone();
+        for &closes in &closes[..closes.len() - 1] {
+            place.advance(closes);
+        }
+        Self { stream, place, closes: closes.to_vec() }
+    }
+
+    fn closes_last(&self) -> bool {
+        *self.closes.last().expect("a prompt has ids")
+    }
+
+    fn need(&self) -> Need {
+        self.place.need(self.stream, self.closes_last())
+    }
+
+    fn seed(&self) -> Seed<'_> {
+        let (stream, place) = (self.stream, &self.place);
+        Seed { stream, place, closes: &self.closes[..place.read] }
+    }
+}
+
+fn is_among(refused: &[(usize, Error)], stream: usize) -> bool {
+    refused.iter().any(|(other, _)| *other == stream)
+}
