@@ -139,11 +139,9 @@ fn unpack_row(weights: WeightType, words: &[u32], out: &mut [f32]) {
             let blocks = out.chunks_mut(WEIGHT_BLOCK_SIZE).zip(codes.chunks(block_words));
             for (index, (out, codes)) in blocks.enumerate() {
                 let scale = half_number(scales[index / 2] >> (index % 2 * 16));
-                match (weights, <&mut [f32; WEIGHT_BLOCK_SIZE]>::try_from(&mut *out)) {
-                    (WeightType::Q4, Ok(out)) => unpack_block::<4>(codes, scale, 8, out),
-                    (WeightType::Q4, Err(_)) => unpack_codes::<4>(codes, scale, 8, out),
-                    (_, Ok(out)) => unpack_block::<8>(codes, scale, 128, out),
-                    (_, Err(_)) => unpack_codes::<8>(codes, scale, 128, out),
+                match weights {
+                    WeightType::Q4 => unpack_block::<4, 4>(codes, scale, 8, out),
+                    _ => unpack_block::<8, 8>(codes, scale, 128, out),
                 }
             }
         }
@@ -159,14 +157,19 @@ fn half_number(bits: u32) -> f32 {
     f32::from_bits(size.to_bits() | endless | (bits & 0x8000) << 16)
 }
 
-/// A whole block: codes become bytes first, and those numbers, many at a time.
+/// A block: of a whole one, `WORDS` long, codes become bytes first, and those numbers, many at a
+/// time.
 #[inline(always)]
-fn unpack_block<const BITS: u32>(
+fn unpack_block<const BITS: u32, const WORDS: usize>(
     words: &[u32],
     scale: f32,
     zero: i32,
-    out: &mut [f32; WEIGHT_BLOCK_SIZE],
+    out: &mut [f32],
 ) {
+    let Ok(whole) = <&mut [f32; WEIGHT_BLOCK_SIZE]>::try_from(&mut *out) else {
+        return unpack_codes::<BITS>(words, scale, zero, out);
+    };
+    let words: &[u32; WORDS] = words.try_into().expect("a whole block has so many words");
     let mut codes = [0; WEIGHT_BLOCK_SIZE];
     let (quads, _) = codes.as_chunks_mut::<4>();
     if BITS == 8 {
@@ -181,7 +184,7 @@ fn unpack_block<const BITS: u32>(
             eight[1] = [low[2], high[2], low[3], high[3]];
         }
     }
-    for (out, code) in out.iter_mut().zip(codes) {
+    for (out, code) in whole.iter_mut().zip(codes) {
         *out = (i32::from(code) - zero) as f32 * scale;
     }
 }
