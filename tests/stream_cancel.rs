@@ -8,8 +8,8 @@ use blt_wgpu::blt::config::{ModelConfig, PatchingMode};
 use blt_wgpu::blt::{LoadedDirectory, LoadedModel};
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::{Engine, EngineFingerprint, Inputs, StoreCopy};
-use blt_wgpu::generate::Streams;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
+use blt_wgpu::generate::{Recompute, Source, Streams};
 use blt_wgpu::graph::{ArenaId, Recording, StoreLayout};
 use blt_wgpu::kernels::{Abilities, Step};
 use pollster::block_on;
@@ -200,4 +200,28 @@ fn a_gpu_goes_on_behind_a_step_that_was_dropped() {
         assert_eq!(got, expected, "at {temperature}");
     }
     slow.0.context().check().unwrap();
+}
+
+/// Greedy ids behind the prompt, each read with all of the text; `drops`: a step is begun and left
+/// before each.
+fn recomputed<E: Engine>(engine: &E, drops: bool, count: usize) -> Vec<u32> {
+    let plain = directory(engine);
+    let mut source = Recompute::new(engine, &plain, sampler(0.0)).unwrap();
+    source.begin(&PROMPT, 0).unwrap();
+    let mut ids = Vec::new();
+    while ids.len() < count {
+        if drops {
+            let mut step = pin!(source.step());
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(step.as_mut().poll(&mut context).is_pending(), "it waits for something");
+        }
+        ids.push(block_on(source.step()).unwrap().id);
+    }
+    ids
+}
+
+#[test]
+fn a_dropped_step_that_reads_everything_again_has_not_happened() {
+    let expected = recomputed(&Host::default(), false, 12);
+    assert_eq!(recomputed(&Slow(Host::default()), true, 12), expected);
 }

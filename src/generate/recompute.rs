@@ -61,10 +61,9 @@ impl<'m, E: Engine> Recompute<'m, E> {
     }
 
     async fn predict(&mut self) -> Result<Prediction> {
-        let ids = std::mem::take(&mut self.ids);
-        let pass = self.read(&ids).await;
-        self.ids = ids;
-        let (pass, count) = (pass?, self.ids.len());
+        // A copy: a step may be dropped before the pass is there.
+        let ids = self.ids.clone();
+        let (pass, count) = (self.read(&ids).await?, ids.len());
         Ok(Prediction {
             logits: pass.logits_at(count - 1).to_vec(),
             entropy: pass.cut.entropies.last().copied(),
