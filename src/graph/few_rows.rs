@@ -19,58 +19,37 @@ pub fn fuse_few_rows(graph: &mut Graph) {
     }
     // Norms that nobody reads any more.
     remove_dead_code(graph);
+    join(graph, Outputs::Taken, layer_of_activation);
+    join(graph, Outputs::Added, rope_that_keeps);
+    join(graph, Outputs::Taken, layer_of_rope);
+    join(graph, Outputs::Added, layer_that_keeps);
+}
+
+/// What becomes of the outputs of a node whose work another does.
+#[derive(Clone, Copy)]
+enum Outputs {
+    /// They stand in the place of that node's own, which nobody else reads.
+    Taken,
+    /// They stand behind them.
+    Added,
+}
+
+/// Lets each node for which `pair` finds another that can do its work, and the op that does both,
+/// go into that one. The first input of the node is what the other makes.
+fn join(graph: &mut Graph, outputs: Outputs, pair: impl Fn(&Graph, usize) -> Option<(usize, Op)>) {
     let mut index = 0;
     while index < graph.nodes.len() {
-        match layer_of_activation(graph, index) {
-            Some(producer) => {
-                let outputs = graph.nodes.remove(index).outputs;
-                let layer = &mut graph.nodes[producer];
-                layer.outputs = outputs;
-                let Op::Matvec { is_gated, .. } = &mut layer.op else {
-                    unreachable!("the layer is one of few rows")
-                };
-                *is_gated = true;
-            }
-            None => index += 1,
-        }
-    }
-    let mut index = 0;
-    while index < graph.nodes.len() {
-        match rope_that_keeps(graph, index) {
-            Some((producer, op)) => {
-                let keeps = graph.nodes.remove(index);
-                let rope = &mut graph.nodes[producer];
-                rope.op = op;
-                rope.inputs.extend(&keeps.inputs[1..]);
-                rope.outputs.extend(keeps.outputs);
-            }
-            None => index += 1,
-        }
-    }
-    let mut index = 0;
-    while index < graph.nodes.len() {
-        match layer_of_rope(graph, index) {
-            Some((producer, op)) => {
-                let rope = graph.nodes.remove(index);
-                let layer = &mut graph.nodes[producer];
-                layer.op = op;
-                layer.inputs.extend(&rope.inputs[1..]);
-                layer.outputs = rope.outputs;
-            }
-            None => index += 1,
-        }
-    }
-    let mut index = 0;
-    while index < graph.nodes.len() {
-        match layer_that_keeps(graph, index) {
-            Some((producer, op)) => {
-                let keeps = graph.nodes.remove(index);
-                let layer = &mut graph.nodes[producer];
-                layer.op = op;
-                layer.inputs.extend(&keeps.inputs[1..]);
-                layer.outputs.extend(keeps.outputs);
-            }
-            None => index += 1,
+        let Some((producer, op)) = pair(graph, index) else {
+            index += 1;
+            continue;
+        };
+        let node = graph.nodes.remove(index);
+        let both = &mut graph.nodes[producer];
+        both.op = op;
+        both.inputs.extend(&node.inputs[1..]);
+        match outputs {
+            Outputs::Taken => both.outputs = node.outputs,
+            Outputs::Added => both.outputs.extend(node.outputs),
         }
     }
 }
@@ -149,15 +128,19 @@ fn take_layer(graph: &mut Graph, index: usize) {
     node.inputs = inputs;
 }
 
-/// If node `index` activates what a layer of few rows makes for it alone: that layer.
-fn layer_of_activation(graph: &Graph, index: usize) -> Option<usize> {
+/// If node `index` activates what a layer of few rows makes for it alone: that layer, and the op
+/// that does both.
+fn layer_of_activation(graph: &Graph, index: usize) -> Option<(usize, Op)> {
     let node = &graph.nodes[index];
     if node.op != Op::Swiglu || used(graph, node.inputs[0]) != 1 {
         return None;
     }
     let makes = |other: &super::graph::Node| other.outputs[0] == node.inputs[0];
     let producer = graph.nodes[..index].iter().position(makes)?;
-    let op = &graph.nodes[producer].op;
-    let adds_nothing = matches!(op, Op::Matvec { residual_scale, .. } if *residual_scale == 0.0);
-    adds_nothing.then_some(producer)
+    match graph.nodes[producer].op {
+        Op::Matvec { norm_eps, residual_scale, .. } if residual_scale == 0.0 => {
+            Some((producer, Op::Matvec { norm_eps, is_gated: true, residual_scale }))
+        }
+        _ => None,
+    }
 }
