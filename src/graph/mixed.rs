@@ -218,8 +218,7 @@ mod tests {
         let (mut graph, _) = block();
         use_halves(&mut graph, &layout(false));
         let casts = graph.nodes.iter().filter(|node| node.op == Op::Cast);
-        let read: Vec<_> =
-            casts.map(|node| graph.tensor(node.inputs[0]).source.clone()).collect();
+        let read: Vec<_> = casts.map(|node| graph.tensor(node.inputs[0]).source.clone()).collect();
         let stored = |name: &str| Source::Stored { name: name.into(), trainable: true };
         assert_eq!(read, [stored("inner"), stored("outer")]);
         assert_eq!(elements(&graph, "cast"), [Element::F16; 2]);
