@@ -65,6 +65,9 @@ class Attention:
         yield "sdpa with a mask", lambda q, k, v: scaled_dot_product_attention(q, k, v, mask)
         from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+        # A backward pass is run several times, and each length is compiled anew.
+        torch._functorch.config.donated_buffer = False
+        torch._dynamo.reset()
         flex, window = torch.compile(flex_attention), self.window
         seen = lambda b, h, i, j: (i >= j) & (i - j < window)
         blocks = create_block_mask(seen, None, None, length, length, device=device)
