@@ -10,7 +10,9 @@ use blt_wgpu::engine::Engine;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::generate::{Added, StreamId, Streams};
 use pollster::block_on;
-use support::streaming::{blt, directory, entropy, generate, greedy, ids, loaded, shapes};
+use support::streaming::{
+    POSITIONS, blt, directory, entropy, generate, greedy, ids, loaded, shapes,
+};
 
 /// Draws by every rule there is.
 fn drawn() -> Sampler {
@@ -163,6 +165,29 @@ fn streams_do_not_see_each_other() {
         assert!(added.len() > 10, "{prompt:?}");
         assert_eq!(bits(&added), bits(&alone(prompt, added.len())), "{prompt:?}");
     }
+}
+
+/// A text reaches its last position, by single steps at the end, and then has an error of its own.
+#[test]
+fn a_text_reaches_its_last_position() {
+    let engine = HostEngine::<f32>::default();
+    let directory = directory(&engine, blt(PatchingMode::Space));
+    let options = SamplingOptions { banned_ids: vec![2], ..SamplingOptions::default() };
+    let endless = Sampler::new(options, 0).unwrap();
+    let texts = [1, 4].map(|bytes| {
+        let streams = Streams::with_bytes_a_submission(&engine, &directory, 1, bytes);
+        let mut streams = block_on(streams).unwrap();
+        let id = streams.open(&[101; POSITIONS - 9], endless.clone()).unwrap();
+        let error = loop {
+            if let Err(error) = block_on(streams.step()).unwrap().remove(0).1 {
+                break error;
+            }
+        };
+        assert!(matches!(error, blt_wgpu::Error::Positions { .. }), "{error}");
+        streams.ids(id).to_vec()
+    });
+    assert_eq!(texts[0].len(), POSITIONS + 1);
+    assert_eq!(texts[0], texts[1]);
 }
 
 /// What cannot go on is told so, and stands where it stood.
