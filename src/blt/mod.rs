@@ -45,3 +45,5 @@ pub use programs::{
 };
 pub use stream_graphs::{seed_entropies_graph, seed_graph, step_graph};
 pub use weight_types::WeightTypes;
+
+pub use crate::graph::Precision;

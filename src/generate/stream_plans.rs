@@ -7,7 +7,7 @@ use crate::blt::parameters::PATCHER_PREFIX;
 use crate::blt::{LoadedDirectory, Pass, seed_entropies_graph, seed_graph, step_graph};
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
-use crate::graph::{Graph, Links, Recording, link_steps};
+use crate::graph::{Graph, Links, Precision, Recording, link_steps};
 use crate::kernels::{Axis, Counts, Step};
 
 /// What the plans do.
@@ -96,9 +96,10 @@ async fn record<E: Engine>(
     before: &Counts,
 ) -> Result<Recording> {
     let build = || graph(caches.directory, caches, work);
+    let kind = (name(work), precision(caches, work));
     let ample = capacity(caches, work, counts).max(before);
-    let step = match caches.record(name(work), ample, build).await {
-        Err(error) if error.is_shortage() => caches.record(name(work), counts, build).await,
+    let step = match caches.record(kind, ample, build).await {
+        Err(error) if error.is_shortage() => caches.record(kind, counts, build).await,
         recorded => recorded,
     }?;
     let Work::Linked { count, keeps_logits } = work else { return Ok(step) };
@@ -109,6 +110,15 @@ async fn record<E: Engine>(
     let rules = step_rules(config, entropy, &caches.shape);
     let powers = caches.region("hash.powers");
     link_steps(step, &Links { count, keeps_logits, rules, powers })
+}
+
+/// What work is computed in: a prompt in the precision of the model, a byte in f32, as it waits for
+/// weights and not for matrix units.
+fn precision<E: Engine>(caches: &StreamCaches<'_, E>, work: Work) -> Precision {
+    match work {
+        Work::Seed => caches.directory.model.precision,
+        _ => Precision::F32,
+    }
 }
 
 fn name(work: Work) -> &'static str {
