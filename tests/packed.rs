@@ -6,8 +6,8 @@ mod support;
 use blt_wgpu::blt::config::{ModelConfig, WeightType};
 use blt_wgpu::blt::parameters::{HASH_TABLE_NAME, PATCHER_PREFIX, model_parameters};
 use blt_wgpu::blt::{
-    CacheShape, LoadedDirectory, LoadedModel, Pass, WeightTypes, cache_layout, greedy_step_graph,
-    seed_graph, store_layout,
+    CacheShape, LoadedDirectory, LoadedModel, Pass, WeightTypes, cache_layout, seed_graph,
+    step_graph, store_layout,
 };
 use blt_wgpu::checkpoint::{LoadOptions, LoadedTypes, ModelDirectory, ModelWriter, WriteOptions};
 use blt_wgpu::cpu::HostEngine;
@@ -227,7 +227,7 @@ fn only_products_of_many_rows_unpack() {
     let ModelConfig::Blt(blt) = &config else { unreachable!("it is a BLT") };
     let entropy = blt.patcher.clone().unwrap();
     let patcher = Some((&entropy, PATCHER_PREFIX));
-    let shape = CacheShape { streams: 1, patches: 128, states: 32 };
+    let shape = CacheShape { streams: 1, patches: 128, states: 32, rewind: 0 };
     let of = |config: &ModelConfig| {
         let weights = WeightTypes::uniform(config, WeightType::Bf16);
         store_layout(config, None, Precision::F32, &weights, 1 << 29).unwrap()
@@ -249,7 +249,7 @@ fn only_products_of_many_rows_unpack() {
         dispatches.filter(|it| it.kernel.name == name).count()
     };
     for pass in [Pass::Open, Pass::Close] {
-        let step = || greedy_step_graph(&config, patcher, shape, pass).unwrap();
+        let step = || step_graph(&config, patcher, shape, pass).unwrap();
         assert_eq!(count(step(), "unpack"), 0);
         assert!(count(step(), "matvec") + count(step(), "matvec_rope") > 10);
     }

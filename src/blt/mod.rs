@@ -43,9 +43,7 @@ pub use programs::{
     ENTROPY_PREFIX, TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, entropies_graph, evaluation_graph,
     forward_graph, lazy_training_graph, logits, training_graph,
 };
-pub use stream_graphs::{
-    greedy_step_graph, next_entropies_graph, seed_entropies_graph, seed_graph, step_graph,
-};
+pub use stream_graphs::{seed_entropies_graph, seed_graph, step_graph};
 pub use weight_types::WeightTypes;
 
 pub use crate::graph::Precision;

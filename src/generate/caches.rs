@@ -7,7 +7,8 @@ use crate::blt::{CacheShape, LoadedDirectory, LoadedModel, cache_layout, model_p
 use crate::engine::{Engine, StoreCopy};
 use crate::error::{Error, Result};
 use crate::graph::{
-    CompileOptions, Graph, Placement, Precision, Recording, Shard, StoreLayout, compile_for,
+    BufferId, CompileOptions, Graph, Placement, Precision, Recording, Region, Shard, StoreLayout,
+    compile_for,
 };
 use crate::kernels::Counts;
 use std::ops::Range;
@@ -111,6 +112,13 @@ impl<'m, E: Engine> StreamCaches<'m, E> {
                 return Ok(recording);
             }
         }
+    }
+
+    /// Where a tensor lies that is in one piece, if it is there.
+    pub fn region(&self, name: &str) -> Option<Region> {
+        let place = self.layout.get(name)?;
+        let Shard { arena, offset, .. } = *only_shard(place);
+        Some(Region { buffer: BufferId::Arena(arena), offset, length: place.length() })
     }
 
     /// A plan of a Recording.
