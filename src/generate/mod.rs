@@ -13,6 +13,9 @@ mod cached;
 mod caches;
 mod model_source;
 mod parts;
+mod piece_stream;
+#[cfg(test)]
+mod piece_stream_test;
 mod place;
 mod prompts;
 mod recompute;
@@ -37,6 +40,7 @@ pub use added::{Added, ByteEvent, patch_lengths};
 pub use answer::{Answer, Piece};
 pub use cached::Cached;
 pub use model_source::ModelSource;
+pub use piece_stream::PieceStream;
 pub use recompute::Recompute;
 pub use self_check::{Agreement, SelfCheck};
 pub use source::Source;
