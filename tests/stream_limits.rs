@@ -4,8 +4,9 @@
 mod support;
 
 use blt_wgpu::Error;
+use blt_wgpu::bench::BenchShape;
 use blt_wgpu::blt::config::{BltConfig, ModelConfig, PatchingMode};
-use blt_wgpu::blt::{LoadedDirectory, LoadedModel};
+use blt_wgpu::blt::{CacheShape, LoadedDirectory, LoadedModel, cache_layout};
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::generate::{Added, Cached, Recompute, Source, StreamId, Streams};
@@ -279,6 +280,23 @@ fn a_stream_that_outgrows_the_caches_is_its_own_error() {
     }
     let expected = alone(&engine, &directory, &words(160), 4);
     assert_eq!(streams.ids(long), [words(160), expected].concat());
+}
+
+/// Every stream has the room for patches of the one that needs the most: the figures of
+/// docs/generation.md.
+#[test]
+fn room_for_patches_is_that_of_the_longest_text() {
+    let config = BenchShape::named("s").unwrap().unwrap().model.config;
+    let bytes = |streams: usize, patches: usize| {
+        let shape = CacheShape { streams, patches, states: 32 };
+        cache_layout(&config, None, &shape, usize::MAX).unwrap().size_bytes()
+    };
+    // Keys and values of 1,024 numbers in eight layers.
+    let patch = 8 * 2 * 1024 * size_of::<f32>();
+    assert_eq!(patch, 64 << 10);
+    assert_eq!(bytes(64, 512) - bytes(64, 128), 64 * (512 - 128) * patch);
+    let (taken, used) = (64 * 512 * patch, (512 + 63 * 128) * patch);
+    assert_eq!((taken >> 20, used >> 20, 100 * used / taken), (2048, 536, 26));
 }
 
 /// Whether a text of so many words can be gone on with: as a prompt, pushed, read again for every
