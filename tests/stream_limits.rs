@@ -4,8 +4,9 @@
 mod support;
 
 use blt_wgpu::Error;
+use blt_wgpu::bench::BenchShape;
 use blt_wgpu::blt::config::{BltConfig, ModelConfig, PatchingMode};
-use blt_wgpu::blt::{LoadedDirectory, LoadedModel};
+use blt_wgpu::blt::{CacheShape, LoadedDirectory, LoadedModel, cache_layout};
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::generate::{Added, Cached, Recompute, Source, StreamId, Streams};
@@ -151,18 +152,100 @@ fn prompts_that_are_too_many_at_once_are_read_in_passes() {
     assert_eq!(dispatches(2), dispatches(1));
 }
 
-/// A prompt that no binding holds by itself.
+/// The steps of prompts that are read together, so many a submission, and the dispatches until then.
+fn read(
+    engine: &Host,
+    directory: &LoadedDirectory<Host>,
+    prompts: &[Vec<u32>],
+    at_once: usize,
+) -> (Vec<Step>, u64) {
+    let streams = Streams::with_bytes_a_submission(engine, directory, 1, at_once);
+    let mut streams = block_on(streams).unwrap();
+    streams.keep_logits(true);
+    for prompt in prompts {
+        let id = streams.open(prompt, sampler(0.0)).unwrap();
+        streams.push(id, &[77, 78]).unwrap();
+    }
+    let unread = block_on(streams.prefill()).unwrap();
+    assert!(unread.is_empty(), "{unread:?}");
+    let dispatch_count = streams.dispatch_count();
+    let steps: Vec<Step> = (0..6).map(|_| block_on(streams.step()).unwrap()).collect();
+    for ((id, _), prompt) in steps[0].iter().zip(prompts) {
+        assert_eq!(streams.ids(*id)[..prompt.len()], prompt[..]);
+        assert_eq!(streams.generated(*id).len(), 6);
+    }
+    (steps, dispatch_count)
+}
+
+/// Prompts that no binding holds are read in parts: the begin at once, and the rest an id a step.
+/// What follows is what follows where bindings are large.
 #[test]
-fn a_prompt_that_is_too_long_for_the_device_is_its_own_error() {
+fn prompts_that_are_too_long_for_a_pass_are_read_in_parts() {
+    // A pass of the model holds 312 bytes of each 30,000 numbers, one for entropies 115.
+    for (mode, most, counts) in [
+        (Some(PatchingMode::Space), 30_000, [380, 9, 350]),
+        (Some(PatchingMode::Entropy), 60_000, [390, 5, 300]),
+        (None, 30_000, [200, 30, 399]),
+    ] {
+        // Words of nine bytes, and documents that end in the begin and in the rest.
+        let text = |count: usize| {
+            let id = |index: usize| match (index % 90, index % 10) {
+                (88, _) => 2,
+                (0 | 89, _) => 1,
+                (_, 9) => 36,
+                _ => 60 + (7 * index % 180) as u32,
+            };
+            (0..count).map(id).collect::<Vec<_>>()
+        };
+        let prompts = counts.map(text);
+        let (small, large) = (Host::with_max_binding_elements(most), Host::default());
+        let directory = |engine| match mode {
+            Some(mode) => directory(engine, mode, [400, 400, 400]),
+            None => {
+                let mut config = golden_entropy();
+                config.transformer.max_positions = 420;
+                LoadedDirectory {
+                    model: loaded(engine, ModelConfig::Entropy(config)),
+                    patcher: None,
+                }
+            }
+        };
+        let (got, more_dispatches) = read(&small, &directory(&small), &prompts, 1);
+        let (expected, dispatches) = read(&large, &directory(&large), &prompts, 1);
+        // With several there is what single steps find, the rest of the prompts among it.
+        let linked = read(&small, &directory(&small), &prompts, 3).0;
+        let ids = |steps: &[Step]| {
+            let added = steps.iter().flatten().map(|(_, added)| added.as_ref().unwrap());
+            added.map(|it| (it.id, it.was_pushed, it.starts_patch)).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&linked), ids(&got));
+        assert!(more_dispatches > 30 * dispatches, "{more_dispatches} and {dispatches}: steps");
+        for (got, expected) in got.into_iter().flatten().zip(expected.into_iter().flatten()) {
+            let what = format!("{mode:?}, {:?}", got.0);
+            let (got, expected) = (got.1.unwrap(), expected.1.unwrap());
+            let decided = |it: &Added| (it.id, it.was_pushed, it.starts_patch);
+            assert_eq!(decided(&got), decided(&expected), "{what}");
+            assert_eq!(got.entropy.map(f32::to_bits), expected.entropy.map(f32::to_bits), "{what}");
+            let far = |(a, b): (&f32, &f32)| (a - b).abs() > 1e-4;
+            assert_eq!(got.logits.len(), expected.logits.len());
+            assert!(!got.logits.iter().zip(&expected.logits).any(far), "{what}");
+        }
+    }
+}
+
+/// Keys and values of all patches lie in one binding, however the prompt is read.
+#[test]
+fn a_prompt_whose_caches_no_binding_holds_is_its_own_error() {
     let engine = Host::with_max_binding_elements(30_000);
-    let directory = directory(&engine, PatchingMode::Space, [400, 100, 400]);
+    let directory = directory(&engine, PatchingMode::Space, [1200, 600, 400]);
     let mut streams = block_on(Streams::new(&engine, &directory, 2)).unwrap();
-    let long = streams.open(&word(399), sampler(0.0)).unwrap();
+    let long = streams.open(&words(500), sampler(0.0)).unwrap();
     let short = streams.open(&word(3), sampler(0.0)).unwrap();
     for round in 1..4 {
         let step = block_on(streams.step()).unwrap();
         let error = of(&step, long).as_ref().unwrap_err();
         assert!(matches!(error, Error::Limit { .. }) && error.hint().is_some(), "{error}");
+        assert!(error.to_string().contains("one storage binding, for cache.model.global"));
         assert!(of(&step, short).is_ok());
         assert_eq!((streams.generated(long).len(), streams.generated(short).len()), (0, round));
     }
@@ -206,6 +289,23 @@ fn a_stream_that_outgrows_the_caches_is_its_own_error() {
     }
     let expected = alone(&engine, &directory, &words(160), 4);
     assert_eq!(streams.ids(long), [words(160), expected].concat());
+}
+
+/// Every stream has the room for patches of the one that needs the most: the figures of
+/// docs/generation.md.
+#[test]
+fn room_for_patches_is_that_of_the_longest_text() {
+    let config = BenchShape::named("s").unwrap().unwrap().model.config;
+    let bytes = |streams: usize, patches: usize| {
+        let shape = CacheShape { streams, patches, states: 32, rewind: 0 };
+        cache_layout(&config, None, &shape, usize::MAX).unwrap().size_bytes()
+    };
+    // Keys and values of 1,024 numbers in eight layers.
+    let patch = 8 * 2 * 1024 * size_of::<f32>();
+    assert_eq!(patch, 64 << 10);
+    assert_eq!(bytes(64, 512) - bytes(64, 128), 64 * (512 - 128) * patch);
+    let (taken, used) = (64 * 512 * patch, (512 + 63 * 128) * patch);
+    assert_eq!((taken >> 20, used >> 20, 100 * used / taken), (2048, 536, 26));
 }
 
 /// Whether a text of so many words can be gone on with: as a prompt, pushed, read again for every

@@ -17,10 +17,10 @@ use blt_wgpu::blt::{
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::eval::{Cut, Patcher};
-#[cfg(feature = "gpu")]
-use blt_wgpu::generate::SelfCheck;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::generate::{Added, Cached, Recompute, Source, StreamId, Streams};
+#[cfg(feature = "gpu")]
+use blt_wgpu::generate::{CheckForm, SelfCheck};
 use blt_wgpu::graph::{CompileOptions, Precision, compile_for};
 use blt_wgpu::kernels::{Abilities, Axis, Counts, Step};
 use blt_wgpu::text::VOCABULARY_SIZE;
@@ -162,7 +162,7 @@ fn a_gpu_generates_what_a_full_pass_says() {
 #[test]
 fn a_gpu_checks_itself() {
     let Some(engine) = support::gpu_engine("streams") else { return };
-    let mut own = block_on(SelfCheck::new(&engine)).unwrap();
+    let mut own = block_on(SelfCheck::new(&engine, CheckForm::Short)).unwrap();
     for mode in SelfCheck::<blt_wgpu::gpu::GpuEngine>::modes() {
         let found = block_on(own.check(mode)).unwrap();
         assert!(found.id_count == 210 && found.patch_count >= 3, "{found:?}");

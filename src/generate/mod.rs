@@ -8,12 +8,16 @@
 //! them with full passes on any device.
 
 mod added;
+mod agreement;
 mod answer;
 mod cached;
 mod caches;
 mod linked;
 mod model_source;
 mod parts;
+mod piece_stream;
+#[cfg(test)]
+mod piece_stream_test;
 mod place;
 mod prompts;
 mod recompute;
@@ -23,6 +27,7 @@ pub mod sampling;
 mod sampling_test;
 mod seed_tables;
 mod self_check;
+mod self_check_texts;
 mod slot;
 mod source;
 mod step_tables;
@@ -35,11 +40,13 @@ mod text_stream;
 mod text_stream_test;
 
 pub use added::{Added, ByteEvent, patch_lengths};
+pub use agreement::{Agreement, Tie};
 pub use answer::{Answer, Piece};
 pub use cached::Cached;
 pub use model_source::ModelSource;
+pub use piece_stream::PieceStream;
 pub use recompute::Recompute;
-pub use self_check::{Agreement, SelfCheck};
+pub use self_check::{CheckForm, RunningCheck, SelfCheck};
 pub use source::Source;
 pub use stops::{End, Stops};
 pub use streams::{BYTES_A_SUBMISSION, MOST_BYTES_A_SUBMISSION, StreamId, Streams, can_stream};

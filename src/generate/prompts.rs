@@ -1,5 +1,6 @@
 //! How streams read their prompts: entropies, where patches end, the caches of the model. Many are
 //! read at once, in as many passes as it takes, and one that cannot be read is no other's concern.
+//! Of a prompt that is too much for a pass its begin is read so, and the rest an id a step.
 
 use super::caches::{entropy_config, patcher};
 use super::parts::Parts;
@@ -18,6 +19,15 @@ use crate::eval::bits_per_byte::{Window, windows};
 /// Positions that a pass holds, unless one prompt alone has more.
 const PASS_POSITIONS: usize = 16_384;
 
+/// Streams whose prompts were not read, and why.
+#[derive(Default)]
+struct Refused {
+    /// By what a shorter pass would not change.
+    for_good: Vec<(usize, Error)>,
+    /// By a pass over the prompt alone that was too much for the device.
+    at_once: Vec<(usize, Error)>,
+}
+
 /// A prompt on its way into the caches of the model.
 struct Prompt {
     stream: usize,
@@ -30,10 +40,34 @@ struct Prompt {
 impl<E: Engine> Streams<'_, E> {
     /// Reads prompts that have not been read: [`Self::step`] does so itself, apart it can be timed.
     /// Gives the streams whose prompt cannot be read, and why; others are not held up by them.
+    /// Dropped before it is done, it goes on where it was, but for the pass or step that it was in.
     ///
     /// # Errors
     /// A device that fails.
     pub async fn prefill(&mut self) -> Result<Vec<(StreamId, Error)>> {
+        let mut refused = loop {
+            let Refused { mut for_good, mut at_once } = self.read_prompts().await?;
+            let mut is_shorter = false;
+            // A stream may have several windows that are too much.
+            at_once.sort_by_key(|(stream, _)| *stream);
+            at_once.dedup_by_key(|(stream, _)| *stream);
+            for (stream, error) in at_once {
+                match self.at_mut(stream).shorten() {
+                    true => is_shorter = true,
+                    false => for_good.push((stream, error)),
+                }
+            }
+            // Those that were refused are tried again with the ones that are shorter.
+            if !is_shorter {
+                break for_good;
+            }
+        };
+        self.read_rests(&mut refused).await?;
+        Ok(refused.into_iter().map(|(stream, error)| (self.id_of(stream), error)).collect())
+    }
+
+    /// Reads prompts in passes, those that were shortened as short as they are.
+    async fn read_prompts(&mut self) -> Result<Refused> {
         let mut refused = self.cut_prompts().await?;
         let mut prompts = Vec::new();
         for stream in 0..self.slots.len() {
@@ -44,29 +78,55 @@ impl<E: Engine> Streams<'_, E> {
             let patch_count = closes.iter().filter(|closes| **closes).count();
             match self.positions.check_patches(patch_count + 1) {
                 Ok(()) => prompts.push(Prompt::new(stream, place, closes)),
-                Err(error) => refused.push((stream, error)),
+                Err(error) => refused.for_good.push((stream, error)),
             }
         }
         let needs: Vec<Need> = prompts.iter().map(Prompt::need).collect();
         let homeless = self.make_room(&needs).await?;
         prompts.retain(|prompt| homeless.iter().all(|(stream, _)| *stream != prompt.stream));
-        refused.extend(homeless);
+        refused.for_good.extend(homeless);
         let mut parts = Parts::new(prompts, PASS_POSITIONS, |prompt| prompt.place.read);
         while let Some(part) = parts.next() {
             match self.seed(&part).await {
                 Ok(()) => part.into_iter().for_each(|prompt| self.begin(prompt)),
                 Err(error) => {
                     let alone = parts.halve(part, error)?;
-                    refused.extend(alone.map(|(prompt, error)| (prompt.stream, error)));
+                    refused.at_once.extend(alone.map(|(prompt, error)| (prompt.stream, error)));
                 }
             }
         }
-        Ok(refused.into_iter().map(|(stream, error)| (self.id_of(stream), error)).collect())
+        Ok(refused)
+    }
+
+    /// Reads what no pass could hold of prompts, an id of each a step.
+    async fn read_rests(&mut self, refused: &mut Vec<(usize, Error)>) -> Result<()> {
+        loop {
+            let mut readers = Vec::new();
+            for stream in 0..self.slots.len() {
+                let Some(slot) = &self.slots[stream] else { continue };
+                if !matches!(slot.progress, Progress::Begun) || is_among(refused, stream) {
+                    continue;
+                }
+                match self.check_positions(slot) {
+                    Ok(()) => readers.push(stream),
+                    Err(error) => refused.push((stream, error)),
+                }
+            }
+            if readers.is_empty() {
+                return Ok(());
+            }
+            for (stream, next) in self.choose_next(readers).await? {
+                match next {
+                    Ok(next) => self.at_mut(stream).add_to_prompt(next),
+                    Err(error) => refused.push((stream, error)),
+                }
+            }
+        }
     }
 
     /// Finds out where the patches of prompts end, and leaves cutters and entropy model behind
     /// them.
-    async fn cut_prompts(&mut self) -> Result<Vec<(usize, Error)>> {
+    async fn cut_prompts(&mut self) -> Result<Refused> {
         let is_unread = |slot: &Option<Slot>| match slot {
             Some(slot) => matches!(slot.progress, Progress::Unread),
             None => false,
@@ -74,26 +134,27 @@ impl<E: Engine> Streams<'_, E> {
         let all = 0..self.slots.len();
         let mut unread: Vec<usize> = all.filter(|&stream| is_unread(&self.slots[stream])).collect();
         let mut entropies = vec![Vec::new(); self.slots.len()];
-        let mut refused = Vec::new();
+        let mut refused = Refused::default();
         if let (Some(patcher), false) = (patcher(self.directory), unread.is_empty()) {
             let context = entropy_config(patcher).transformer.max_positions;
             let need =
                 |&stream: &usize| (stream, CacheShape { streams: stream + 1, ..CacheShape::NONE });
-            refused = self.make_room(&unread.iter().map(need).collect::<Vec<_>>()).await?;
-            let housed = unread.iter().filter(|stream| !is_among(&refused, **stream));
-            let all = housed.flat_map(|&stream| {
+            let needs: Vec<Need> = unread.iter().map(need).collect();
+            refused.for_good = self.make_room(&needs).await?;
+            unread.retain(|stream| !is_among(&refused.for_good, *stream));
+            let all = unread.iter().flat_map(|&stream| {
                 let own = windows(self.at(stream).place.ids.len(), context);
                 own.into_iter().map(move |window| (stream, window))
             });
             let all: Vec<_> = all.collect();
-            for (stream, values) in self.read_windows(all, &mut refused).await? {
+            for (stream, values) in self.read_windows(all, &mut refused.at_once).await? {
                 entropies[stream].extend(values);
             }
         }
-        unread.retain(|stream| !is_among(&refused, *stream));
+        unread.retain(|stream| !is_among(&refused.at_once, *stream));
         for stream in unread {
             if let Err(error) = self.at_mut(stream).cut(&entropies[stream]) {
-                refused.push((stream, error));
+                refused.for_good.push((stream, error));
             }
         }
         Ok(refused)
@@ -189,7 +250,8 @@ impl<E: Engine> Streams<'_, E> {
         let slot = self.at_mut(prompt.stream);
         slot.closes = prompt.closes_last();
         slot.place = prompt.place;
-        slot.progress = Progress::Seeded;
+        slot.progress = Progress::Begun;
+        slot.end_prompt();
     }
 }
 

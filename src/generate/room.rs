@@ -47,12 +47,14 @@ impl<E: Engine> Streams<'_, E> {
     fn held(&self) -> CacheShape {
         let slots = self.slots.iter().enumerate();
         let held = slots.filter_map(|(stream, slot)| match slot {
-            Some(Slot { progress: Progress::Seeded, place, .. }) => Some(CacheShape {
-                streams: stream + 1,
-                patches: place.patch_count,
-                states: place.read - place.oldest_state(),
-                rewind: 0,
-            }),
+            Some(Slot { progress: Progress::Begun | Progress::Seeded, place, .. }) => {
+                Some(CacheShape {
+                    streams: stream + 1,
+                    patches: place.patch_count,
+                    states: place.read - place.oldest_state(),
+                    rewind: 0,
+                })
+            }
             // The caches of the entropy model are full already.
             Some(Slot { progress: Progress::Cut(_), .. }) => {
                 Some(CacheShape { streams: stream + 1, ..CacheShape::NONE })

@@ -2,64 +2,77 @@
 //! whatever kernels the device takes, against one full pass over each text on the same device.
 //!
 //! The model is small and fresh, with an entropy model, windows that the texts outgrow, documents
-//! that end, and caches that have to grow. Logits may differ by [`TOLERANCE`]; patches are the same
-//! and entropies have the same bits (spec §14.3).
+//! that end, and caches that have to grow. Logits may differ by
+//! [`TOLERANCE`](super::agreement::TOLERANCE); patches are the same and entropies have the same
+//! bits (spec §14.3).
 
 use super::added::Added;
-use super::recompute::{FullPass, Recompute};
+use super::agreement::Agreement;
+use super::recompute::Recompute;
 use super::sampling::{Sampler, SamplingOptions};
-use super::streams::Streams;
-use crate::blt::config::{
-    BltConfig, CrossAttentionConfig, EntropyConfig, HashEmbeddingConfig, ModelConfig,
-    PatchingConfig, PatchingMode, Pooling, Semantics, TransformerConfig,
-};
+use super::self_check_texts::{Begin, begins, blt, entropy};
+use super::streams::{StreamId, Streams};
+use crate::blt::config::{ModelConfig, PatchingMode};
 use crate::blt::{LoadedDirectory, LoadedModel};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::eval::Patcher;
-use crate::random::Random;
-use crate::text::{BOS_ID, BYTE_OFFSET, EOS_ID};
+use crate::text::EOS_ID;
 
-/// Largest difference of logits; where the two best lie that close, either id will do.
-pub const TOLERANCE: f32 = 1e-4;
-
-/// Ids of the prompts, which are read at once.
-const PROMPTS: [usize; 3] = [1, 9, 75];
-/// Ids behind each that are pushed, and then those that are chosen.
-const PUSHED: usize = 30;
-const CHOSEN: usize = 40;
-/// What the random texts are for, in the streams of a seed.
-const TEXT_STREAM: u64 = 0x73656c66;
 const SEED: u64 = 1;
+
+/// How much is generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckForm {
+    /// Three texts of random bytes: 30 ids that are pushed and 40 that are chosen behind each.
+    Short,
+    /// 4,000 chosen ids behind each of ten prompts. At most one in a hundred of a rule of patching
+    /// may be a tie.
+    Long,
+}
+
+impl CheckForm {
+    /// Ids that are chosen for each text.
+    fn chosen_count(self) -> usize {
+        match self {
+            Self::Short => 40,
+            Self::Long => 4000,
+        }
+    }
+
+    /// Of so many chosen ids, how many ties there may be. A short text says nothing of a share.
+    fn most_ties(self, chosen_count: usize) -> usize {
+        match self {
+            Self::Short => chosen_count,
+            Self::Long => chosen_count / 100,
+        }
+    }
+}
 
 /// A small model with its entropy model on a device.
 pub struct SelfCheck<'e, E: Engine> {
     engine: &'e E,
     directory: LoadedDirectory<E>,
-    /// One for each of [`PROMPTS`], with what is pushed behind it.
-    texts: Vec<Vec<u32>>,
+    form: CheckForm,
+    begins: Vec<Begin>,
     /// An entropy that some are above and some below.
     threshold: f32,
 }
 
-/// That texts of a rule of patching agreed, and how closely.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Agreement {
-    pub mode: PatchingMode,
-    /// Ids that were added to the texts.
-    pub id_count: usize,
-    /// Patches that started with one of them.
-    pub patch_count: usize,
-    /// Entropies that had the same bits.
-    pub entropy_count: usize,
-    /// Of logits.
-    pub largest_difference: f32,
-    /// Ids that were chosen where the pass would choose one that is as good.
-    pub tie_count: usize,
+/// The check of one rule of patching on its way: all texts are generated in one batch, then each is
+/// compared.
+pub struct RunningCheck<'s, E: Engine> {
+    check: &'s SelfCheck<'s, E>,
+    streams: Streams<'s, E>,
+    /// With what was added to each.
+    texts: Vec<(StreamId, Vec<Added>)>,
+    reader: Recompute<'s, E>,
+    agreement: Agreement,
+    done_count: usize,
 }
 
 impl<'e, E: Engine> SelfCheck<'e, E> {
-    /// The rules of patching that [`Self::check`] takes: all that look at what is there.
+    /// The rules of patching that [`Self::begin`] takes: all that look at what is there.
     pub fn modes() -> impl Iterator<Item = PatchingMode> {
         PatchingMode::ALL.into_iter().filter(|&mode| mode != PatchingMode::Bpe)
     }
@@ -68,57 +81,51 @@ impl<'e, E: Engine> SelfCheck<'e, E> {
     ///
     /// # Errors
     /// A device that fails.
-    pub async fn new(engine: &'e E) -> Result<Self> {
-        let mut random = Random::new(SEED, TEXT_STREAM);
-        let text = |length: &usize| {
-            let mut ids = vec![BOS_ID];
-            ids.extend((1..length + PUSHED).map(|index| match index % 50 {
-                // A document ends in the long prompt, and one behind each prompt.
-                33 => EOS_ID,
-                34 => BOS_ID,
-                _ => BYTE_OFFSET + random.below(256) as u32,
-            }));
-            ids
-        };
-        let texts: Vec<_> = PROMPTS.iter().map(text).collect();
+    pub async fn new(engine: &'e E, form: CheckForm) -> Result<Self> {
+        let begins = begins(form, SEED);
         let patcher = LoadedModel::create(engine, ModelConfig::Entropy(entropy()), false).await?;
-        let model = LoadedModel::create(engine, ModelConfig::Blt(blt()), false).await?;
+        let model = LoadedModel::create(engine, ModelConfig::Blt(blt(form)), false).await?;
         patcher.initialise(engine, SEED)?;
         model.initialise(engine, SEED)?;
         let directory = LoadedDirectory { model, patcher: Some(patcher) };
-        let last = texts.last().expect("there are prompts");
+        let Begin { prompt, pushed, .. } = begins.last().expect("there are texts");
         let mut patcher = Patcher::of(engine, &directory)?.expect("it is a BLT");
-        let mut entropies = patcher.entropies(last).await?;
+        let mut entropies = patcher.entropies(&[&prompt[..], pushed].concat()).await?;
         entropies.sort_by(f32::total_cmp);
         let threshold = entropies[entropies.len() * 2 / 3];
-        Ok(Self { engine, directory, texts, threshold })
+        Ok(Self { engine, directory, form, begins, threshold })
+    }
+
+    /// Begins to generate by this rule of patching.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub async fn begin(&mut self, mode: PatchingMode) -> Result<RunningCheck<'_, E>> {
+        self.cut_by(mode);
+        let mut streams = Streams::new(self.engine, &self.directory, 1).await?;
+        streams.keep_logits(true);
+        let mut texts = Vec::new();
+        for Begin { prompt, pushed, .. } in &self.begins {
+            let id = streams.open(prompt, sampler()?)?;
+            streams.push(id, pushed)?;
+            texts.push((id, Vec::new()));
+        }
+        let reader = Recompute::new(self.engine, &self.directory, sampler()?)?;
+        let agreement = Agreement::new(mode);
+        Ok(RunningCheck { check: self, streams, texts, reader, agreement, done_count: 0 })
     }
 
     /// Generates by this rule of patching and compares.
     ///
     /// # Errors
-    /// The first place that differs, or a device that fails.
+    /// As [`RunningCheck::step`].
     pub async fn check(&mut self, mode: PatchingMode) -> Result<Agreement> {
-        self.cut_by(mode);
-        let texts = self.generated().await?;
-        let mut reader = Recompute::new(self.engine, &self.directory, sampler()?)?;
-        let mut all = Agreement {
-            mode,
-            id_count: 0,
-            patch_count: 0,
-            entropy_count: 0,
-            largest_difference: 0.0,
-            tie_count: 0,
-        };
-        for ((ids, added), prompt_length) in texts.iter().zip(PROMPTS) {
-            let pass = reader.read(&ids[..ids.len() - 1]).await?;
-            all.compare(prompt_length, added, &pass).map_err(|problem| {
-                let subject = format!("{}, {} patching", self.engine.name(), mode.name());
-                Error::device(subject, problem)
-                    .with_hint("do not generate on this device: its driver computes wrongly")
-            })?;
+        let mut running = self.begin(mode).await?;
+        loop {
+            if let Some(agreement) = running.step().await? {
+                return Ok(agreement);
+            }
         }
-        Ok(all)
     }
 
     fn cut_by(&mut self, mode: PatchingMode) {
@@ -131,79 +138,69 @@ impl<'e, E: Engine> SelfCheck<'e, E> {
         config.patching.threshold = if is_of_rises { 0.0 } else { self.threshold.into() };
         config.patching.threshold_add = (mode == PatchingMode::Combined).then_some(0.0);
     }
-
-    /// All texts in one batch, to their ends, and what was added to each.
-    async fn generated(&self) -> Result<Vec<(Vec<u32>, Vec<Added>)>> {
-        let mut streams = Streams::new(self.engine, &self.directory, 1).await?;
-        streams.keep_logits(true);
-        let mut open = Vec::new();
-        for (text, prompt_length) in self.texts.iter().zip(PROMPTS) {
-            let id = streams.open(&text[..prompt_length], sampler()?)?;
-            streams.push(id, &text[prompt_length..])?;
-            open.push((id, Vec::new()));
-        }
-        for _ in 0..PUSHED + CHOSEN {
-            for ((_, added), (_, step)) in open.iter_mut().zip(streams.step().await?) {
-                added.push(step?);
-            }
-        }
-        Ok(open.into_iter().map(|(id, added)| (streams.ids(id).to_vec(), added)).collect())
-    }
 }
 
-impl Agreement {
-    /// Compares what was added to a text from position `first` on with a pass over all of it but
-    /// its last id. `Err`: where it differs.
-    fn compare(&mut self, first: usize, added: &[Added], pass: &FullPass) -> Result<(), String> {
-        let starts = pass.cut.starts();
-        for (position, added) in (first..).zip(added) {
-            let expected = pass.logits_at(position - 1);
-            for (id, (&expected, &got)) in expected.iter().zip(&added.logits).enumerate() {
-                let difference = (expected - got).abs();
-                // What is no number differs too.
-                if difference.is_nan() || difference > TOLERANCE {
-                    return Err(format!(
-                        "position {position}: a full pass gives id {id} the logit {expected}, \
-                         caches {got}"
-                    ));
+impl<E: Engine> RunningCheck<'_, E> {
+    /// Steps until it is done: one for each id that is added to all texts, one for each text that
+    /// is compared.
+    pub fn step_count(&self) -> usize {
+        self.added_count() + self.texts.len()
+    }
+
+    /// Steps that were done.
+    pub fn done_count(&self) -> usize {
+        self.done_count
+    }
+
+    /// Adds an id to every text, or compares one of them; in the end it says how they agreed.
+    ///
+    /// # Errors
+    /// The first place that differs, too many ties, or a device that fails.
+    pub async fn step(&mut self) -> Result<Option<Agreement>> {
+        match self.done_count.checked_sub(self.added_count()) {
+            None => {
+                let added = self.streams.step().await?;
+                for ((_, all), (_, added)) in self.texts.iter_mut().zip(added) {
+                    all.push(added?);
                 }
-                self.largest_difference = self.largest_difference.max(difference);
             }
-            let starts = starts.contains(&position);
-            if added.starts_patch != starts {
-                let says = |starts| if starts { "a patch starts" } else { "no patch starts" };
-                return Err(format!(
-                    "position {position}: by a full pass {}, by caches {}",
-                    says(starts),
-                    says(added.starts_patch)
-                ));
-            }
-            self.patch_count += usize::from(starts);
-            if let Some(entropy) = added.entropy {
-                let expected = pass.cut.entropies[position - 1];
-                if entropy.to_bits() != expected.to_bits() {
-                    return Err(format!(
-                        "position {position}: the entropy of a full pass is {expected:?}, that of \
-                         caches {entropy:?}, and not a bit may differ"
-                    ));
-                }
-                self.entropy_count += 1;
-            }
-            if !added.was_pushed {
-                let bytes = &expected[BYTE_OFFSET as usize..];
-                let best = bytes.iter().copied().fold(f32::MIN, f32::max);
-                let own = expected[added.id as usize];
-                if own < best - TOLERANCE {
-                    return Err(format!(
-                        "position {position}: id {} was chosen, of logit {own}, not {best}",
-                        added.id
-                    ));
-                }
-                self.tie_count += usize::from(own < best);
-            }
-            self.id_count += 1;
+            Some(index) => self.compare(index).await?,
         }
-        Ok(())
+        self.done_count += 1;
+        if self.done_count < self.step_count() {
+            return Ok(None);
+        }
+        let Agreement { ties, chosen_count, .. } = &self.agreement;
+        let most = self.check.form.most_ties(*chosen_count);
+        if ties.len() > most {
+            let problem = format!(
+                "{} of {chosen_count} bytes were ties, expected at most {most}",
+                ties.len()
+            );
+            return Err(self.differs(problem));
+        }
+        Ok(Some(self.agreement.clone()))
+    }
+
+    async fn compare(&mut self, index: usize) -> Result<()> {
+        let Begin { name, prompt, .. } = &self.check.begins[index];
+        let (id, added) = &self.texts[index];
+        let ids = self.streams.ids(*id);
+        let pass = self.reader.read(&ids[..ids.len() - 1]).await?;
+        let compared = self.agreement.compare(name, prompt.len(), added, &pass);
+        compared.map_err(|problem| self.differs(format!("{name}, {problem}")))
+    }
+
+    fn differs(&self, problem: String) -> Error {
+        let (engine, mode) = (self.check.engine.name(), self.agreement.mode.name());
+        Error::device(format!("{engine}, {mode} patching"), problem)
+            .with_hint("do not generate on this device: its driver computes wrongly")
+    }
+
+    /// Ids that are added to each text.
+    fn added_count(&self) -> usize {
+        let pushed = self.check.begins.iter().map(|begin| begin.pushed.len()).max();
+        pushed.unwrap_or(0) + self.check.form.chosen_count()
     }
 }
 
@@ -213,106 +210,32 @@ fn sampler() -> Result<Sampler> {
     Sampler::new(SamplingOptions { banned_ids, ..SamplingOptions::default() }, SEED)
 }
 
-fn stack(hidden_size: usize, layer_count: usize, window: Option<usize>) -> TransformerConfig {
-    TransformerConfig {
-        hidden_size,
-        layer_count,
-        head_count: hidden_size / 32,
-        kv_head_count: hidden_size / 32,
-        head_dim: 32,
-        intermediate_size: 3 * hidden_size,
-        rms_norm_eps: 1e-5,
-        rope_theta: 10_000.0,
-        max_positions: 512,
-        window,
-    }
-}
-
-fn entropy() -> EntropyConfig {
-    EntropyConfig { transformer: stack(64, 2, Some(24)), semantics: Semantics::Reference }
-}
-
-fn blt() -> BltConfig {
-    let cross = CrossAttentionConfig {
-        head_count: 2,
-        kv_head_count: 2,
-        head_dim: 32,
-        all_layers: false,
-        window: None,
-    };
-    let mut config = BltConfig {
-        semantics: Semantics::Reference,
-        encoder: stack(64, 1, Some(16)),
-        encoder_cross_attention: Some(cross.clone()),
-        global: stack(128, 2, None),
-        decoder: stack(64, 2, Some(16)),
-        decoder_cross_attention: Some(CrossAttentionConfig { all_layers: true, ..cross }),
-        cross_attention_k: 2,
-        pooling: vec![Pooling::Max],
-        hash: HashEmbeddingConfig {
-            group_sizes: vec![3, 5, 8],
-            function_count: 1,
-            rows_per_table: 509,
-        },
-        patching: PatchingConfig { patch_size: 40, ..PatchingConfig::default() },
-        patcher: None,
-    };
-    config.attach_patcher(entropy());
-    config
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::Cut;
-    use crate::text::VOCABULARY_SIZE;
+    use crate::cpu::HostEngine;
+    use pollster::block_on;
 
-    /// A pass over three ids, of which the likeliest next are 104 and 105, and what a step adds
-    /// behind the second that agrees with it.
-    fn agreeing() -> (FullPass, Added) {
-        let width = VOCABULARY_SIZE as usize;
-        let mut logits = vec![0.0; 3 * width];
-        (logits[width + 104], logits[width + 105]) = (2.0, 2.0 - TOLERANCE / 2.0);
-        let added = Added {
-            id: 104,
-            was_pushed: false,
-            starts_patch: true,
-            entropy: Some(0.5),
-            logits: logits[width..2 * width].to_vec(),
-        };
-        let cut = Cut { entropies: vec![3.0, 0.5, 0.25], patch_lengths: vec![1, 1, 2] };
-        (FullPass { logits, cut }, added)
-    }
-
-    fn compare(change: impl FnOnce(&mut FullPass, &mut Added)) -> Result<Agreement, String> {
-        let (mut pass, mut added) = agreeing();
-        change(&mut pass, &mut added);
-        let mut all = Agreement {
-            mode: PatchingMode::Entropy,
-            id_count: 0,
-            patch_count: 0,
-            entropy_count: 0,
-            largest_difference: 0.0,
-            tie_count: 0,
-        };
-        all.compare(2, &[added], &pass).map(|()| all)
+    /// The long form on the CPU engine, a few steps of it: every prompt is read, and texts are as
+    /// long as the form says.
+    #[test]
+    fn the_long_form_has_ten_texts_of_4000_bytes() {
+        let engine = HostEngine::<f32>::default();
+        let mut check = block_on(SelfCheck::new(&engine, CheckForm::Long)).unwrap();
+        let longest = check.begins.iter().map(|begin| begin.prompt.len()).max().unwrap();
+        let mut running = block_on(check.begin(PatchingMode::Entropy)).unwrap();
+        assert_eq!(running.step_count(), 4000 + 10);
+        let room = running.streams.positions().bytes;
+        assert!(longest > 512 && longest + 4000 <= room, "{longest} and 4000 of {room}");
+        for _ in 0..2 {
+            assert_eq!(block_on(running.step()).unwrap(), None);
+        }
+        assert!(running.texts.iter().all(|(_, added)| added.len() == 2));
     }
 
     #[test]
-    fn what_differs_is_said() {
-        let same = compare(|_, _| {}).unwrap();
-        assert_eq!((same.id_count, same.patch_count, same.entropy_count), (1, 1, 1));
-        assert_eq!((same.largest_difference, same.tie_count), (0.0, 0));
-        assert_eq!(compare(|_, added| added.id = 105).unwrap().tie_count, 1);
-        let said = |change: fn(&mut FullPass, &mut Added)| compare(change).unwrap_err();
-        assert!(said(|_, added| added.id = 106).contains("id 106 was chosen"));
-        assert!(said(|_, added| added.logits[7] = 2.0 * TOLERANCE).contains("id 7"));
-        assert!(said(|_, added| added.logits[7] = f32::NAN).contains("caches NaN"));
-        assert!(said(|_, added| added.starts_patch = false).contains("no patch starts"));
-        assert!(said(|pass, _| pass.cut.patch_lengths = vec![1, 3]).contains("no patch starts"));
-        let next = |entropy: f32| f32::from_bits(entropy.to_bits() + 1);
-        assert_eq!(next(0.5), 0.500_000_06);
-        let last_bit = said(|_, added| added.entropy = Some(0.500_000_06));
-        assert!(last_bit.contains("0.50000006"), "{last_bit}");
+    fn more_than_one_tie_in_a_hundred_is_too_many() {
+        assert_eq!(CheckForm::Long.most_ties(40_000), 400);
+        assert_eq!(CheckForm::Short.most_ties(120), 120);
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Slot {
     pub serial: u64,
     pub place: Place,
     pub prompt_count: usize,
+    /// All of the prompt, while `place` has its begin only: the rest waits in `pushed`.
+    pub whole_prompt: Option<Vec<u32>>,
     pub sampler: Sampler,
     /// A bit for every id that the text has.
     seen: [u32; BIT_WORDS],
@@ -35,6 +37,8 @@ pub(super) enum Progress {
     /// By the entropy model and the cutter, which stand behind it: for every id of it whether a
     /// patch closes with the id.
     Cut(Vec<bool>),
+    /// By the model too, as far as one pass could; an id a step from there on.
+    Begun,
     /// By the model too, all of it but the last id.
     Seeded,
 }
@@ -57,6 +61,7 @@ impl Slot {
             serial,
             prompt_count: place.ids.len(),
             place,
+            whole_prompt: None,
             sampler,
             seen,
             cutter,
@@ -68,10 +73,51 @@ impl Slot {
         }
     }
 
+    /// Prompt and what came after it.
+    pub fn ids(&self) -> &[u32] {
+        self.whole_prompt.as_ref().unwrap_or(&self.place.ids)
+    }
+
+    /// What came after the prompt.
+    pub fn generated(&self) -> &[u32] {
+        self.place.ids.get(self.prompt_count..).unwrap_or(&[])
+    }
+
+    /// Leaves the last quarter of a prompt that was too much for a pass, or of what was left of it,
+    /// to be read an id a step. `false`: one id is left, and was too much.
+    pub fn shorten(&mut self) -> bool {
+        let ids = &mut self.place.ids;
+        if ids.len() == 1 {
+            return false;
+        }
+        self.whole_prompt.get_or_insert_with(|| ids.clone());
+        let rest = ids.split_off(ids.len() - ids.len().div_ceil(4));
+        rest.into_iter().rev().for_each(|id| self.pushed.push_front(id));
+        self.progress = Progress::Unread;
+        true
+    }
+
+    /// Goes on behind ids of a prompt that was shortened; what follows the prompt stays ahead.
+    pub fn add_to_prompt(&mut self, mut next: VecDeque<Chosen>) {
+        while matches!(self.progress, Progress::Begun) {
+            let Some(id) = next.pop_front() else { return };
+            self.add(id);
+            self.end_prompt();
+        }
+        self.ahead = next;
+    }
+
+    /// Says so if all of the prompt has been read that a pass or a step had to read.
+    pub fn end_prompt(&mut self) {
+        if self.place.ids.len() == self.prompt_count {
+            self.whole_prompt = None;
+            self.progress = Progress::Seeded;
+        }
+    }
+
     /// Whether it stands behind the end of a text and nothing was pushed.
     pub fn has_ended(&self) -> bool {
-        let generated = &self.place.ids[self.prompt_count..];
-        self.pushed.is_empty() && generated.last() == Some(&EOS_ID)
+        self.pushed.is_empty() && self.generated().last() == Some(&EOS_ID)
     }
 
     /// Takes the entropies after every id of the prompt, none where none cut it, and cuts it.

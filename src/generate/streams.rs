@@ -184,12 +184,12 @@ impl<'m, E: Engine> Streams<'m, E> {
 
     /// Prompt and what came after it.
     pub fn ids(&self, id: StreamId) -> &[u32] {
-        self.slot(id).map_or(&[], |slot| &slot.place.ids)
+        self.slot(id).map_or(&[], Slot::ids)
     }
 
     /// What came after the prompt.
     pub fn generated(&self, id: StreamId) -> &[u32] {
-        self.slot(id).map_or(&[], |slot| &slot.place.ids[slot.prompt_count..])
+        self.slot(id).map_or(&[], Slot::generated)
     }
 
     /// Whether the stream stands behind the end of a text and nothing was pushed.
@@ -199,7 +199,7 @@ impl<'m, E: Engine> Streams<'m, E> {
 
     /// Ids that can still be added before the model runs out of positions.
     pub fn room(&self, id: StreamId) -> usize {
-        let used = |slot: &Slot| self.positions.bytes + 1 - slot.place.ids.len();
+        let used = |slot: &Slot| self.positions.bytes + 1 - slot.ids().len();
         self.slot(id).map_or(0, used)
     }
 
@@ -275,7 +275,7 @@ impl<'m, E: Engine> Streams<'m, E> {
     }
 
     /// That the last id and its patches have positions.
-    fn check_positions(&self, slot: &Slot) -> Result<()> {
+    pub(super) fn check_positions(&self, slot: &Slot) -> Result<()> {
         let place = &slot.place;
         self.positions.check_bytes(place.ids.len())?;
         self.positions.check_patches(place.patch_count + usize::from(slot.closes) + 1)

@@ -1,11 +1,12 @@
 //! A text that is fed and stepped: bytes in, pieces of text out.
 //!
-//! The stream is asynchronous by its method [`TextStream::step`], and needs no trait of another
-//! crate: whoever wants a `futures::Stream` has it with `stream::unfold` over `step`. A future that
-//! is dropped before it is done loses nothing, the next step does its work again.
+//! The stream is asynchronous by its method [`TextStream::step`]; [`TextStream::piece_stream`] is a
+//! `futures_core::Stream` of its pieces, [`TextStream::pieces`] an iterator that blocks. A future
+//! that is dropped before it is done loses nothing, the next step does its work again.
 
 use super::added::ByteEvent;
 use super::answer::{Answer, Piece};
+use super::piece_stream::PieceStream;
 use super::source::Source;
 use super::stops::{End, Stops};
 use crate::error::{Error, Result};
@@ -151,18 +152,16 @@ impl<S: Source> TextStream<S> {
         piece
     }
 
-    /// Steps on this thread, one piece after the other, until the answer ends or fails.
+    /// The pieces of the answer as an asynchronous stream, until the answer ends or fails.
+    pub fn piece_stream(&mut self) -> PieceStream<'_, S> {
+        PieceStream::new(self)
+    }
+
+    /// The same on this thread, which waits for every piece.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn pieces(&mut self) -> impl Iterator<Item = Result<Piece>> {
-        let mut has_failed = false;
-        std::iter::from_fn(move || {
-            if has_failed {
-                return None;
-            }
-            let piece = pollster::block_on(self.step()).transpose();
-            has_failed = matches!(piece, Some(Err(_)));
-            piece
-        })
+        let mut pieces = self.piece_stream();
+        std::iter::from_fn(move || pieces.wait())
     }
 
     /// Why the answer ended, if it has.

@@ -14,14 +14,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Says one id of its script after the other, whatever it reads.
-struct Scripted {
+pub(super) struct Scripted {
     script: Vec<u32>,
     said_count: usize,
     origin: u64,
     read: Vec<u32>,
     waiting: Vec<u32>,
     /// Every text that it was asked to go on from.
-    asked: Vec<Vec<u32>>,
+    pub asked: Vec<Vec<u32>>,
     position_limit: usize,
     patch_limit: usize,
     /// A patch closes with every id that is a multiple of this.
@@ -33,7 +33,11 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn new(script: &[u32]) -> Self {
+    pub fn delayed(script: &[u32], delay: usize) -> Self {
+        Self { delay, ..Self::new(script) }
+    }
+
+    pub fn new(script: &[u32]) -> Self {
         Self {
             script: script.to_vec(),
             said_count: 0,
@@ -110,7 +114,7 @@ impl Source for &mut Scripted {
     }
 }
 
-fn stream<'a>(
+pub(super) fn stream<'a>(
     script: &'a mut Scripted,
     stops: &Stops,
     on_limit: OnLimit,
@@ -123,7 +127,7 @@ fn stop_at(strings: &[&str]) -> Stops {
     Stops { strings, ..Stops::default() }
 }
 
-fn say(text: &str) -> Vec<u32> {
+pub(super) fn say(text: &str) -> Vec<u32> {
     encode(text.as_bytes(), false, true)
 }
 

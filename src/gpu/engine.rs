@@ -1,5 +1,6 @@
 //! The engine on a GPU.
 
+use super::ahead::Found;
 use super::buffers::{self, BufferCopy};
 use super::context::Context;
 use super::launch::SubmitRule;
@@ -164,14 +165,18 @@ impl Engine for GpuEngine {
         let regions = regions.collect::<Result<Vec<_>>>()?;
         let (context, readback) = (&self.context, &self.readback);
         let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode_last(encoder);
-        let ahead = match plan.ahead.take(&regions) {
+        let Found { ahead, is_repeated } = plan.ahead.take(&regions);
+        let ahead = match ahead {
             Some(ahead) => ahead,
             None => readback.encode(context, encode, regions).await?,
         };
         plan.upload(context, step, inputs)?;
         plan.submit_but_last(context)?;
-        let (values, next) = readback.submit(context, ahead, encode).await?;
-        plan.ahead.put(next);
+        let again = is_repeated.then_some(encode);
+        let (values, next) = readback.submit(context, ahead, again).await?;
+        if let Some(next) = next {
+            plan.ahead.put(next);
+        }
         Ok(values)
     }
 

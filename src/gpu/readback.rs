@@ -53,7 +53,7 @@ impl Readback {
                 values.extend_from_slice(bytemuck::cast_slice(&view));
             }
             staging.unmap();
-            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(staging);
+            self.keep(staging);
         }
         Ok(values)
     }
@@ -75,8 +75,8 @@ impl Readback {
         Ok(Ahead { commands, regions, staging })
     }
 
-    /// Submits what was encoded and reads its regions. Meanwhile encodes the same again, for the
-    /// next time.
+    /// Submits what was encoded and reads its regions. Meanwhile encodes `again` with the same
+    /// copies, for the next time, if there is one.
     ///
     /// # Errors
     /// If the device is lost or out of memory.
@@ -84,8 +84,8 @@ impl Readback {
         &self,
         context: &Context,
         ahead: Ahead,
-        encode: impl FnOnce(&mut wgpu::CommandEncoder),
-    ) -> Result<(Vec<Vec<T>>, Ahead)> {
+        again: Option<impl FnOnce(&mut wgpu::CommandEncoder)>,
+    ) -> Result<(Vec<Vec<T>>, Option<Ahead>)> {
         const { assert!(size_of::<T>() == ELEMENT_BYTES) };
         let bytes = (ahead.length().max(1) * ELEMENT_BYTES) as u64;
         let Ahead { commands: now, regions, staging } = ahead;
@@ -98,8 +98,13 @@ impl Readback {
             submission
         };
         let submission = context.scoped("readback", submit).await?;
-        let next =
-            context.scoped_now("readback", || commands(context, encode, &regions, &staging))?;
+        let next = match again {
+            Some(encode) => {
+                let encode = || commands(context, encode, &regions, &staging);
+                Some(context.scoped_now("readback", encode)?)
+            }
+            None => None,
+        };
         wait_for(context, submission, mapped).await?;
         let mut values = Vec::with_capacity(regions.len());
         {
@@ -113,7 +118,17 @@ impl Readback {
             }
         }
         staging.unmap();
-        Ok((values, Ahead { commands: next, regions, staging }))
+        match next {
+            Some(commands) => Ok((values, Some(Ahead { commands, regions, staging }))),
+            None => {
+                self.keep(staging);
+                Ok((values, None))
+            }
+        }
+    }
+
+    fn keep(&self, staging: wgpu::Buffer) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(staging);
     }
 
     /// A mappable buffer of at least so many bytes, taken out of where it is kept.

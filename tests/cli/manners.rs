@@ -45,6 +45,7 @@ fn a_device_is_checked_by_every_rule_of_patching() {
         String::from_utf8(said.stdout).unwrap().ends_with("cpu generates what full passes say\n")
     );
     blt_cpu(&["devices"]).fails(2, &["--check", "hint: "]);
+    blt(&["devices", "--long"]).fails(2, &["--check"]);
     blt(&["devices", "--check", "--device", "no such device"]).fails(3, &["no such device"]);
 }
 
