@@ -76,6 +76,9 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     loop {
         let event = pollster::block_on(run.step())?;
         warn_of_distrusted(&device, &mut told, terminal);
+        for note in run.take_notes() {
+            watch.note(&format!("warning: {note}"));
+        }
         match event {
             Event::Step { step, metrics, .. } => {
                 let figures = metrics.map(|metrics| figures(&metrics, held_out_bpb));

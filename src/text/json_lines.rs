@@ -73,6 +73,29 @@ impl JsonLines {
         }
     }
 
+    /// The number of the line in hand, from 1 on; blank ones count.
+    pub(super) fn line_number(&self) -> u64 {
+        self.line_number
+    }
+
+    /// Passes over so many lines without a look at them; false where the file has fewer.
+    ///
+    /// # Errors
+    /// As [`Self::next_line`].
+    pub(super) fn skip(&mut self, line_count: u64) -> Result<bool> {
+        for _ in 0..line_count {
+            let skipped_bytes = self
+                .reader
+                .skip_until(b'\n')
+                .map_err(|error| Error::io("read", &self.path, error))?;
+            if skipped_bytes == 0 {
+                return Ok(false);
+            }
+            self.line_number += 1;
+        }
+        Ok(true)
+    }
+
     /// `file:line` of the line in hand.
     fn place(&self) -> String {
         format!("{}:{}", self.path.display(), self.line_number)
@@ -93,7 +116,7 @@ fn parse(json: &[u8], place: impl Fn() -> String) -> Result<Document, String> {
         Some(other) => other.to_string(),
     };
     match ["text", "content"].into_iter().find_map(|key| object.remove(key).filter(present)) {
-        Some(Value::String(text)) => Ok(Document { id, text: text.into_bytes() }),
+        Some(Value::String(text)) => Ok(Document::new(id, text.into_bytes())),
         Some(other) => Err(format!("expected a string as the text, got {}", type_name(&other))),
         None => Err("expected a string under \"text\" or \"content\", got neither".to_owned()),
     }

@@ -165,6 +165,11 @@ impl<S: EntropySource> RowStream<S> {
         DataState { taken_count: self.taken_count, ..self.start.clone() }
     }
 
+    /// Sentences about odd documents since the last call.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        self.reader.take_notes()
+    }
+
     /// The next row; `None` when the reader has ended and every row is gone.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Streams of rows: nothing lost, nothing doubled, and taken up again anywhere.
 
 use std::future::Future;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use super::*;
 use crate::blt::patching::{Patching, PatchingMode};
 use crate::blt::tables::Row;
 use crate::error::Result;
-use crate::text::{InMemory, Part, encode};
+use crate::text::{DocumentOptions, InMemory, OnError, encode};
 use crate::train::packing::PackerOptions;
 
 /// Entropies that are a function of the ids, as those of a model are.
@@ -39,9 +39,13 @@ fn reader(sources: &[(Vec<String>, f64)], pass_count: Option<u64>) -> DocumentRe
         let line = |text: &String| serde_json::json!({ "text": text }).to_string() + "\n";
         let name = format!("{index}.jsonl");
         files = files.with(&name, documents.iter().map(line).collect::<String>().into_bytes());
-        texts.push(SourceTexts { paths: vec![name.into()], weight: *weight, part: Part::Whole });
+        texts.push(SourceTexts {
+            paths: vec![name.into()],
+            weight: *weight,
+            options: DocumentOptions::default(),
+        });
     }
-    let open: OpenTexts = Rc::new(move || Box::new(files.clone()));
+    let open: OpenTexts = Arc::new(move || Box::new(files.clone()));
     DocumentReader::new(texts, open, 5, pass_count).unwrap()
 }
 
@@ -185,9 +189,10 @@ fn sources_are_drawn_by_weight() {
 
 #[test]
 fn what_cannot_be_read_is_named() {
-    let open = |files: InMemory| -> OpenTexts { Rc::new(move || Box::new(files.clone())) };
+    let open = |files: InMemory| -> OpenTexts { Arc::new(move || Box::new(files.clone())) };
     let texts = |name: &str, weight| {
-        vec![SourceTexts { paths: vec![name.into()], weight, part: Part::Whole }]
+        let options = DocumentOptions { on_error: OnError::Skip, ..Default::default() };
+        vec![SourceTexts { paths: vec![name.into()], weight, options }]
     };
     let new = |files, name, weight| DocumentReader::new(texts(name, weight), open(files), 1, None);
     let message = |result: Result<DocumentReader>| result.err().unwrap().to_string();
@@ -200,11 +205,35 @@ fn what_cannot_be_read_is_named() {
     assert!(message(none).starts_with("sources of text"));
 
     let mut empty = new(files.clone(), "e.txt", 1.0).unwrap();
-    assert_eq!(empty.next_document().unwrap_err().to_string(), "e.txt: there is no text in it");
+    assert_eq!(
+        empty.next_document().unwrap_err().to_string(),
+        "e.txt: there is no text in it (e.txt: this document is empty)"
+    );
     let mut bad = new(files, "bad.jsonl", 1.0).unwrap();
-    assert_eq!(bad.next_document().unwrap().unwrap().text, b"a");
-    let problem = bad.next_document().unwrap_err().to_string();
-    assert!(problem.contains("bad.jsonl") && problem.contains('2'), "{problem}");
+    for _ in 0..3 {
+        assert_eq!(bad.next_document().unwrap().unwrap().text, b"a", "the run goes on");
+    }
+    let notes = bad.take_notes();
+    assert!(notes.len() == 1 && notes[0].starts_with("bad.jsonl:2: expected"), "{notes:?}");
+}
+
+#[test]
+fn a_source_that_disappears_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = ["a.txt", "b.txt"].map(|name| dir.path().join(name));
+    for path in &paths {
+        std::fs::write(path, "text").unwrap();
+    }
+    let texts =
+        SourceTexts { paths: paths.to_vec(), weight: 1.0, options: DocumentOptions::default() };
+    let open: OpenTexts = Arc::new(|| Box::new(crate::text::Files));
+    let mut reader = DocumentReader::new(vec![texts], open, 1, None).unwrap();
+    assert!(reader.next_document().unwrap().is_some());
+    std::fs::remove_file(&paths[1]).unwrap();
+    let error = reader.next_document().unwrap_err();
+    let begin = format!("{}: it was there before and cannot be opened now", paths[1].display());
+    assert!(error.to_string().starts_with(&begin), "{error}");
+    assert!(error.hint().unwrap().contains("--resume"));
 }
 
 #[test]
@@ -212,7 +241,7 @@ fn other_texts_are_not_resumed_over() {
     let unit = patches(PatchingMode::Space, false);
     let mut stream =
         RowStream::new(reader(&[(words(), 1.0)], None), options(unit, 2), Invented).unwrap();
-    while stream.state().sources[0].document_index < 2 {
+    while stream.state().sources[0].place.line_index < 2 {
         rows(&mut stream, 1);
     }
     let state = stream.state();
@@ -221,7 +250,7 @@ fn other_texts_are_not_resumed_over() {
         now(stream.resume(&state)).unwrap_err().to_string()
     };
     let shorter = resume(&[(words()[..1].to_vec(), 1.0)]);
-    assert!(shorter.contains("documents as when the checkpoint was made"), "{shorter}");
+    assert!(shorter.contains("shorter than when the place in it was noted"), "{shorter}");
     assert!(resume(&[(words(), 1.0), (words(), 1.0)]).starts_with("sources of text"));
 }
 

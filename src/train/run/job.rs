@@ -134,6 +134,11 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         &self.warnings
     }
 
+    /// Sentences about odd documents in the texts since the last call.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        self.batches.rows.take_notes()
+    }
+
     pub(super) fn assemble(parts: Parts<'e, E, P>) -> Self {
         let Parts { engine, platform, config, trainer, batches, .. } = parts;
         Self {

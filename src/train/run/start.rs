@@ -1,6 +1,6 @@
 //! Setting a run up: checks first, then texts, models, and the state of a checkpoint.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::evaluation::{HeldOut, HeldOutOptions};
 use super::interval::Interval;
@@ -46,7 +46,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     pub async fn new(engine: &'e E, platform: P, config: RunConfig, start: Start) -> Result<Self> {
         config.check()?;
         let mut model = run_model(&config)?;
-        let open: OpenTexts = Rc::new(|| Box::new(Files));
+        let open: OpenTexts = Arc::new(|| Box::new(Files));
         let sources = source_texts(&config.data)?;
         let reader = DocumentReader::new(sources, OpenTexts::clone(&open), config.data.seed, None)?;
         let keep_count = config.checkpoint.dump.kept_count();
