@@ -7,23 +7,31 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
+use half::f16;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "arrow")]
+use super::arrow::{ArrowRows, complete_marker};
 use super::format::{TextFormat, TextKind};
 use super::json_lines::{JsonLines, Line};
 use super::oddities::{DocumentCounts, Oddities, Oddity, oddity_of};
+#[cfg(feature = "parquet")]
+use super::parquet::ParquetRows;
 use super::part::Part;
 use super::plain_text::{PlainText, piece, pieces};
 use super::source::{ByteReader, Files, TextSource, open};
 use crate::error::{Error, Result};
 
 /// A text and its name.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Document {
     /// What the file calls it, or where it stands: `file:line`, `file`, `file[from..to]`.
     pub id: String,
     /// Its bytes, at least one. Bytes of a `.txt` file need not be UTF-8.
     pub text: Vec<u8>,
+    /// Nats of the prediction after every id, `[bytes + 2]` with a begin and an end id; empty where
+    /// the file has none.
+    pub entropies: Vec<f16>,
 }
 
 /// What to do with a line that holds no document, and with documents that are odd.
@@ -79,6 +87,10 @@ pub struct Documents {
 enum Reading {
     Lines(JsonLines),
     Text(PlainText),
+    #[cfg(feature = "arrow")]
+    Rows(Box<ArrowRows>),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<ParquetRows>),
     /// A part of a text, which is read in one go.
     Part(Option<ByteReader>),
 }
@@ -92,7 +104,7 @@ impl Default for DocumentOptions {
 impl Document {
     /// A document of this name.
     pub fn new(id: String, text: Vec<u8>) -> Self {
-        Self { id, text }
+        Self { id, text, entropies: Vec::new() }
     }
 }
 
@@ -129,11 +141,16 @@ impl Documents {
             if format.kind != TextKind::Plain && options.part != Part::Whole {
                 return Err(Error::input(
                     path.display().to_string(),
-                    format!("expected a .txt file to take {:?} of, got JSON lines", options.part),
+                    format!("expected a .txt file to take {:?} of, got {format}", options.part),
                 )
-                .with_hint("hold out a file of its own, or whole lines"));
+                .with_hint("hold out a file of its own, or whole documents"));
             }
             source.check(path).map_err(|error| Error::io("open", path, error))?;
+            match format.kind {
+                TextKind::Arrow => check_arrow(source.as_ref(), path)?,
+                TextKind::Parquet => check_parquet(path)?,
+                TextKind::Plain | TextKind::JsonLines => {}
+            }
             files.push((path.to_path_buf(), format));
         }
         Ok(Self {
@@ -192,6 +209,10 @@ impl Documents {
         }
         let is_there = match self.reading.as_mut().expect("a file was begun") {
             Reading::Lines(lines) => lines.skip(place.line_index)?,
+            #[cfg(feature = "arrow")]
+            Reading::Rows(rows) => rows.skip(place.line_index)?,
+            #[cfg(feature = "parquet")]
+            Reading::Parquet(rows) => rows.skip(place.line_index)?,
             Reading::Text(text) => {
                 let mut is_there = true;
                 for _ in 0..place.line_index {
@@ -256,17 +277,27 @@ impl Documents {
                 let line = lines.next_line()?;
                 self.line_index = lines.line_number();
                 match line {
-                    Some(Line::Malformed(error)) => {
-                        self.place.line_index = self.line_index;
-                        if self.options.on_error == OnError::Fail {
-                            return Err(error);
-                        }
-                        self.odd(Oddity::Malformed, error)?;
-                        return Ok(true);
-                    }
+                    Some(Line::Malformed(error)) => return self.malformed(error),
                     Some(Line::Document(document)) => (Some(document), None),
                     None => (None, None),
                 }
+            }
+            #[cfg(feature = "parquet")]
+            Reading::Parquet(rows) => {
+                let row = rows.next_row()?;
+                self.line_index = rows.row_count();
+                match row {
+                    Some(Line::Malformed(error)) => return self.malformed(error),
+                    Some(Line::Document(document)) => (Some(document), None),
+                    None => (None, None),
+                }
+            }
+            #[cfg(feature = "arrow")]
+            Reading::Rows(rows) => {
+                let row = rows.next_row()?;
+                self.line_index = rows.row_count();
+                // Its entropies are those of the whole.
+                (row, Some(false))
             }
             Reading::Text(text) => {
                 self.line_index += 1;
@@ -293,7 +324,7 @@ impl Documents {
             let name = name.map_or(document.id.as_str(), |(name, _)| name);
             self.odd(Oddity::Long, Error::input(name, problem))?;
         }
-        match document.text.len() > most_bytes {
+        match document.text.len() > most_bytes && document.entropies.is_empty() {
             true => self.waiting = pieces(document, most_bytes).into(),
             false => self.waiting.push_back(document),
         }
@@ -307,11 +338,34 @@ impl Documents {
         let reader = open(self.source.as_ref(), path, format.compression)?;
         self.reading = Some(match (format.kind, &self.options.part) {
             (TextKind::JsonLines, _) => Reading::Lines(JsonLines::new(path, reader)),
+            #[cfg(feature = "arrow")]
+            (TextKind::Arrow, _) => Reading::Rows(Box::new(ArrowRows::new(path, reader)?)),
+            #[cfg(not(feature = "arrow"))]
+            (TextKind::Arrow, _) => unreachable!("such files were refused"),
+            #[cfg(feature = "parquet")]
+            (TextKind::Parquet, _) => {
+                drop(reader);
+                let file = self.source.open_file(path);
+                let file = file.map_err(|error| Error::io("open", path, error))?;
+                Reading::Parquet(Box::new(ParquetRows::new(path, file)?))
+            }
+            #[cfg(not(feature = "parquet"))]
+            (TextKind::Parquet, _) => unreachable!("such files were refused"),
             (TextKind::Plain, Part::Whole) => {
                 Reading::Text(PlainText::new(path, reader, self.options.most_bytes))
             }
             (TextKind::Plain, _) => Reading::Part(Some(reader)),
         });
+        Ok(true)
+    }
+
+    /// Leaves out the line that has just been read, or stops at it.
+    fn malformed(&mut self, error: Error) -> Result<bool> {
+        self.place.line_index = self.line_index;
+        if self.options.on_error == OnError::Fail {
+            return Err(error);
+        }
+        self.odd(Oddity::Malformed, error)?;
         Ok(true)
     }
 
@@ -345,6 +399,37 @@ impl Iterator for Documents {
 }
 
 impl std::iter::FusedIterator for Documents {}
+
+/// That a file says of itself that it is whole.
+#[cfg(feature = "arrow")]
+fn check_arrow(source: &dyn TextSource, path: &Path) -> Result<()> {
+    let marker = complete_marker(path);
+    source.check(&marker).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            let problem = format!("expected {} beside it, got none", marker.display());
+            Error::input(path.display().to_string(), problem)
+                .with_hint("it was not written to its end; `blt entropies` goes on with it")
+        }
+        _ => Error::io("open", &marker, error),
+    })
+}
+
+#[cfg(not(feature = "arrow"))]
+fn check_arrow(_source: &dyn TextSource, path: &Path) -> Result<()> {
+    let problem = "this build reads no Arrow files";
+    Err(Error::input(path.display().to_string(), problem)
+        .with_hint("build it with the feature `arrow`"))
+}
+
+/// That this build reads Parquet files.
+fn check_parquet(path: &Path) -> Result<()> {
+    if cfg!(feature = "parquet") {
+        return Ok(());
+    }
+    let problem = "this build reads no Parquet files";
+    Err(Error::input(path.display().to_string(), problem)
+        .with_hint("build it with the feature `parquet`"))
+}
 
 #[cfg(test)]
 #[path = "documents_test.rs"]

@@ -14,7 +14,11 @@ use super::source::ByteReader;
 use crate::error::{Error, Result};
 
 /// Where the name of a document is looked for, in this order.
-const ID_KEYS: [&str; 7] = ["sample_id", "title", "qid", "paper_id", "path", "url", "id"];
+pub(super) const ID_KEYS: [&str; 7] =
+    ["sample_id", "title", "qid", "paper_id", "path", "url", "id"];
+
+/// Where its text is looked for.
+pub(super) const TEXT_KEYS: [&str; 2] = ["text", "content"];
 
 const UTF8_BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -115,7 +119,7 @@ fn parse(json: &[u8], place: impl Fn() -> String) -> Result<Document, String> {
         Some(Value::String(id)) => id,
         Some(other) => other.to_string(),
     };
-    match ["text", "content"].into_iter().find_map(|key| object.remove(key).filter(present)) {
+    match TEXT_KEYS.into_iter().find_map(|key| object.remove(key).filter(present)) {
         Some(Value::String(text)) => Ok(Document::new(id, text.into_bytes())),
         Some(other) => Err(format!("expected a string as the text, got {}", type_name(&other))),
         None => Err("expected a string under \"text\" or \"content\", got neither".to_owned()),
@@ -151,7 +155,7 @@ mod tests {
     }
 
     fn document(id: &str, text: &str) -> Result<Document, String> {
-        Ok(Document { id: id.to_owned(), text: text.as_bytes().to_vec() })
+        Ok(Document::new(id.to_owned(), text.as_bytes().to_vec()))
     }
 
     #[test]

@@ -4,11 +4,15 @@
 //! an end id around them; nothing here knows words or scripts. Text coming out of a model arrives
 //! byte by byte, and [`Utf8Stream`] holds a character back until all of it is there.
 
+#[cfg(feature = "arrow")]
+pub mod arrow;
 mod documents;
 mod format;
 mod gzip;
 mod json_lines;
 mod oddities;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod part;
 mod plain_text;
 mod source;

@@ -26,6 +26,14 @@ pub trait TextSource: Send {
     /// Whatever keeps the file from being opened; the caller adds its name.
     fn open(&self, path: &Path) -> io::Result<ByteReader>;
 
+    /// The file as one of the file system, for formats that are read here and there.
+    ///
+    /// # Errors
+    /// As for `open`, and where there is no file system.
+    fn open_file(&self, _path: &Path) -> io::Result<File> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this is no file of a file system"))
+    }
+
     /// Fails where it is already known that `open` will.
     ///
     /// # Errors
@@ -40,6 +48,10 @@ pub struct Files;
 impl TextSource for Files {
     fn open(&self, path: &Path) -> io::Result<ByteReader> {
         Ok(Box::new(File::open(path)?))
+    }
+
+    fn open_file(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
     }
 
     fn check(&self, path: &Path) -> io::Result<()> {

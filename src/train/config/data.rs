@@ -14,7 +14,19 @@ const RELEASED_THRESHOLD: f64 = 1.335_442_066_192_627;
 
 /// Bytes of a document that is read in one piece: more than books have, and little enough for the
 /// memory that ids, entropies and patches of it take.
-const MAX_DOCUMENT_BYTES: usize = 1 << 26;
+pub const MAX_DOCUMENT_BYTES: usize = 1 << 26;
+
+/// Threads that make tables, and batches that they make ahead.
+const WORKERS: usize = 2;
+const PREFETCH_SIZE: usize = 8;
+
+fn default_workers() -> usize {
+    WORKERS
+}
+
+fn default_prefetch_size() -> usize {
+    PREFETCH_SIZE
+}
 
 fn default_max_document_bytes() -> usize {
     MAX_DOCUMENT_BYTES
@@ -48,6 +60,13 @@ pub struct DataConfig {
     pub shuffle_buffer: usize,
     /// Pack rows as the reference does, which loses the last patch of most rows; false.
     pub reference_packing: bool,
+    /// Threads that make the tables of batches; 0 does everything in the thread of the run; 2. No
+    /// number depends on it.
+    #[serde(default = "default_workers")]
+    pub workers: usize,
+    /// Batches that are made ahead of the run, where no entropy model takes part; 8.
+    #[serde(default = "default_prefetch_size")]
+    pub prefetch_size: usize,
     /// Stop at a document that is empty, binary, no UTF-8 or longer than `max_document_bytes`, and
     /// at a line that holds none, instead of counting and naming it; false.
     #[serde(default)]
@@ -161,6 +180,8 @@ impl DataConfig {
             add_eos: section.flag("add_eos", true)?,
             shuffle_buffer: read_shuffle_buffer(section)?,
             reference_packing: section.flag("reference_packing", false)?,
+            workers: section.size("workers", WORKERS, ..=256)?,
+            prefetch_size: section.size("prefetch_size", PREFETCH_SIZE, 1..=4096)?,
             strict: section.flag("strict", false)?,
             max_document_bytes: section.size("max_document_bytes", MAX_DOCUMENT_BYTES, 1..)?,
             sources: read_sources(section, "sources")?,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::sources::{OpenTexts, SourceTexts};
 use crate::error::{Error, Result};
 use crate::random::Random;
-use crate::text::{Documents, Place};
+use crate::text::{Document, Documents, Place};
 
 /// The stream of random numbers that chooses between sources.
 const CHOICE_STREAM: u64 = 0x6368_6f69_6365;
@@ -21,12 +21,12 @@ pub struct SourcePosition {
 }
 
 /// A document, and where it came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReadDocument {
     pub source_index: usize,
     pub position: SourcePosition,
-    /// At least one byte.
-    pub text: Vec<u8>,
+    /// At least one byte, and entropies where its file has them.
+    pub document: Document,
 }
 
 /// Reads sources in turns, by weight, each from its start again when it ends.
@@ -106,8 +106,8 @@ impl DocumentReader {
         let source = &mut self.sources[source_index];
         while pass_count.is_none_or(|count| source.position.epoch < count) {
             let position = source.position;
-            if let Some(text) = source.next()? {
-                return Ok(Some(ReadDocument { source_index, position, text }));
+            if let Some(document) = source.next()? {
+                return Ok(Some(ReadDocument { source_index, position, document }));
             }
         }
         Ok(None)
@@ -187,7 +187,7 @@ impl SourceReader {
     }
 
     /// The next document of this pass; `None` at its end, in front of the next pass.
-    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+    fn next(&mut self) -> Result<Option<Document>> {
         if self.documents.is_none() {
             self.documents = Some(self.open_documents().map_err(gone)?);
         }
@@ -195,7 +195,7 @@ impl SourceReader {
         if let Some(document) = documents.next() {
             let document = document.map_err(gone)?;
             self.position.place = documents.place();
-            return Ok(Some(document.text));
+            return Ok(Some(document));
         }
         if documents.counts().document_count == 0 && !self.is_resumed {
             let mut problem = "there is no text in it".to_owned();

@@ -82,7 +82,10 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
     let paths = glob::glob(pattern)
         .map_err(|error| Error::input(pattern, format!("this is no pattern: {}", error.msg)))?;
     let found = paths.map(|path| {
-        path.map_err(|error| Error::io("list", error.path().to_path_buf(), error.into()))
+        path.map_err(|error| {
+            let path = error.path().to_path_buf();
+            Error::io("list", path, error.into())
+        })
     });
     found.collect()
 }

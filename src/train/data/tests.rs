@@ -20,6 +20,10 @@ impl EntropySource for Invented {
     async fn entropies(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         Ok(ids.iter().map(|id| (id * 7 % 13) as f32 / 4.0).collect())
     }
+
+    fn group_ids(&self) -> usize {
+        40
+    }
 }
 
 /// Nothing here waits for a device.
@@ -211,7 +215,7 @@ fn what_cannot_be_read_is_named() {
     );
     let mut bad = new(files, "bad.jsonl", 1.0).unwrap();
     for _ in 0..3 {
-        assert_eq!(bad.next_document().unwrap().unwrap().text, b"a", "the run goes on");
+        assert_eq!(bad.next_document().unwrap().unwrap().document.text, b"a", "the run goes on");
     }
     let notes = bad.take_notes();
     assert!(notes.len() == 1 && notes[0].starts_with("bad.jsonl:2: expected"), "{notes:?}");
@@ -272,5 +276,123 @@ proptest! {
         // A lone last token has nothing to be predicted from.
         expected.truncate(expected.len().min(got.len().max(expected.len() - 1)));
         prop_assert_eq!(got, expected);
+    }
+}
+
+mod batches {
+    use super::*;
+    use crate::blt::Batch;
+    use crate::blt::config::ModelConfig;
+
+    /// A model for rows of the shape that [`units`] have.
+    fn model(unit: RowUnit) -> ModelConfig {
+        use crate::blt::config::{EntropyConfig, Semantics, TransformerConfig};
+        let transformer = TransformerConfig {
+            hidden_size: 8,
+            layer_count: 1,
+            head_count: 1,
+            kv_head_count: 1,
+            head_dim: 8,
+            intermediate_size: 8,
+            rms_norm_eps: 1e-5,
+            rope_theta: 1e4,
+            max_positions: 32,
+            window: Some(4),
+        };
+        match unit {
+            RowUnit::Bytes { .. } => {
+                let semantics = Semantics::Reference;
+                ModelConfig::Entropy(EntropyConfig { semantics, transformer })
+            }
+            RowUnit::Patches { .. } => ModelConfig::Blt(crate::blt::config::tests::config_a()),
+        }
+    }
+
+    fn shown(batch: &Batch) -> String {
+        format!("{:?} {:?} {}", batch.counts, batch.inputs, batch.target_count)
+    }
+
+    /// Batches with the state behind each.
+    fn batches<S: EntropySource>(
+        rows: RowStream<S>,
+        unit: RowUnit,
+        worker_count: usize,
+        count: usize,
+    ) -> Vec<(String, DataState)> {
+        let options =
+            BatchOptions { batch_rows: 3, reference_row_bytes: None, worker_count, most_ahead: 2 };
+        let mut stream = BatchStream::new(rows, model(unit), options).unwrap();
+        let mut found = Vec::new();
+        for _ in 0..count {
+            match now(stream.next_batch()).unwrap() {
+                Some(batch) => found.push((shown(&batch), stream.state())),
+                None => break,
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn threads_change_neither_batches_nor_states() {
+        let sources = [(words(), 3.0), (vec!["x y z".to_owned(), "uvw".to_owned()], 1.0)];
+        let space = patches(PatchingMode::Space, false);
+        for unit in [RowUnit::Bytes { row_bytes: 7 }, space] {
+            let rows = || {
+                let reader = reader(&sources, Some(4));
+                RowStream::new(reader, options(unit, 4), NoEntropies).unwrap()
+            };
+            let alone = batches(rows(), unit, 0, 1000);
+            assert!(alone.len() > 8, "{}", alone.len());
+            for worker_count in [1, 4] {
+                assert_eq!(batches(rows(), unit, worker_count, 1000), alone);
+            }
+            // Taken up behind any batch, however the first part was made.
+            for (index, (_, state)) in alone.iter().enumerate() {
+                let mut rows = rows();
+                now(rows.resume(state)).unwrap();
+                let behind = &alone[index + 1..];
+                assert_eq!(batches(rows, unit, 2, 3), behind[..behind.len().min(3)]);
+            }
+        }
+        // Entropies of a device stay with the reader.
+        let unit = patches(PatchingMode::Entropy { threshold: 1.0 }, false);
+        let rows =
+            || RowStream::new(reader(&sources, Some(4)), options(unit, 4), Invented).unwrap();
+        let alone = batches(rows(), unit, 0, 1000);
+        assert_eq!(batches(rows(), unit, 3, 1000), alone);
+    }
+
+    #[test]
+    fn an_error_comes_behind_the_batches_before_it() {
+        let files = InMemory::new().with("a.jsonl", b"{\"text\": \"the cat sat on\"}\n".repeat(9));
+        let files = files.with("b.jsonl.zst", *b"no such stream");
+        let open: OpenTexts = Arc::new(move || Box::new(files.clone()));
+        let texts = SourceTexts {
+            paths: vec!["a.jsonl".into(), "b.jsonl.zst".into()],
+            weight: 1.0,
+            options: DocumentOptions::default(),
+        };
+        let unit = RowUnit::Bytes { row_bytes: 7 };
+        for worker_count in [0, 2] {
+            let reader =
+                DocumentReader::new(vec![texts.clone()], OpenTexts::clone(&open), 5, None).unwrap();
+            let rows = RowStream::new(reader, options(unit, 1), NoEntropies).unwrap();
+            let options = BatchOptions {
+                batch_rows: 3,
+                reference_row_bytes: None,
+                worker_count,
+                most_ahead: 2,
+            };
+            let mut stream = BatchStream::new(rows, model(unit), options).unwrap();
+            let mut count = 0;
+            let error = loop {
+                match now(stream.next_batch()) {
+                    Ok(batch) => count += usize::from(batch.is_some()),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            assert!(count >= 5 && error.contains("b.jsonl.zst"), "{count} {error}");
+            assert!(now(stream.next_batch()).unwrap().is_none(), "nothing comes behind it");
+        }
     }
 }

@@ -18,8 +18,8 @@ use crate::platform::Platform;
 use crate::text::Files;
 use crate::train::config::RunConfig;
 use crate::train::data::{
-    BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream, RowUnit,
-    patching_of, source_texts, text_files,
+    BatchOptions, BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream,
+    RowUnit, patching_of, source_texts, text_files,
 };
 use crate::train::packing::PackerOptions;
 use crate::train::{AdamW, Trainer, UpdateSituation};
@@ -95,8 +95,13 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let held_out = held_out(&config, &open, &mut rows.entropies).await?;
         let reference_row_bytes = (config.data.reference_packing && !config.train_entropy_model)
             .then_some(config.data.max_encoder_seq_length);
-        let batches =
-            BatchStream::new(rows, model.config, config.data.batch_size, reference_row_bytes);
+        let options = BatchOptions {
+            batch_rows: config.data.batch_size,
+            reference_row_bytes,
+            worker_count: config.data.workers,
+            most_ahead: config.data.prefetch_size,
+        };
+        let batches = BatchStream::new(rows, model.config, options)?;
 
         let step = resumed.as_ref().map_or(0, |resumed| resumed.state.step);
         // A run that was stopped before the evaluation of its last update does it now; the line of
