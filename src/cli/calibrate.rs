@@ -30,7 +30,8 @@ pub struct Arguments {
     /// Model directory, or the name of a model on the hub: an entropy model, or a model with one
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Texts: .txt, .jsonl, either with .zst or .gz, or .arrow with entropies; directories, patterns
+    /// Texts: .txt, .jsonl, either with .zst or .gz, or .arrow with entropies; directories and
+    /// patterns of them
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<PathBuf>,
     /// Wanted mean length of a patch

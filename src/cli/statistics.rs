@@ -24,7 +24,8 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Example: blt statistics texts/*.jsonl.zst --mode space")]
 pub struct Arguments {
-    /// Texts: .txt, .jsonl, either with .zst or .gz, or .arrow with entropies; directories, patterns
+    /// Texts: .txt, .jsonl, either with .zst or .gz, or .arrow with entropies; directories and
+    /// patterns of them
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<PathBuf>,
     /// The rule by which patches begin; the model's if left out

@@ -1,7 +1,6 @@
 //! Documents out of a Parquet file, a row each: the text under `text` or else `content`, the name
 //! under the keys that JSON lines have too, or else `file:row`, counted from 0.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
@@ -13,6 +12,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 
 use super::documents::Document;
 use super::json_lines::{ID_KEYS, Line, TEXT_KEYS};
+use super::source::StoredFile;
 use crate::error::{Error, Result};
 
 /// Rows that are decoded at once.
@@ -34,7 +34,7 @@ pub(super) struct ParquetRows {
 impl ParquetRows {
     /// # Errors
     /// A file that is no Parquet file, or has no column of text.
-    pub fn new(path: &Path, file: File) -> Result<Self> {
+    pub fn new(path: &Path, file: StoredFile) -> Result<Self> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(file)
             .map_err(|error| damaged(path, &error.to_string()))?;
         let schema = builder.schema();
@@ -158,6 +158,7 @@ fn damaged(path: &Path, problem: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::sync::Arc;
 
     use arrow_array::{ArrayRef, Int64Array, LargeStringArray, StringArray};

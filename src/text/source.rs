@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 /// A stream of bytes. It may be read from another thread, which fetches one batch ahead.
 pub type ByteReader = Box<dyn Read + Send>;
 
+/// A file of the file system, for formats that are read here and there.
+pub type StoredFile = File;
+
 /// Opens files by name.
 pub trait TextSource: Send {
     /// The bytes of the file as stored: what a name in `.zst` or `.gz` promises is undone by the

@@ -143,7 +143,10 @@ impl Columns {
             }
         };
         let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8);
-        let is_halves = |kind: &DataType| matches!(kind, DataType::List(item) if *item.data_type() == DataType::Float16);
+        let is_halves = |kind: &DataType| match kind {
+            DataType::List(item) => *item.data_type() == DataType::Float16,
+            _ => false,
+        };
         Ok(Self {
             sample_id: find(SAMPLE_ID, is_text, "utf8")?,
             text: find(TEXT, is_text, "utf8")?,

@@ -2,7 +2,7 @@
 //! §15.2).
 //!
 //! ```text
-//! a thread: files -> documents -> windows -> tables      the job: replay -> rows -> shard -> marker
+//! a thread: files -> documents -> windows -> tables     the job: replay -> rows -> shard -> marker
 //! ```
 //!
 //! A text file becomes shards `NAME.shard_00.arrow`, each of about as many bytes of text as the
