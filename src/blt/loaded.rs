@@ -108,6 +108,17 @@ impl<E: Engine> LoadedModel<E> {
         Self::create_for(engine, config, None, Precision::F32, weights).await
     }
 
+    /// Compiles plans from now on to a precision. Where the Store has no copies of weights in f16,
+    /// replays make them: little beside the products of many rows that read them.
+    ///
+    /// # Errors
+    /// If the device has no f16 and the precision needs it.
+    pub fn compute_in(&mut self, engine: &E, precision: Precision) -> Result<()> {
+        check_precision(engine, precision)?;
+        self.precision = precision;
+        Ok(())
+    }
+
     async fn create_for(
         engine: &E,
         config: ModelConfig,
@@ -115,10 +126,7 @@ impl<E: Engine> LoadedModel<E> {
         precision: Precision,
         weights: &WeightTypes,
     ) -> Result<Self> {
-        if precision == Precision::Mixed && !engine.abilities().f16 {
-            let problem = "mixed precision needs 16-bit floats in shaders, which it lacks";
-            return Err(Error::device(engine.name(), problem).with_hint("use precision = \"f32\""));
-        }
+        check_precision(engine, precision)?;
         let mut parameters = own_parameters(&config);
         parameters.retain(|spec| weights.places(spec));
         let max_elements = engine.max_binding_elements();
@@ -340,6 +348,14 @@ pub fn hash_powers(config: &ModelConfig) -> Option<Vec<u32>> {
     let hash = batch::hash_config(&hashed(config)?.hash);
     let (sizes, powers) = (hash.table_sizes(), hash.powers());
     Some(embedding::hash_ids::power_words(&sizes, &powers, hash.wrap_remainder()))
+}
+
+fn check_precision(engine: &impl Engine, precision: Precision) -> Result<()> {
+    if precision == Precision::Mixed && !engine.abilities().f16 {
+        let problem = "mixed precision needs 16-bit floats in shaders, which it lacks";
+        return Err(Error::device(engine.name(), problem).with_hint("use precision f32"));
+    }
+    Ok(())
 }
 
 /// Where everything of a model lies in its Store, on a device whose bindings hold `max_elements`;

@@ -47,3 +47,5 @@ pub use stream_graphs::{
     greedy_step_graph, next_entropies_graph, seed_entropies_graph, seed_graph, step_graph,
 };
 pub use weight_types::WeightTypes;
+
+pub use crate::graph::Precision;

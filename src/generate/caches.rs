@@ -91,22 +91,20 @@ impl<'m, E: Engine> StreamCaches<'m, E> {
         layout_of(self.engine, self.directory, shape).map(|_| ())
     }
 
-    /// A Recording over models and caches, with variants of kernels that the engine trusts.
+    /// A Recording over models and caches in a precision, with variants of kernels that the engine
+    /// trusts.
     ///
     /// # Errors
     /// [`Error::Limit`] if a tensor exceeds a binding; if the device is lost.
     pub async fn record(
         &self,
-        name: &str,
+        (name, precision): (&str, Precision),
         capacity: Counts,
         build: impl Fn() -> Result<Graph>,
     ) -> Result<Recording> {
         loop {
-            // Whatever precision the model was loaded for: a byte waits for weights, not for units.
-            let options = CompileOptions {
-                precision: Precision::F32,
-                ..self.directory.model.compile_options(self.engine)
-            };
+            let options = self.directory.model.compile_options(self.engine);
+            let options = CompileOptions { precision, ..options };
             let recording = compile_for(build()?, name, &self.layout, capacity, &options)?;
             check_bindings(&recording, self.engine.max_binding_elements())?;
             if self.engine.trusts(&recording).await? {

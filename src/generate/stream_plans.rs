@@ -8,7 +8,7 @@ use crate::blt::{
 };
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
-use crate::graph::{Graph, Recording};
+use crate::graph::{Graph, Precision, Recording};
 use crate::kernels::{Axis, Counts, Step};
 
 /// What the plans do.
@@ -99,10 +99,20 @@ async fn record<E: Engine>(
     before: &Counts,
 ) -> Result<Recording> {
     let build = || graph(caches.directory, caches, work);
+    let kind = (name(work), precision(caches, work));
     let ample = capacity(caches, work, counts).max(before);
-    match caches.record(name(work), ample, build).await {
-        Err(error) if error.is_shortage() => caches.record(name(work), counts, build).await,
+    match caches.record(kind, ample, build).await {
+        Err(error) if error.is_shortage() => caches.record(kind, counts, build).await,
         recorded => recorded,
+    }
+}
+
+/// What work is computed in: a prompt in the precision of the model, a byte in f32, as it waits for
+/// weights and not for matrix units.
+fn precision<E: Engine>(caches: &StreamCaches<'_, E>, work: Work) -> Precision {
+    match work {
+        Work::Seed => caches.directory.model.precision,
+        _ => Precision::F32,
     }
 }
 
