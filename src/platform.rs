@@ -95,9 +95,182 @@ impl Platform for NativePlatform {
     }
 }
 
+/// Values that a thread of its own makes ahead of their reader, in order.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug)]
+pub struct Ahead<T> {
+    values: Option<std::sync::mpsc::Receiver<T>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl<T: Send + 'static> Ahead<T> {
+    /// Begins to make values; `give` waits while `most_ahead` of them wait to be read, and says
+    /// whether anybody still wants them.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub fn new(
+        name: &str,
+        most_ahead: usize,
+        make: impl FnOnce(&mut dyn FnMut(T) -> bool) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (sender, values) = std::sync::mpsc::sync_channel(most_ahead);
+        let work = move || make(&mut |value| sender.send(value).is_ok());
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work)?;
+        Ok(Self { values: Some(values), thread: Some(thread) })
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl<T> Iterator for Ahead<T> {
+    type Item = T;
+
+    /// The next value, for which it waits; `None` when all have been made.
+    ///
+    /// # Panics
+    /// If the thread has panicked.
+    fn next(&mut self) -> Option<T> {
+        let next = self.values.as_ref().and_then(|values| values.recv().ok());
+        if next.is_none()
+            && let Some(Err(panic)) = self.thread.take().map(std::thread::JoinHandle::join)
+        {
+            std::panic::resume_unwind(panic);
+        }
+        next
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl<T> Drop for Ahead<T> {
+    /// The thread ends at its next value; it is waited for.
+    fn drop(&mut self) {
+        drop(self.values.take());
+        if let Some(thread) = self.thread.take() {
+            // Whoever drops this does not want to know how it went.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Threads that do pieces of work, whoever of them is free.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug)]
+pub struct Workers {
+    work: Option<std::sync::mpsc::Sender<Work>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A value that is being made.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug)]
+pub struct Promise<T>(std::sync::mpsc::Receiver<T>);
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Workers {
+    /// So many threads; with none, work is done where it is asked for.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub fn new(name: &str, count: usize) -> std::io::Result<Self> {
+        let (work, waiting) = std::sync::mpsc::channel::<Work>();
+        let waiting = Arc::new(std::sync::Mutex::new(waiting));
+        let mut workers = Self { work: Some(work), threads: Vec::with_capacity(count) };
+        for index in 0..count {
+            let waiting = Arc::clone(&waiting);
+            let next = move || {
+                // A worker that panicked held no lock: it was at its work.
+                waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv()
+            };
+            let work = move || {
+                while let Ok(work) = next() {
+                    work();
+                }
+            };
+            let builder = std::thread::Builder::new().name(format!("{name} {index}"));
+            workers.threads.push(builder.spawn(work)?);
+        }
+        Ok(workers)
+    }
+
+    /// Has a value made.
+    pub fn run<T: Send + 'static>(&self, make: impl FnOnce() -> T + Send + 'static) -> Promise<T> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // Nobody may want the value any more when it is there.
+        let work = move || drop(sender.send(make()));
+        match &self.work {
+            Some(waiting) if !self.threads.is_empty() => {
+                // It fails when every worker has panicked, and then so does who waits.
+                let _ = waiting.send(Box::new(work));
+            }
+            _ => work(),
+        }
+        Promise(receiver)
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Workers {
+    fn drop(&mut self) {
+        drop(self.work.take());
+        for thread in self.threads.drain(..) {
+            // Whoever waits for what a panicked worker was to make, panics.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl<T> Promise<T> {
+    /// The value, for which it waits.
+    ///
+    /// # Panics
+    /// If what makes it has panicked.
+    pub fn wait(self) -> T {
+        self.0.recv().expect("a worker panicked")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workers_make_what_they_are_asked_for() {
+        for count in [0, 1, 3] {
+            let workers = Workers::new("squares", count).unwrap();
+            let promises: Vec<_> = (0..50_u64).map(|n| workers.run(move || n * n)).collect();
+            let squares: Vec<_> = promises.into_iter().map(Promise::wait).collect();
+            assert_eq!(squares, (0..50).map(|n| n * n).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn values_come_in_order_and_no_more_are_made_than_are_wanted() {
+        let make = |give: &mut dyn FnMut(u32) -> bool| {
+            for value in 0.. {
+                if !give(value) {
+                    return;
+                }
+            }
+        };
+        let mut ahead = Ahead::new("numbers", 2, make).unwrap();
+        assert_eq!([ahead.next(), ahead.next(), ahead.next()], [Some(0), Some(1), Some(2)]);
+        drop(ahead);
+        let few = |give: &mut dyn FnMut(u32) -> bool| assert!(give(7));
+        let mut ahead = Ahead::new("numbers", 2, few).unwrap();
+        assert_eq!([ahead.next(), ahead.next(), ahead.next()], [Some(7), None, None]);
+    }
+
+    #[test]
+    #[should_panic(expected = "on purpose")]
+    fn a_panic_of_the_thread_is_passed_on() {
+        let mut ahead: Ahead<u32> = Ahead::new("numbers", 2, |_| panic!("on purpose")).unwrap();
+        ahead.next();
+    }
 
     #[test]
     fn a_raised_flag_is_seen_through_its_clones() {

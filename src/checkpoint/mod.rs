@@ -23,6 +23,7 @@ mod model_card;
 mod model_directory;
 mod model_writer;
 mod packed;
+mod patching_threshold;
 mod release;
 mod source;
 mod tensor_file;
@@ -46,6 +47,7 @@ pub use load::{
 pub use model_card::{CardFacts, model_card};
 pub use model_directory::ModelDirectory;
 pub use model_writer::ModelWriter;
+pub use patching_threshold::write_patching_threshold;
 pub use tensor_file::{TensorEntry, TensorFile};
 pub use tensor_set::TensorSet;
 pub use tensor_writer::{NewEntry, TensorWriter};

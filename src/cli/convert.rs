@@ -39,7 +39,7 @@ pub struct Arguments {
     /// Begin another file of weights before one passes this size: 5GB, 500MB, 2GiB
     #[arg(long, value_name = "SIZE")]
     shard_size: Option<ByteSize>,
-    /// Held-out text to measure both models on: .txt, .jsonl, or either with .zst behind it
+    /// Held-out text to measure both models on: .txt, .jsonl, or either with .zst or .gz
     #[arg(long, value_name = "FILE")]
     eval: Option<PathBuf>,
     #[command(flatten)]

@@ -191,6 +191,7 @@ fn figures(point: &CurvePoint) -> Figures {
         gradient_norm: point.gradient_norm,
         bytes_per_second: point.bytes_per_second,
         held_out_bpb: point.held_out_bpb,
+        data_share: None,
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Model directory, or the name of a model on the hub
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Text: .txt (one document), .jsonl (one a line), or either with .zst behind it
+    /// Text: .txt (one document), .jsonl (one a line), or either with .zst or .gz
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     #[command(flatten)]

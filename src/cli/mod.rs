@@ -5,10 +5,12 @@
 //! usage, 3 no usable device, 130 stopped by Ctrl-C.
 
 mod bench;
+mod calibrate;
 mod convert;
 mod demo;
 mod device;
 mod devices;
+mod entropies;
 mod escaped;
 mod eval;
 mod failure;
@@ -24,6 +26,7 @@ mod patch;
 mod processor;
 mod program;
 mod progress;
+mod statistics;
 mod terminal;
 mod train;
 mod tune;

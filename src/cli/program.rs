@@ -4,7 +4,8 @@ use super::failure;
 use super::interrupt;
 use super::terminal::Terminal;
 use super::{
-    bench, convert, demo, devices, eval, generate, info, init, logits, patch, train, tune,
+    bench, calibrate, convert, demo, devices, entropies, eval, generate, info, init, logits, patch,
+    statistics, train, tune,
 };
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -29,6 +30,9 @@ enum Command {
     Generate(generate::Arguments),
     Eval(eval::Arguments),
     Patch(patch::Arguments),
+    Entropies(entropies::Arguments),
+    Calibrate(calibrate::Arguments),
+    Statistics(statistics::Arguments),
     Logits(logits::Arguments),
     Init(init::Arguments),
     Convert(convert::Arguments),
@@ -57,6 +61,9 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<()> {
         Command::Generate(arguments) => generate::run(arguments, terminal),
         Command::Eval(arguments) => eval::run(arguments, terminal),
         Command::Patch(arguments) => patch::run(arguments, terminal),
+        Command::Entropies(arguments) => entropies::run(arguments, terminal),
+        Command::Calibrate(arguments) => calibrate::run(arguments, terminal),
+        Command::Statistics(arguments) => statistics::run(arguments, terminal),
         Command::Logits(arguments) => logits::run(arguments, terminal),
         Command::Init(arguments) => init::run(arguments, terminal),
         Command::Convert(arguments) => convert::run(arguments, terminal),

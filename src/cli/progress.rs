@@ -25,6 +25,8 @@ pub struct Figures {
     pub bytes_per_second: f64,
     /// Bits per byte on held-out text, where they were measured.
     pub held_out_bpb: Option<f64>,
+    /// Share of the time that was spent waiting for data, where it was measured.
+    pub data_share: Option<f64>,
 }
 
 impl Figures {
@@ -41,6 +43,10 @@ impl Figures {
         );
         if let Some(bpb) = self.held_out_bpb {
             line.push_str(&format!(" held-out {bpb:.3}"));
+        }
+        // Below that it is hidden behind the step.
+        if let Some(share) = self.data_share.filter(|share| *share >= 0.005) {
+            line.push_str(&format!(" data wait {:.1}%", share * 100.0));
         }
         line
     }
@@ -150,11 +156,14 @@ mod tests {
             gradient_norm: 0.519,
             bytes_per_second: 12_345.0,
             held_out_bpb: None,
+            data_share: Some(0.004),
         };
         assert_eq!(figures.line(), "loss 1.386 bpb 2.000 lr 4.0e-4 |g| 0.52 12.3 kB/s");
         let before = "step  12345/20000 12m<34m ";
         assert!(before.len() + figures.line().len() <= 80, "nothing is cut off");
         figures.held_out_bpb = Some(2.25);
         assert!(figures.line().ends_with("kB/s held-out 2.250"));
+        figures.data_share = Some(0.0312);
+        assert!(figures.line().ends_with("held-out 2.250 data wait 3.1%"));
     }
 }

@@ -76,6 +76,9 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     loop {
         let event = pollster::block_on(run.step())?;
         warn_of_distrusted(&device, &mut told, terminal);
+        for note in run.take_notes() {
+            watch.note(&format!("warning: {note}"));
+        }
         match event {
             Event::Step { step, metrics, .. } => {
                 let figures = metrics.map(|metrics| figures(&metrics, held_out_bpb));
@@ -126,5 +129,6 @@ fn figures(metrics: &Metrics, held_out_bpb: Option<f64>) -> Figures {
         gradient_norm: metrics.grad_norm.into(),
         bytes_per_second: metrics.bytes_per_second,
         held_out_bpb: metrics.eval_bits_per_byte.or(held_out_bpb),
+        data_share: metrics.data_seconds.map(|data| data / metrics.update_seconds.max(1e-9)),
     }
 }

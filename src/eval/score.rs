@@ -6,8 +6,9 @@
 //! it stays the same when a document grows.
 
 use super::bits_per_byte::{BitsPerByte, Window, windows};
+use crate::blt::config::ModelConfig;
 use crate::blt::tables::Row;
-use crate::blt::{LoadedModel, PlanSlot, entropies_graph, evaluation_graph};
+use crate::blt::{Batch, LoadedModel, PlanSlot, entropies_graph, evaluation_graph};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kernels::Step;
@@ -36,6 +37,55 @@ pub struct ScoredDocument<'a> {
     pub patch_lengths: &'a [u32],
 }
 
+/// Windows of some documents, ready for a replay; a thread of its own can make them.
+#[derive(Clone, Debug)]
+pub struct PreparedScore {
+    batch: Batch,
+    /// The document of each, by its index, and the window.
+    windows: Vec<(usize, Window)>,
+}
+
+impl PreparedScore {
+    /// What scores all of these documents with an entropy model.
+    ///
+    /// # Errors
+    /// If an id is outside the vocabulary.
+    pub fn of(
+        config: &ModelConfig,
+        documents: &[&[u32]],
+        options: ScoreOptions,
+    ) -> Result<Vec<Self>> {
+        let all = documents.iter().enumerate().flat_map(|(index, ids)| {
+            windows(ids.len(), options.context).into_iter().map(move |window| (index, window))
+        });
+        let mut prepared = Vec::new();
+        let (mut group, mut held) = (Vec::new(), 0);
+        for (index, window) in all {
+            let length = window.end - window.start;
+            if held + length > options.batch_bytes && held > 0 {
+                prepared.push(Self::new(config, documents, std::mem::take(&mut group))?);
+                held = 0;
+            }
+            held += length;
+            group.push((index, window));
+        }
+        if !group.is_empty() {
+            prepared.push(Self::new(config, documents, group)?);
+        }
+        Ok(prepared)
+    }
+
+    fn new(
+        config: &ModelConfig,
+        documents: &[&[u32]],
+        windows: Vec<(usize, Window)>,
+    ) -> Result<Self> {
+        let row = |(index, window): &(usize, Window)| row(documents[*index], &[], *window);
+        let rows: Vec<_> = windows.iter().map(row).collect();
+        Ok(Self { batch: Batch::new(config, &rows)?, windows })
+    }
+}
+
 impl<E: Engine> Scorer<E> {
     /// Plans that are compiled when they are first used.
     ///
@@ -61,22 +111,41 @@ impl<E: Engine> Scorer<E> {
         ids: &[u32],
     ) -> Result<Vec<f32>> {
         let mut entropies = Vec::with_capacity(ids.len());
-        for group in grouped(windows(ids.len(), self.options.context), self.options.batch_bytes) {
-            let rows: Vec<_> = group.iter().map(|window| row(ids, &[], *window)).collect();
-            let batch = model.batch(&rows)?;
-            let step = Step::of(batch.counts);
-            let plan = self.entropies.get(engine, model, &batch.counts).await?;
-            engine.run(plan, &step, &batch.inputs)?;
-            let values = engine.output(plan, "entropies", &step).await?;
-            let mut first = 0;
-            for window in group {
-                let length = window.end - window.start;
-                let scored = &values[first..first + length][window.score_from - window.start..];
-                entropies.extend_from_slice(scored);
-                first += length;
-            }
+        for windows in grouped(windows(ids.len(), self.options.context), self.options.batch_bytes) {
+            let windows = windows.into_iter().map(|window| (0, window)).collect();
+            let prepared = PreparedScore::new(&model.config, &[ids], windows)?;
+            self.run(engine, model, &prepared, std::slice::from_mut(&mut entropies)).await?;
         }
         Ok(entropies)
+    }
+
+    /// The same of windows that were made before, behind what is known of each document.
+    ///
+    /// # Errors
+    /// If the device fails.
+    ///
+    /// # Panics
+    /// If there are fewer documents than when they were made.
+    pub async fn run(
+        &mut self,
+        engine: &E,
+        model: &LoadedModel<E>,
+        prepared: &PreparedScore,
+        entropies: &mut [Vec<f32>],
+    ) -> Result<()> {
+        let batch = &prepared.batch;
+        let step = Step::of(batch.counts);
+        let plan = self.entropies.get(engine, model, &batch.counts).await?;
+        engine.run(plan, &step, &batch.inputs)?;
+        let values = engine.output(plan, "entropies", &step).await?;
+        let mut first = 0;
+        for (document, window) in &prepared.windows {
+            let length = window.end - window.start;
+            let scored = &values[first..first + length][window.score_from - window.start..];
+            entropies[*document].extend_from_slice(scored);
+            first += length;
+        }
+        Ok(())
     }
 
     /// Nats of every target of a document: all ids but the first.

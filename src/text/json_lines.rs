@@ -14,7 +14,11 @@ use super::source::ByteReader;
 use crate::error::{Error, Result};
 
 /// Where the name of a document is looked for, in this order.
-const ID_KEYS: [&str; 7] = ["sample_id", "title", "qid", "paper_id", "path", "url", "id"];
+pub(super) const ID_KEYS: [&str; 7] =
+    ["sample_id", "title", "qid", "paper_id", "path", "url", "id"];
+
+/// Where its text is looked for.
+pub(super) const TEXT_KEYS: [&str; 2] = ["text", "content"];
 
 const UTF8_BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -73,6 +77,29 @@ impl JsonLines {
         }
     }
 
+    /// The number of the line in hand, from 1 on; blank ones count.
+    pub(super) fn line_number(&self) -> u64 {
+        self.line_number
+    }
+
+    /// Passes over so many lines without a look at them; false where the file has fewer.
+    ///
+    /// # Errors
+    /// As [`Self::next_line`].
+    pub(super) fn skip(&mut self, line_count: u64) -> Result<bool> {
+        for _ in 0..line_count {
+            let skipped_bytes = self
+                .reader
+                .skip_until(b'\n')
+                .map_err(|error| Error::io("read", &self.path, error))?;
+            if skipped_bytes == 0 {
+                return Ok(false);
+            }
+            self.line_number += 1;
+        }
+        Ok(true)
+    }
+
     /// `file:line` of the line in hand.
     fn place(&self) -> String {
         format!("{}:{}", self.path.display(), self.line_number)
@@ -92,8 +119,8 @@ fn parse(json: &[u8], place: impl Fn() -> String) -> Result<Document, String> {
         Some(Value::String(id)) => id,
         Some(other) => other.to_string(),
     };
-    match ["text", "content"].into_iter().find_map(|key| object.remove(key).filter(present)) {
-        Some(Value::String(text)) => Ok(Document { id, text: text.into_bytes() }),
+    match TEXT_KEYS.into_iter().find_map(|key| object.remove(key).filter(present)) {
+        Some(Value::String(text)) => Ok(Document::new(id, text.into_bytes())),
         Some(other) => Err(format!("expected a string as the text, got {}", type_name(&other))),
         None => Err("expected a string under \"text\" or \"content\", got neither".to_owned()),
     }
@@ -128,7 +155,7 @@ mod tests {
     }
 
     fn document(id: &str, text: &str) -> Result<Document, String> {
-        Ok(Document { id: id.to_owned(), text: text.as_bytes().to_vec() })
+        Ok(Document::new(id.to_owned(), text.as_bytes().to_vec()))
     }
 
     #[test]

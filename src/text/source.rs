@@ -1,4 +1,4 @@
-//! Where the bytes of a text file come from, and what its name says about them.
+//! Where the bytes of a text file come from.
 //!
 //! Readers of documents open files through [`TextSource`], so that a program without a file system
 //! (a web page) hands them what it has.
@@ -9,19 +9,34 @@ use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::format::Compression;
+use super::gzip::GzipReader;
 use super::zstd::ZstdReader;
 use crate::error::{Error, Result};
 
 /// A stream of bytes. It may be read from another thread, which fetches one batch ahead.
 pub type ByteReader = Box<dyn Read + Send>;
 
+/// A file of the file system, for formats that are read here and there.
+#[cfg(feature = "parquet")]
+pub type StoredFile = File;
+
 /// Opens files by name.
 pub trait TextSource: Send {
-    /// The bytes of the file as stored: what a name in `.zst` promises is undone by the caller.
+    /// The bytes of the file as stored: what a name in `.zst` or `.gz` promises is undone by the
+    /// caller.
     ///
     /// # Errors
     /// Whatever keeps the file from being opened; the caller adds its name.
     fn open(&self, path: &Path) -> io::Result<ByteReader>;
+
+    /// The file as one of the file system, for formats that are read here and there.
+    ///
+    /// # Errors
+    /// As for `open`, and where there is no file system.
+    fn open_file(&self, _path: &Path) -> io::Result<File> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this is no file of a file system"))
+    }
 
     /// Fails where it is already known that `open` will.
     ///
@@ -37,6 +52,10 @@ pub struct Files;
 impl TextSource for Files {
     fn open(&self, path: &Path) -> io::Result<ByteReader> {
         Ok(Box::new(File::open(path)?))
+    }
+
+    fn open_file(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
     }
 
     fn check(&self, path: &Path) -> io::Result<()> {
@@ -81,68 +100,23 @@ impl TextSource for InMemory {
     }
 }
 
-/// What the bytes of a file mean, by the end of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TextFormat {
-    /// `.txt`: the file is one document.
-    Plain { compressed: bool },
-    /// `.jsonl`: every line is a JSON object with one document.
-    JsonLines { compressed: bool },
-}
-
-impl TextFormat {
-    /// The format that the name of a file promises; upper and lower case are the same.
-    ///
-    /// # Errors
-    /// A name that ends in none of `.txt`, `.jsonl`, `.txt.zst` and `.jsonl.zst`.
-    pub fn of(path: &Path) -> Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        let (stem, compressed) = match name.strip_suffix(".zst") {
-            Some(stem) => (stem, true),
-            None => (name.as_str(), false),
-        };
-        if stem.ends_with(".txt") {
-            Ok(Self::Plain { compressed })
-        } else if stem.ends_with(".jsonl") {
-            Ok(Self::JsonLines { compressed })
-        } else {
-            Err(Error::input(
-                path.display().to_string(),
-                "expected a name ending in .txt, .jsonl, .txt.zst or .jsonl.zst",
-            ))
-        }
-    }
-
-    /// Whether the file is a zstd stream.
-    pub fn is_compressed(self) -> bool {
-        match self {
-            Self::Plain { compressed } | Self::JsonLines { compressed } => compressed,
-        }
-    }
-}
-
 /// Opens a file and undoes its compression.
-pub(super) fn open(source: &dyn TextSource, path: &Path, format: TextFormat) -> Result<ByteReader> {
+pub(super) fn open(
+    source: &dyn TextSource,
+    path: &Path,
+    compression: Compression,
+) -> Result<ByteReader> {
     let stored = source.open(path).map_err(|error| Error::io("open", path, error))?;
-    Ok(if format.is_compressed() { Box::new(ZstdReader::new(stored)) } else { stored })
+    Ok(match compression {
+        Compression::None => stored,
+        Compression::Zstd => Box::new(ZstdReader::new(stored)),
+        Compression::Gzip => Box::new(GzipReader::new(stored)),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_name_says_the_format() {
-        let of = |name: &str| TextFormat::of(Path::new(name));
-        assert_eq!(of("a/b.txt").unwrap(), TextFormat::Plain { compressed: false });
-        assert_eq!(of("B.TXT.ZST").unwrap(), TextFormat::Plain { compressed: true });
-        assert_eq!(of("c.chunk.00.jsonl").unwrap(), TextFormat::JsonLines { compressed: false });
-        assert_eq!(of("c.jsonl.zst").unwrap(), TextFormat::JsonLines { compressed: true });
-        for name in ["c.json", "c", "c.zst", "txt", "c.jsonl.gz", ""] {
-            let message = of(name).unwrap_err().to_string();
-            assert!(message.starts_with(&format!("{name}: expected a name ending in")));
-        }
-    }
 
     #[test]
     fn memory_knows_its_own_files_only() {

@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod data;
+#[cfg(all(feature = "arrow", not(target_arch = "wasm32")))]
+pub mod entropies;
 mod lazy_rows;
 mod lazy_update;
 pub mod metrics;

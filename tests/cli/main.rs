@@ -6,6 +6,7 @@ mod bench;
 mod config_json;
 mod convert;
 mod damaged;
+mod data;
 mod demo;
 mod eval;
 mod generate;

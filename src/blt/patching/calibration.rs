@@ -27,61 +27,91 @@ pub struct Calibration {
 }
 
 /// The threshold of `patching` (whose own is ignored) at which [`bytes_per_patch`] of all documents
-/// comes nearest to `wanted`; of two equally near ones the lower.
-///
-/// `documents[d][i]` is the entropy in nats after id i of document d, one per id with BOS and EOS.
-/// Starts that no threshold can prevent and the longest length of `patching` count as they do in
-/// [`Patching::patch_lengths`]; the virtual token is in no figure. A wanted mean out of reach gives
-/// the end of the range: compare [`Calibration::bytes_per_patch`].
+/// comes nearest to `wanted`; of two equally near ones the lower. See [`Calibrator`].
 ///
 /// # Errors
-/// A mode other than `Entropy` and `Monotonic`; no documents, or one with no entropies; an entropy
-/// that is no finite number; a wanted length that is no number from 1 up.
+/// As [`Calibrator::new`] and [`Calibrator::at`].
 pub fn calibrate_threshold<D: AsRef<[f32]>>(
     patching: &Patching,
     documents: &[D],
     wanted: f64,
 ) -> Result<Calibration> {
-    let patching = &Patching { include_next_token: false, ..*patching };
-    let rule = Rule::of(patching)?;
-    if !(wanted.is_finite() && wanted >= 1.0) {
-        return Err(Error::input(
-            "wanted bytes per patch",
-            format!("expected a finite number of at least 1, got {wanted}"),
-        ));
-    }
-    check_documents(documents)?;
-    let mut byte_count = 0;
-    let mut scores = Vec::new();
-    for document in documents {
-        let row_length = patching.row_length(document.as_ref().len())?;
-        byte_count += u64::from(row_length) - 1;
-        scores.extend(rule.scores(document.as_ref(), row_length));
-    }
-    scores.sort_unstable_by(f32::total_cmp);
-    // Zeroes of either sign are one score.
-    scores.dedup_by(|a, b| *a == *b);
+    Calibrator::new(patching, documents)?.at(wanted)
+}
 
-    let at_step = |step: usize| {
-        let threshold = threshold_of_step(&scores, step);
-        let patch_count = rule.count_patches(patching, documents, threshold);
+/// Finds thresholds for some documents.
+///
+/// `documents[d][i]` is the entropy in nats after id i of document d, one per id with BOS and EOS.
+/// Starts that no threshold can prevent and the longest length of `patching` count as they do in
+/// [`Patching::patch_lengths`]; the virtual token is in no figure. In `Combined` patching the
+/// second threshold stands, and the first is looked for.
+pub struct Calibrator<'d, D> {
+    patching: Patching,
+    rule: Rule,
+    documents: &'d [D],
+    byte_count: u64,
+    /// What a threshold may be compared with, increasing, each once.
+    scores: Vec<f32>,
+}
+
+impl<'d, D: AsRef<[f32]>> Calibrator<'d, D> {
+    /// Looks through the documents.
+    ///
+    /// # Errors
+    /// A mode that reads no entropies; no documents, or one with no entropies; an entropy that is
+    /// no finite number.
+    pub fn new(patching: &Patching, documents: &'d [D]) -> Result<Self> {
+        let patching = Patching { include_next_token: false, ..*patching };
+        let rule = Rule::of(&patching)?;
+        check_documents(documents)?;
+        let mut byte_count = 0;
+        let mut scores = Vec::new();
+        for document in documents {
+            let row_length = patching.row_length(document.as_ref().len())?;
+            byte_count += u64::from(row_length) - 1;
+            scores.extend(rule.scores(document.as_ref(), row_length));
+        }
+        scores.sort_unstable_by(f32::total_cmp);
+        // Zeroes of either sign are one score.
+        scores.dedup_by(|a, b| *a == *b);
+        Ok(Self { patching, rule, documents, byte_count, scores })
+    }
+
+    /// The threshold that comes nearest to a wanted mean length; of two equally near ones the
+    /// lower. A mean out of reach gives the end of the range: compare
+    /// [`Calibration::bytes_per_patch`].
+    ///
+    /// # Errors
+    /// A wanted length that is no number from 1 up.
+    pub fn at(&self, wanted: f64) -> Result<Calibration> {
+        if !(wanted.is_finite() && wanted >= 1.0) {
+            return Err(Error::input(
+                "wanted bytes per patch",
+                format!("expected a finite number of at least 1, got {wanted}"),
+            ));
+        }
+        // The first step whose mean is not below the wanted one, or the last step.
+        let (mut low, mut high) = (0, self.scores.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.at_step(middle).bytes_per_patch < wanted {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let above = self.at_step(low);
+        let below = self.at_step(low.saturating_sub(1));
+        let distance = |found: &Calibration| (found.bytes_per_patch - wanted).abs();
+        Ok(if distance(&below) <= distance(&above) { below } else { above })
+    }
+
+    fn at_step(&self, step: usize) -> Calibration {
+        let (threshold, byte_count) = (threshold_of_step(&self.scores, step), self.byte_count);
+        let patch_count = self.rule.count_patches(&self.patching, self.documents, threshold);
         let bytes_per_patch = bytes_per_patch(byte_count, patch_count);
         Calibration { threshold, bytes_per_patch, byte_count, patch_count }
-    };
-    // The first step whose mean is not below the wanted one, or the last step.
-    let (mut low, mut high) = (0, scores.len());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if at_step(middle).bytes_per_patch < wanted {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
     }
-    let above = at_step(low);
-    let below = at_step(low.saturating_sub(1));
-    let distance = |found: &Calibration| (found.bytes_per_patch - wanted).abs();
-    Ok(if distance(&below) <= distance(&above) { below } else { above })
 }
 
 /// What a threshold is compared with.
@@ -89,6 +119,8 @@ pub fn calibrate_threshold<D: AsRef<[f32]>>(
 enum Rule {
     Above,
     Rise,
+    /// Above, where it has risen by more than this.
+    AboveAtRise(f32),
 }
 
 impl Rule {
@@ -96,15 +128,20 @@ impl Rule {
         let rule = match patching.mode {
             PatchingMode::Entropy { .. } => Self::Above,
             PatchingMode::Monotonic { .. } => Self::Rise,
+            PatchingMode::Combined { threshold_add, .. } => Self::AboveAtRise(threshold_add),
             other => {
                 return Err(Error::input(
                     "threshold calibration",
-                    format!("expected entropy or monotonic patching, got {}", other.name()),
+                    format!("expected patching by entropies, got {}", other.name()),
                 ));
             }
         };
         // The threshold is what is looked for; whatever stands there now is as good as any.
-        Patching { mode: PatchingMode::Entropy { threshold: 0.0 }, ..*patching }.check()?;
+        let mode = match rule {
+            Self::AboveAtRise(add) => PatchingMode::Combined { threshold: 0.0, threshold_add: add },
+            Self::Above | Self::Rise => PatchingMode::Entropy { threshold: 0.0 },
+        };
+        Patching { mode, ..*patching }.check()?;
         Ok(rule)
     }
 
@@ -113,10 +150,14 @@ impl Rule {
         let first_asked = match self {
             Self::Above => 2,
             Self::Rise => 3,
+            Self::AboveAtRise(_) => 4,
         };
-        (first_asked..row_length as usize).map(move |start| match self {
-            Self::Above => entropies[start - 1],
-            Self::Rise => entropy::rise(entropies, start),
+        (first_asked..row_length as usize).filter_map(move |start| match self {
+            Self::Above => Some(entropies[start - 1]),
+            Self::Rise => Some(entropy::rise(entropies, start)),
+            Self::AboveAtRise(add) => {
+                (entropy::rise(entropies, start) > add).then(|| entropies[start - 1])
+            }
         })
     }
 
@@ -131,6 +172,9 @@ impl Rule {
             lengths::count_patches(row_length, patching.max_patch_length, |start| match self {
                 Self::Above => entropy::starts_above(entropies, start, threshold),
                 Self::Rise => entropy::starts_at_rise(entropies, start, threshold),
+                Self::AboveAtRise(add) => {
+                    entropy::starts_above_at_rise(entropies, start, threshold, add)
+                }
             })
         };
         documents.iter().map(|document| count(document.as_ref())).sum()

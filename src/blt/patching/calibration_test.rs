@@ -15,6 +15,9 @@ fn monotonic() -> Patching {
 fn with_threshold(patching: &Patching, threshold: f32) -> Patching {
     let mode = match patching.mode {
         PatchingMode::Monotonic { .. } => PatchingMode::Monotonic { threshold },
+        PatchingMode::Combined { threshold_add, .. } => {
+            PatchingMode::Combined { threshold, threshold_add }
+        }
         _ => PatchingMode::Entropy { threshold },
     };
     Patching { mode, ..*patching }
@@ -99,7 +102,7 @@ fn bad_input_is_refused() {
         assert!(message(entropy(), &one, wanted).starts_with("wanted bytes per patch: "));
     }
     let space = message(Patching::new(PatchingMode::Space), &one, 4.5);
-    assert!(space.ends_with("expected entropy or monotonic patching, got space"), "{space}");
+    assert!(space.ends_with("expected patching by entropies, got space"), "{space}");
     let zero = Patching { max_patch_length: Some(0), ..entropy() };
     assert!(message(zero, &one, 4.5).contains("max_patch_length"));
 }
@@ -114,11 +117,16 @@ proptest! {
             1..5,
         ),
         wanted in 1.0_f64..12.0,
-        is_monotonic: bool,
+        mode_index in 0..3,
+        threshold_add in -1.0_f32..1.0,
         max_patch_length in proptest::option::of(1_u32..6),
         include_next_token: bool,
     ) {
-        let mode = if is_monotonic { monotonic() } else { entropy() };
+        let mode = match mode_index {
+            0 => entropy(),
+            1 => monotonic(),
+            _ => Patching::new(PatchingMode::Combined { threshold: 0.0, threshold_add }),
+        };
         let patching = Patching { max_patch_length, include_next_token, ..mode };
         let found = calibrate_threshold(&patching, &documents, wanted).unwrap();
         let (reached, patch_count) =

@@ -21,7 +21,7 @@ mod mode;
 mod space;
 
 pub use bytes_per_patch::{bytes_and_patches, bytes_per_patch};
-pub use calibration::{Calibration, calibrate_threshold};
+pub use calibration::{Calibration, Calibrator, calibrate_threshold};
 pub use cutter::PatchCutter;
 pub use lengths::first_patch_of_one;
 pub use mode::{DEFAULT_THRESHOLD, Patching, PatchingMode};

@@ -12,6 +12,26 @@ use crate::error::{Error, Result};
 /// The threshold of the released models, nats.
 const RELEASED_THRESHOLD: f64 = 1.335_442_066_192_627;
 
+/// Bytes of a document that is read in one piece: more than books have, and little enough for the
+/// memory that ids, entropies and patches of it take.
+pub const MAX_DOCUMENT_BYTES: usize = 1 << 26;
+
+/// Threads that make tables, and batches that they make ahead.
+const WORKERS: usize = 2;
+const PREFETCH_SIZE: usize = 8;
+
+fn default_workers() -> usize {
+    WORKERS
+}
+
+fn default_prefetch_size() -> usize {
+    PREFETCH_SIZE
+}
+
+fn default_max_document_bytes() -> usize {
+    MAX_DOCUMENT_BYTES
+}
+
 /// Where the text comes from and how it is cut into rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,7 +39,8 @@ pub struct DataConfig {
     /// What relative paths of `sources` and `valid` are relative to; absent: the current directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_dir: Option<PathBuf>,
-    /// Held-out texts: a path or a list of paths. `.txt`, `.jsonl`, either with `.zst`.
+    /// Held-out texts: a path or a list of paths. `.txt`, `.jsonl`, either with `.zst` or
+    /// `.gz`; directories and patterns stand for the texts in them.
     pub valid: Vec<PathBuf>,
     /// Rows in a micro-batch; 2.
     pub batch_size: usize,
@@ -39,8 +60,23 @@ pub struct DataConfig {
     pub shuffle_buffer: usize,
     /// Pack rows as the reference does, which loses the last patch of most rows; false.
     pub reference_packing: bool,
+    /// Threads that make the tables of batches; 0 does everything in the thread of the run; 2. No
+    /// number depends on it.
+    #[serde(default = "default_workers")]
+    pub workers: usize,
+    /// Batches that are made ahead of the run, where no entropy model takes part; 8.
+    #[serde(default = "default_prefetch_size")]
+    pub prefetch_size: usize,
+    /// Stop at a document that is empty, binary, no UTF-8 or longer than `max_document_bytes`, and
+    /// at a line that holds none, instead of counting and naming it; false.
+    #[serde(default)]
+    pub strict: bool,
+    /// Longer documents are read in pieces of so many bytes, each a document; 67108864.
+    #[serde(default = "default_max_document_bytes")]
+    pub max_document_bytes: usize,
     /// Training texts: a path, a list of paths or of `{ path, weight }`, or a table
-    /// `"path" = weight`. A directory stands for the texts in it. Weights are relative; 1.
+    /// `"path" = weight`. A directory stands for the texts in it, a pattern (`*`, `?`, `[..]`,
+    /// `**`) for those that match it. Weights are relative; 1.
     pub sources: Vec<Source>,
     /// How documents are cut into patches.
     pub patcher_args: PatcherConfig,
@@ -144,6 +180,10 @@ impl DataConfig {
             add_eos: section.flag("add_eos", true)?,
             shuffle_buffer: read_shuffle_buffer(section)?,
             reference_packing: section.flag("reference_packing", false)?,
+            workers: section.size("workers", WORKERS, ..=256)?,
+            prefetch_size: section.size("prefetch_size", PREFETCH_SIZE, 1..=4096)?,
+            strict: section.flag("strict", false)?,
+            max_document_bytes: section.size("max_document_bytes", MAX_DOCUMENT_BYTES, 1..)?,
             sources: read_sources(section, "sources")?,
             patcher_args: section.within("patcher_args", |section| {
                 PatcherConfig::read(section, train_entropy_model)

@@ -18,7 +18,6 @@ pub const ROOT: &[&str] = &[
 pub const DATA: &[&str] = &[
     "load_async",
     "async_persist_type",
-    "prefetch_size",
     "preprocess_dir",
     "entropy_model_name",
     "arrow_batch_size",

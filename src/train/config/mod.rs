@@ -17,7 +17,7 @@ mod section;
 mod tests;
 
 pub use checkpoint::{CheckpointConfig, EvalConfig, LoggingConfig, SaveConfig};
-pub use data::{DataConfig, PatcherConfig, PatchingMode, Source};
+pub use data::{DataConfig, MAX_DOCUMENT_BYTES, PatcherConfig, PatchingMode, Source};
 pub use nearest::nearest;
 pub use optim::OptimConfig;
 pub use overrides::apply_override;

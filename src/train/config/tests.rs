@@ -287,14 +287,14 @@ fn a_run_needs_sources_an_entropy_model_and_a_schedule() {
 #[test]
 fn ignored_keys_are_named_in_one_warning_and_gone_from_the_resolved_file() {
     let text = "gc_collect_freq = 5\nsteps = 5000\n[distributed]\ndp_shard = 2\n\
-                [data]\nprefetch_size = 64\nenable_byte_ngrams = false\n\
+                [data]\nload_async = true\nenable_byte_ngrams = false\n\
                 [data.patcher_args]\ndevice = 'cuda'\n\
                 [model]\nrecompute_attn = true\nweight_tying = false\ninit_use_depth = 'x'\n";
     let (config, warnings) = read(text, &[]).unwrap();
     assert_eq!(
         warnings,
         ["keys without effect here: data.patcher_args.device, \
-                           data.prefetch_size, model.init_use_depth, model.recompute_attn, \
+                           data.load_async, model.init_use_depth, model.recompute_attn, \
                            model.weight_tying, distributed, gc_collect_freq"]
     );
     let (again, warnings) = read(&config.to_toml().unwrap(), &[]).unwrap();

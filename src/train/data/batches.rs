@@ -1,51 +1,216 @@
-//! Rows put together into batches.
+//! Rows put together into batches, ahead of whoever reads them.
+//!
+//! ```text
+//! a thread: documents -> patches -> rows     workers: rows -> tables     the reader: batches
+//! ```
+//!
+//! Where patches come from an entropy model on the device, rows are made by the reader itself, one
+//! batch ahead; the workers still make the tables. Batches come in the order of their rows,
+//! whoever makes them and however many do: how they are made changes none of them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::patcher::EntropySource;
-use super::row_stream::RowStream;
+#[cfg(not(target_arch = "wasm32"))]
+use super::patcher::NoEntropies;
+use super::row_stream::{DataState, RowStream};
 use crate::blt::Batch;
 use crate::blt::config::ModelConfig;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::error::Error;
 use crate::error::Result;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::platform::{Ahead, Promise, Workers};
 use crate::train::packing::pad_reference_batch;
+
+/// How rows become batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchOptions {
+    /// Rows of a batch.
+    pub batch_rows: usize,
+    /// Bytes that rows are cut to, where the reference's packing is followed: rows are then padded
+    /// to the longest of their batch, as in the reference (spec §15.5), and not further
+    /// (`pad_to_max_length`), which would change no loss.
+    pub reference_row_bytes: Option<usize>,
+    /// Threads that make tables; with 0 everything is done in the reader's.
+    pub worker_count: usize,
+    /// Batches that are made ahead of the reader, where that is in another thread.
+    pub most_ahead: usize,
+}
 
 /// Batches of a stream of rows.
 pub struct BatchStream<S> {
-    /// Where the rows come from; its state is the state of the batches.
-    pub rows: RowStream<S>,
-    model: ModelConfig,
-    batch_rows: usize,
-    /// Bytes that rows are cut to, where the reference's packing is followed.
-    reference_row_bytes: Option<usize>,
+    source: Source<S>,
+    /// Behind the batch that was given out last.
+    state: DataState,
+    notes: Vec<String>,
 }
 
+enum Source<S> {
+    Here(Box<Here<S>>),
+    #[cfg(not(target_arch = "wasm32"))]
+    Ahead(Ahead<Made>),
+}
+
+/// Batches that are made by who reads them.
+struct Here<S> {
+    maker: Maker<S>,
+    /// Made, or being made by workers, and not given out; nothing comes behind an error.
+    waiting: VecDeque<Made>,
+    is_ended: bool,
+}
+
+/// Rows of a batch at a time, for workers.
+struct Maker<S> {
+    rows: RowStream<S>,
+    model: Arc<ModelConfig>,
+    options: BatchOptions,
+    #[cfg(not(target_arch = "wasm32"))]
+    workers: Workers,
+}
+
+/// A batch, and where the rows stand behind it.
+struct Made {
+    batch: Making,
+    state: DataState,
+    notes: Vec<String>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+type Making = Result<Promise<Result<Batch>>>;
+#[cfg(target_arch = "wasm32")]
+type Making = Result<Batch>;
+
 impl<S: EntropySource> BatchStream<S> {
-    /// Batches of `batch_rows` rows for a model. With `reference_row_bytes` rows are padded to the
-    /// longest of their batch and cut to that many bytes, as in the reference (spec §15.5); they
-    /// are not padded further (`pad_to_max_length`), which would change no loss.
-    pub fn new(
-        rows: RowStream<S>,
-        model: ModelConfig,
-        batch_rows: usize,
-        reference_row_bytes: Option<usize>,
-    ) -> Self {
-        Self { rows, model, batch_rows, reference_row_bytes }
+    /// Batches of rows for a model.
+    ///
+    /// # Errors
+    /// If the system has no threads to give.
+    pub fn new(rows: RowStream<S>, model: ModelConfig, options: BatchOptions) -> Result<Self> {
+        let state = rows.state();
+        let model = Arc::new(model);
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let no_threads =
+                |error: std::io::Error| Error::input("threads for data", error.to_string());
+            let workers = Workers::new("tables", options.worker_count).map_err(no_threads)?;
+            if options.worker_count > 0 && !rows.entropies.has_device() {
+                let maker = Maker { rows: rows.without_entropies(), model, options, workers };
+                let most_ahead = options.most_ahead.max(1);
+                let made = Ahead::new("rows", most_ahead, move |give| maker.give(give))
+                    .map_err(no_threads)?;
+                return Ok(Self { source: Source::Ahead(made), state, notes: Vec::new() });
+            }
+            let maker = Maker { rows, model, options, workers };
+            let here = Here { maker, waiting: VecDeque::new(), is_ended: false };
+            Ok(Self { source: Source::Here(Box::new(here)), state, notes: Vec::new() })
+        }
+        #[cfg(target_arch = "wasm32")]
+        {
+            let maker = Maker { rows, model, options };
+            let here = Here { maker, waiting: VecDeque::new(), is_ended: false };
+            Ok(Self { source: Source::Here(Box::new(here)), state, notes: Vec::new() })
+        }
     }
 
     /// The next batch; a short one, then `None`, where the rows end.
     ///
     /// # Errors
     /// A text that cannot be read, rows longer than the model's positions, or a device that fails.
+    /// Nothing comes behind an error.
     pub async fn next_batch(&mut self) -> Result<Option<Batch>> {
-        let mut rows = Vec::with_capacity(self.batch_rows);
-        while rows.len() < self.batch_rows {
-            let Some(row) = self.rows.next_row().await? else { break };
-            rows.push(row);
+        let made = match &mut self.source {
+            Source::Here(here) => here.next().await,
+            #[cfg(not(target_arch = "wasm32"))]
+            Source::Ahead(made) => made.next(),
+        };
+        let Some(Made { batch, state, notes }) = made else { return Ok(None) };
+        self.notes.extend(notes);
+        #[cfg(not(target_arch = "wasm32"))]
+        let batch = batch.and_then(Promise::wait);
+        let batch = batch?;
+        self.state = state;
+        Ok(Some(batch))
+    }
+
+    /// Where patching gets its entropies; `None` where it needs no device for them.
+    pub fn entropies(&self) -> Option<&S> {
+        match &self.source {
+            Source::Here(here) => Some(&here.maker.rows.entropies),
+            #[cfg(not(target_arch = "wasm32"))]
+            Source::Ahead(_) => None,
+        }
+    }
+
+    /// Where the rows stand behind the batch that was given out last.
+    pub fn state(&self) -> DataState {
+        self.state.clone()
+    }
+
+    /// Sentences about odd documents since the last call.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+}
+
+impl<S: EntropySource> Here<S> {
+    /// The next batch, while workers already make the one behind it.
+    async fn next(&mut self) -> Option<Made> {
+        let ahead = usize::from(self.maker.options.worker_count > 0);
+        while self.waiting.len() <= ahead && !self.is_ended {
+            let made = self.maker.next().await;
+            self.is_ended = made.as_ref().is_none_or(|made| made.batch.is_err());
+            self.waiting.extend(made);
+        }
+        self.waiting.pop_front()
+    }
+}
+
+impl<S: EntropySource> Maker<S> {
+    /// The next batch, which may still be being made; `None` where the rows end.
+    async fn next(&mut self) -> Option<Made> {
+        let mut rows = Vec::with_capacity(self.options.batch_rows);
+        let mut failed = None;
+        while rows.len() < self.options.batch_rows && failed.is_none() {
+            match self.rows.next_row().await {
+                Ok(Some(row)) => rows.push(row),
+                Ok(None) => break,
+                Err(error) => failed = Some(error),
+            }
+        }
+        let (state, notes) = (self.rows.state(), self.rows.take_notes());
+        if let Some(error) = failed {
+            return Some(Made { batch: Err(error), state, notes });
         }
         if rows.is_empty() {
-            return Ok(None);
+            return None;
         }
-        if let Some(row_bytes) = self.reference_row_bytes {
-            pad_reference_batch(&mut rows, self.batch_rows, row_bytes, false)?;
+        let (model, options) = (Arc::clone(&self.model), self.options);
+        let make = move || {
+            if let Some(row_bytes) = options.reference_row_bytes {
+                pad_reference_batch(&mut rows, options.batch_rows, row_bytes, false)?;
+            }
+            Batch::new(&model, &rows)
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        let batch = Ok(self.workers.run(make));
+        #[cfg(target_arch = "wasm32")]
+        let batch = { make }();
+        Some(Made { batch, state, notes })
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Maker<NoEntropies> {
+    /// Hands batches on until nobody wants them any more.
+    fn give(mut self, give: &mut dyn FnMut(Made) -> bool) {
+        // Nothing here waits for a device.
+        while let Some(made) = pollster::block_on(self.next()) {
+            let is_last = made.batch.is_err();
+            if !give(made) || is_last {
+                return;
+            }
         }
-        Batch::new(&self.model, &rows).map(Some)
     }
 }

@@ -7,7 +7,8 @@
 //! A [`RowStream`] reads weighted sources over and over, cuts every document on its own into
 //! patches, packs documents into rows without losing a byte, and hands the rows out in blocks of
 //! which each is shuffled. Where it stands is a [`DataState`]: a few numbers, from which another
-//! stream over the same texts goes on with the same rows. A [`BatchStream`] puts rows together.
+//! stream over the same texts goes on with the same rows. A [`BatchStream`] puts rows together, in
+//! threads of its own where there are some.
 //!
 //! Everything is a function of the texts, the options and the seed; the order never depends on
 //! time or on threads.
@@ -21,7 +22,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use batches::BatchStream;
+pub use batches::{BatchOptions, BatchStream};
 pub use patcher::{EntropyScorer, EntropySource, NoEntropies, patching_config, patching_of};
 pub use reader::{DocumentReader, ReadDocument, SourcePosition};
 pub use row_packer::RowPacker;

@@ -5,7 +5,7 @@ use crate::blt::config as model;
 use crate::blt::patching::{Patching, PatchingMode};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::eval::{ScoreOptions, Scorer};
+use crate::eval::{PreparedScore, ScoreOptions, Scorer};
 use crate::train::config::{self, PatcherConfig};
 
 /// Most positions that the entropy model sees at once, as in the reference (spec §3.14).
@@ -62,6 +62,28 @@ pub trait EntropySource {
     /// # Errors
     /// If the device fails.
     async fn entropies(&mut self, ids: &[u32]) -> Result<Vec<f32>>;
+
+    /// The same of several documents, which may be scored together.
+    ///
+    /// # Errors
+    /// If the device fails.
+    async fn entropies_of(&mut self, documents: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        let mut entropies = Vec::with_capacity(documents.len());
+        for ids in documents {
+            entropies.push(self.entropies(ids).await?);
+        }
+        Ok(entropies)
+    }
+
+    /// Ids of documents that are best scored together; 0 where it makes no difference.
+    fn group_ids(&self) -> usize {
+        0
+    }
+
+    /// Whether there is a device behind it, which stays with its thread.
+    fn has_device(&self) -> bool {
+        true
+    }
 }
 
 /// For patching that needs none.
@@ -72,6 +94,10 @@ impl EntropySource for NoEntropies {
     async fn entropies(&mut self, _ids: &[u32]) -> Result<Vec<f32>> {
         Ok(Vec::new())
     }
+
+    fn has_device(&self) -> bool {
+        false
+    }
 }
 
 impl<S: EntropySource> EntropySource for Option<S> {
@@ -81,11 +107,38 @@ impl<S: EntropySource> EntropySource for Option<S> {
             None => Ok(Vec::new()),
         }
     }
+
+    async fn entropies_of(&mut self, documents: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        match self {
+            Some(source) => source.entropies_of(documents).await,
+            None => Ok(vec![Vec::new(); documents.len()]),
+        }
+    }
+
+    fn group_ids(&self) -> usize {
+        self.as_ref().map_or(0, S::group_ids)
+    }
+
+    fn has_device(&self) -> bool {
+        self.as_ref().is_some_and(S::has_device)
+    }
 }
 
 impl<S: EntropySource> EntropySource for &mut S {
     async fn entropies(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         (**self).entropies(ids).await
+    }
+
+    async fn entropies_of(&mut self, documents: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        (**self).entropies_of(documents).await
+    }
+
+    fn group_ids(&self) -> usize {
+        (**self).group_ids()
+    }
+
+    fn has_device(&self) -> bool {
+        (**self).has_device()
     }
 }
 
@@ -95,6 +148,7 @@ pub struct EntropyScorer<'e, E: Engine> {
     /// The entropy model.
     pub model: LoadedModel<E>,
     scorer: Scorer<E>,
+    options: ScoreOptions,
 }
 
 impl<'e, E: Engine> EntropyScorer<'e, E> {
@@ -105,13 +159,25 @@ impl<'e, E: Engine> EntropyScorer<'e, E> {
             model::ModelConfig::Blt(_) => panic!("entropies come from an entropy model"),
         };
         let context = context.min(ENTROPY_CONTEXT);
-        let scorer = Scorer::new(ScoreOptions { context, batch_bytes: ENTROPY_CONTEXT });
-        Self { engine, model, scorer }
+        let options = ScoreOptions { context, batch_bytes: ENTROPY_CONTEXT };
+        Self { engine, model, scorer: Scorer::new(options), options }
     }
 }
 
 impl<E: Engine> EntropySource for EntropyScorer<'_, E> {
     async fn entropies(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         self.scorer.entropies(self.engine, &self.model, ids).await
+    }
+
+    async fn entropies_of(&mut self, documents: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        let mut entropies = vec![Vec::new(); documents.len()];
+        for prepared in PreparedScore::of(&self.model.config, documents, self.options)? {
+            self.scorer.run(self.engine, &self.model, &prepared, &mut entropies).await?;
+        }
+        Ok(entropies)
+    }
+
+    fn group_ids(&self) -> usize {
+        self.options.batch_bytes
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::sources::{OpenTexts, SourceTexts};
 use crate::error::{Error, Result};
 use crate::random::Random;
-use crate::text::{DocumentOptions, Documents};
+use crate::text::{Document, Documents, Place};
 
 /// The stream of random numbers that chooses between sources.
 const CHOICE_STREAM: u64 = 0x6368_6f69_6365;
@@ -16,17 +16,17 @@ const CHOICE_STREAM: u64 = 0x6368_6f69_6365;
 pub struct SourcePosition {
     /// Passes over the source that are finished.
     pub epoch: u64,
-    /// Documents of this pass that are behind.
-    pub document_index: u64,
+    /// What of this pass is behind.
+    pub place: Place,
 }
 
 /// A document, and where it came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReadDocument {
     pub source_index: usize,
     pub position: SourcePosition,
-    /// At least one byte.
-    pub text: Vec<u8>,
+    /// At least one byte, and entropies where its file has them.
+    pub document: Document,
 }
 
 /// Reads sources in turns, by weight, each from its start again when it ends.
@@ -42,6 +42,9 @@ struct SourceReader {
     open: OpenTexts,
     documents: Option<Documents>,
     position: SourcePosition,
+    /// Whether this pass was begun in its middle.
+    is_resumed: bool,
+    notes: Vec<String>,
 }
 
 impl DocumentReader {
@@ -66,6 +69,8 @@ impl DocumentReader {
                 open: OpenTexts::clone(&open),
                 documents: None,
                 position: SourcePosition::default(),
+                is_resumed: false,
+                notes: Vec::new(),
             };
             let weight = reader.texts.weight;
             if !(weight.is_finite() && weight > 0.0) {
@@ -101,11 +106,16 @@ impl DocumentReader {
         let source = &mut self.sources[source_index];
         while pass_count.is_none_or(|count| source.position.epoch < count) {
             let position = source.position;
-            if let Some(text) = source.next()? {
-                return Ok(Some(ReadDocument { source_index, position, text }));
+            if let Some(document) = source.next()? {
+                return Ok(Some(ReadDocument { source_index, position, document }));
             }
         }
         Ok(None)
+    }
+
+    /// Sentences about odd documents since the last call, each said in the first pass only.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        self.sources.iter_mut().flat_map(SourceReader::take_notes).collect()
     }
 
     /// What comes next of every source.
@@ -166,42 +176,58 @@ impl SourceReader {
     }
 
     fn open_documents(&self) -> Result<Documents> {
-        let options = DocumentOptions { part: self.texts.part.clone(), ..Default::default() };
-        Documents::open_from((self.open)(), &self.texts.paths, options)
+        let SourceTexts { paths, options, .. } = &self.texts;
+        Documents::open_from((self.open)(), paths, options.clone())
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        let fresh = self.documents.as_mut().map(Documents::take_notes).unwrap_or_default();
+        let notes = std::mem::take(&mut self.notes);
+        if self.position.epoch > 0 { notes } else { [notes, fresh].concat() }
     }
 
     /// The next document of this pass; `None` at its end, in front of the next pass.
-    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+    fn next(&mut self) -> Result<Option<Document>> {
         if self.documents.is_none() {
-            self.documents = Some(self.open_documents()?);
+            self.documents = Some(self.open_documents().map_err(gone)?);
         }
         let documents = self.documents.as_mut().expect("they were opened above");
         if let Some(document) = documents.next() {
-            self.position.document_index += 1;
-            return Ok(Some(document?.text));
+            let document = document.map_err(gone)?;
+            self.position.place = documents.place();
+            return Ok(Some(document));
         }
-        if self.position.document_index == 0 {
-            return Err(Error::input(self.name(), "there is no text in it")
+        if documents.counts().document_count == 0 && !self.is_resumed {
+            let mut problem = "there is no text in it".to_owned();
+            if let Some(note) = documents.take_notes().first() {
+                problem += &format!(" ({note})");
+            }
+            return Err(Error::input(self.name(), problem)
                 .with_hint("every source needs at least one document with at least one byte"));
         }
-        self.documents = None;
-        self.position = SourcePosition { epoch: self.position.epoch + 1, document_index: 0 };
+        self.notes = self.take_notes();
+        (self.documents, self.is_resumed) = (None, false);
+        self.position = SourcePosition { epoch: self.position.epoch + 1, ..Default::default() };
         Ok(None)
     }
 
     fn seek(&mut self, position: SourcePosition) -> Result<()> {
-        self.documents = None;
-        self.position = SourcePosition { document_index: 0, ..position };
-        while self.position.document_index < position.document_index {
-            if self.next()?.is_none() {
-                let problem = format!(
-                    "expected more than {} documents as when the checkpoint was made",
-                    position.document_index
-                );
-                return Err(Error::input(self.name(), problem)
-                    .with_hint("a run is resumed over the texts it was started with"));
-            }
-        }
+        let mut documents = self.open_documents()?;
+        documents.seek(position.place)?;
+        self.is_resumed = position.place != Place::default();
+        (self.documents, self.position) = (Some(documents), position);
         Ok(())
+    }
+}
+
+/// A text that was there when the run began and is not any more.
+fn gone(error: Error) -> Error {
+    match error {
+        Error::Io { action: "open", path, source } => {
+            let problem = format!("it was there before and cannot be opened now: {source}");
+            Error::input(path.display().to_string(), problem)
+                .with_hint("put it back and go on with `--resume`")
+        }
+        other => other,
     }
 }

@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::patcher::EntropySource;
+#[cfg(not(target_arch = "wasm32"))]
+use super::patcher::NoEntropies;
 use super::reader::{DocumentReader, ReadDocument, SourcePosition};
 use super::row_packer::RowPacker;
 use crate::blt::patching::Patching;
@@ -134,17 +136,15 @@ impl<S: EntropySource> RowStream<S> {
     pub async fn resume(&mut self, state: &DataState) -> Result<()> {
         assert!(self.taken_count == 0 && self.pending.is_empty(), "nothing has been read yet");
         self.reader.seek(&state.sources)?;
-        let mut skipped_count = state.consumed_count as usize;
+        let mut documents = Vec::with_capacity(state.pending.len());
         for &source_index in &state.pending {
             if source_index >= state.sources.len() {
                 let problem = format!("there is no source {source_index}");
                 return Err(Error::model("state of the data", problem));
             }
-            let document = self.reader.next_of(source_index)?;
-            let document = document.ok_or_else(texts_changed)?;
-            self.push(&document, skipped_count).await?;
-            skipped_count = 0;
+            documents.push(self.reader.next_of(source_index)?.ok_or_else(texts_changed)?);
         }
+        self.push(&documents, state.consumed_count as usize).await?;
         self.reader.set_choice(state.choice);
         self.consumed_count = state.consumed_count as usize;
         self.start = DataState { taken_count: 0, ..state.clone() };
@@ -163,6 +163,28 @@ impl<S: EntropySource> RowStream<S> {
     /// Where the stream stands.
     pub fn state(&self) -> DataState {
         DataState { taken_count: self.taken_count, ..self.start.clone() }
+    }
+
+    /// The same stream without its source of entropies, where it needs none: rows can then be made
+    /// in another thread.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn without_entropies(self) -> RowStream<NoEntropies> {
+        RowStream {
+            reader: self.reader,
+            packer: self.packer,
+            options: self.options,
+            entropies: NoEntropies,
+            pending: self.pending,
+            consumed_count: self.consumed_count,
+            block: self.block,
+            start: self.start,
+            taken_count: self.taken_count,
+        }
+    }
+
+    /// Sentences about odd documents since the last call.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        self.reader.take_notes()
     }
 
     /// The next row; `None` when the reader has ended and every row is gone.
@@ -207,10 +229,7 @@ impl<S: EntropySource> RowStream<S> {
             match row {
                 Some(row) => rows.push(row),
                 None if is_ended => break,
-                None => match self.reader.next_document()? {
-                    Some(document) => self.push(&document, 0).await?,
-                    None => is_ended = true,
-                },
+                None => is_ended = !self.read_more().await?,
             }
             self.forget_consumed();
         }
@@ -220,25 +239,82 @@ impl<S: EntropySource> RowStream<S> {
         Ok(())
     }
 
-    async fn push(&mut self, document: &ReadDocument, skipped_count: usize) -> Result<()> {
+    /// Reads the next document, or as many as are best scored together; false at the end.
+    async fn read_more(&mut self) -> Result<bool> {
+        let group_ids = match self.needs_entropies() {
+            true => self.entropies.group_ids(),
+            false => 0,
+        };
+        let (mut documents, mut held) = (Vec::new(), 0);
+        while documents.is_empty() || held < group_ids {
+            let Some(read) = self.reader.next_document()? else { break };
+            held += read.document.text.len();
+            documents.push(read);
+        }
+        self.push(&documents, 0).await?;
+        Ok(!documents.is_empty())
+    }
+
+    fn needs_entropies(&self) -> bool {
+        match self.options.unit {
+            RowUnit::Bytes { .. } => false,
+            RowUnit::Patches { patching, .. } => patching.mode.needs_entropies(),
+        }
+    }
+
+    /// Hands documents to the packer, the first without its first tokens.
+    async fn push(&mut self, documents: &[ReadDocument], skipped_count: usize) -> Result<()> {
         let RowOptions { add_bos, add_eos, .. } = self.options;
-        let ids = text::encode(&document.text, add_bos, add_eos);
+        let encode = |read: &ReadDocument| text::encode(&read.document.text, add_bos, add_eos);
+        let ids: Vec<_> = documents.iter().map(encode).collect();
+        let mut entropies: Vec<Vec<f32>> = vec![Vec::new(); documents.len()];
+        if self.needs_entropies() {
+            let mut wanted = Vec::new();
+            for (index, read) in documents.iter().enumerate() {
+                let stored = read.document.entropies.iter();
+                entropies[index] = stored.map(|entropy| entropy.to_f32()).collect();
+                if entropies[index].is_empty() {
+                    wanted.push(index);
+                }
+            }
+            let unknown: Vec<_> = wanted.iter().map(|&index| ids[index].as_slice()).collect();
+            if !unknown.is_empty() {
+                let scored = self.entropies.entropies_of(&unknown).await?;
+                for (index, scored) in wanted.into_iter().zip(scored) {
+                    entropies[index] = scored;
+                }
+            }
+        }
+        for (index, read) in documents.iter().enumerate() {
+            let skipped_count = if index == 0 { skipped_count } else { 0 };
+            self.push_one(read, &ids[index], &entropies[index], skipped_count)?;
+        }
+        Ok(())
+    }
+
+    fn push_one(
+        &mut self,
+        read: &ReadDocument,
+        ids: &[u32],
+        entropies: &[f32],
+        skipped_count: usize,
+    ) -> Result<()> {
         if skipped_count > ids.len() {
             return Err(texts_changed());
         }
         let patch_lengths = match self.options.unit {
             RowUnit::Bytes { .. } => Vec::new(),
             RowUnit::Patches { patching, .. } => {
-                let needed = patching.mode.needs_entropies();
-                let entropies =
-                    if needed { self.entropies.entropies(&ids).await? } else { Vec::new() };
-                patching.patch_lengths(&ids, &entropies)?
+                let named = |error: Error| {
+                    Error::input(format!("document {}", read.document.id), error.to_string())
+                };
+                patching.patch_lengths(ids, entropies).map_err(named)?
             }
         };
-        self.packer.push_from(&ids, &patch_lengths, skipped_count)?;
+        self.packer.push_from(ids, &patch_lengths, skipped_count)?;
         self.pending.push_back(Pending {
-            source_index: document.source_index,
-            position: document.position,
+            source_index: read.source_index,
+            position: read.position,
             token_count: ids.len(),
         });
         Ok(())

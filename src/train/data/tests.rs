@@ -1,7 +1,7 @@
 //! Streams of rows: nothing lost, nothing doubled, and taken up again anywhere.
 
 use std::future::Future;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use super::*;
 use crate::blt::patching::{Patching, PatchingMode};
 use crate::blt::tables::Row;
 use crate::error::Result;
-use crate::text::{InMemory, Part, encode};
+use crate::text::{DocumentOptions, InMemory, OnError, encode};
 use crate::train::packing::PackerOptions;
 
 /// Entropies that are a function of the ids, as those of a model are.
@@ -19,6 +19,10 @@ struct Invented;
 impl EntropySource for Invented {
     async fn entropies(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         Ok(ids.iter().map(|id| (id * 7 % 13) as f32 / 4.0).collect())
+    }
+
+    fn group_ids(&self) -> usize {
+        40
     }
 }
 
@@ -39,9 +43,13 @@ fn reader(sources: &[(Vec<String>, f64)], pass_count: Option<u64>) -> DocumentRe
         let line = |text: &String| serde_json::json!({ "text": text }).to_string() + "\n";
         let name = format!("{index}.jsonl");
         files = files.with(&name, documents.iter().map(line).collect::<String>().into_bytes());
-        texts.push(SourceTexts { paths: vec![name.into()], weight: *weight, part: Part::Whole });
+        texts.push(SourceTexts {
+            paths: vec![name.into()],
+            weight: *weight,
+            options: DocumentOptions::default(),
+        });
     }
-    let open: OpenTexts = Rc::new(move || Box::new(files.clone()));
+    let open: OpenTexts = Arc::new(move || Box::new(files.clone()));
     DocumentReader::new(texts, open, 5, pass_count).unwrap()
 }
 
@@ -185,9 +193,10 @@ fn sources_are_drawn_by_weight() {
 
 #[test]
 fn what_cannot_be_read_is_named() {
-    let open = |files: InMemory| -> OpenTexts { Rc::new(move || Box::new(files.clone())) };
+    let open = |files: InMemory| -> OpenTexts { Arc::new(move || Box::new(files.clone())) };
     let texts = |name: &str, weight| {
-        vec![SourceTexts { paths: vec![name.into()], weight, part: Part::Whole }]
+        let options = DocumentOptions { on_error: OnError::Skip, ..Default::default() };
+        vec![SourceTexts { paths: vec![name.into()], weight, options }]
     };
     let new = |files, name, weight| DocumentReader::new(texts(name, weight), open(files), 1, None);
     let message = |result: Result<DocumentReader>| result.err().unwrap().to_string();
@@ -200,11 +209,35 @@ fn what_cannot_be_read_is_named() {
     assert!(message(none).starts_with("sources of text"));
 
     let mut empty = new(files.clone(), "e.txt", 1.0).unwrap();
-    assert_eq!(empty.next_document().unwrap_err().to_string(), "e.txt: there is no text in it");
+    assert_eq!(
+        empty.next_document().unwrap_err().to_string(),
+        "e.txt: there is no text in it (e.txt: this document is empty)"
+    );
     let mut bad = new(files, "bad.jsonl", 1.0).unwrap();
-    assert_eq!(bad.next_document().unwrap().unwrap().text, b"a");
-    let problem = bad.next_document().unwrap_err().to_string();
-    assert!(problem.contains("bad.jsonl") && problem.contains('2'), "{problem}");
+    for _ in 0..3 {
+        assert_eq!(bad.next_document().unwrap().unwrap().document.text, b"a", "the run goes on");
+    }
+    let notes = bad.take_notes();
+    assert!(notes.len() == 1 && notes[0].starts_with("bad.jsonl:2: expected"), "{notes:?}");
+}
+
+#[test]
+fn a_source_that_disappears_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = ["a.txt", "b.txt"].map(|name| dir.path().join(name));
+    for path in &paths {
+        std::fs::write(path, "text").unwrap();
+    }
+    let texts =
+        SourceTexts { paths: paths.to_vec(), weight: 1.0, options: DocumentOptions::default() };
+    let open: OpenTexts = Arc::new(|| Box::new(crate::text::Files));
+    let mut reader = DocumentReader::new(vec![texts], open, 1, None).unwrap();
+    assert!(reader.next_document().unwrap().is_some());
+    std::fs::remove_file(&paths[1]).unwrap();
+    let error = reader.next_document().unwrap_err();
+    let begin = format!("{}: it was there before and cannot be opened now", paths[1].display());
+    assert!(error.to_string().starts_with(&begin), "{error}");
+    assert!(error.hint().unwrap().contains("--resume"));
 }
 
 #[test]
@@ -212,7 +245,7 @@ fn other_texts_are_not_resumed_over() {
     let unit = patches(PatchingMode::Space, false);
     let mut stream =
         RowStream::new(reader(&[(words(), 1.0)], None), options(unit, 2), Invented).unwrap();
-    while stream.state().sources[0].document_index < 2 {
+    while stream.state().sources[0].place.line_index < 2 {
         rows(&mut stream, 1);
     }
     let state = stream.state();
@@ -221,7 +254,7 @@ fn other_texts_are_not_resumed_over() {
         now(stream.resume(&state)).unwrap_err().to_string()
     };
     let shorter = resume(&[(words()[..1].to_vec(), 1.0)]);
-    assert!(shorter.contains("documents as when the checkpoint was made"), "{shorter}");
+    assert!(shorter.contains("shorter than when the place in it was noted"), "{shorter}");
     assert!(resume(&[(words(), 1.0), (words(), 1.0)]).starts_with("sources of text"));
 }
 
@@ -243,5 +276,123 @@ proptest! {
         // A lone last token has nothing to be predicted from.
         expected.truncate(expected.len().min(got.len().max(expected.len() - 1)));
         prop_assert_eq!(got, expected);
+    }
+}
+
+mod batches {
+    use super::*;
+    use crate::blt::Batch;
+    use crate::blt::config::ModelConfig;
+
+    /// A model for rows of the shape that [`units`] have.
+    fn model(unit: RowUnit) -> ModelConfig {
+        use crate::blt::config::{EntropyConfig, Semantics, TransformerConfig};
+        let transformer = TransformerConfig {
+            hidden_size: 8,
+            layer_count: 1,
+            head_count: 1,
+            kv_head_count: 1,
+            head_dim: 8,
+            intermediate_size: 8,
+            rms_norm_eps: 1e-5,
+            rope_theta: 1e4,
+            max_positions: 32,
+            window: Some(4),
+        };
+        match unit {
+            RowUnit::Bytes { .. } => {
+                let semantics = Semantics::Reference;
+                ModelConfig::Entropy(EntropyConfig { semantics, transformer })
+            }
+            RowUnit::Patches { .. } => ModelConfig::Blt(crate::blt::config::tests::config_a()),
+        }
+    }
+
+    fn shown(batch: &Batch) -> String {
+        format!("{:?} {:?} {}", batch.counts, batch.inputs, batch.target_count)
+    }
+
+    /// Batches with the state behind each.
+    fn batches<S: EntropySource>(
+        rows: RowStream<S>,
+        unit: RowUnit,
+        worker_count: usize,
+        count: usize,
+    ) -> Vec<(String, DataState)> {
+        let options =
+            BatchOptions { batch_rows: 3, reference_row_bytes: None, worker_count, most_ahead: 2 };
+        let mut stream = BatchStream::new(rows, model(unit), options).unwrap();
+        let mut found = Vec::new();
+        for _ in 0..count {
+            match now(stream.next_batch()).unwrap() {
+                Some(batch) => found.push((shown(&batch), stream.state())),
+                None => break,
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn threads_change_neither_batches_nor_states() {
+        let sources = [(words(), 3.0), (vec!["x y z".to_owned(), "uvw".to_owned()], 1.0)];
+        let space = patches(PatchingMode::Space, false);
+        for unit in [RowUnit::Bytes { row_bytes: 7 }, space] {
+            let rows = || {
+                let reader = reader(&sources, Some(4));
+                RowStream::new(reader, options(unit, 4), NoEntropies).unwrap()
+            };
+            let alone = batches(rows(), unit, 0, 1000);
+            assert!(alone.len() > 8, "{}", alone.len());
+            for worker_count in [1, 4] {
+                assert_eq!(batches(rows(), unit, worker_count, 1000), alone);
+            }
+            // Taken up behind any batch, however the first part was made.
+            for (index, (_, state)) in alone.iter().enumerate() {
+                let mut rows = rows();
+                now(rows.resume(state)).unwrap();
+                let behind = &alone[index + 1..];
+                assert_eq!(batches(rows, unit, 2, 3), behind[..behind.len().min(3)]);
+            }
+        }
+        // Entropies of a device stay with the reader.
+        let unit = patches(PatchingMode::Entropy { threshold: 1.0 }, false);
+        let rows =
+            || RowStream::new(reader(&sources, Some(4)), options(unit, 4), Invented).unwrap();
+        let alone = batches(rows(), unit, 0, 1000);
+        assert_eq!(batches(rows(), unit, 3, 1000), alone);
+    }
+
+    #[test]
+    fn an_error_comes_behind_the_batches_before_it() {
+        let files = InMemory::new().with("a.jsonl", b"{\"text\": \"the cat sat on\"}\n".repeat(9));
+        let files = files.with("b.jsonl.zst", *b"no such stream");
+        let open: OpenTexts = Arc::new(move || Box::new(files.clone()));
+        let texts = SourceTexts {
+            paths: vec!["a.jsonl".into(), "b.jsonl.zst".into()],
+            weight: 1.0,
+            options: DocumentOptions::default(),
+        };
+        let unit = RowUnit::Bytes { row_bytes: 7 };
+        for worker_count in [0, 2] {
+            let reader =
+                DocumentReader::new(vec![texts.clone()], OpenTexts::clone(&open), 5, None).unwrap();
+            let rows = RowStream::new(reader, options(unit, 1), NoEntropies).unwrap();
+            let options = BatchOptions {
+                batch_rows: 3,
+                reference_row_bytes: None,
+                worker_count,
+                most_ahead: 2,
+            };
+            let mut stream = BatchStream::new(rows, model(unit), options).unwrap();
+            let mut count = 0;
+            let error = loop {
+                match now(stream.next_batch()) {
+                    Ok(batch) => count += usize::from(batch.is_some()),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            assert!(count >= 5 && error.contains("b.jsonl.zst"), "{count} {error}");
+            assert!(now(stream.next_batch()).unwrap().is_none(), "nothing comes behind it");
+        }
     }
 }

@@ -134,6 +134,11 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         &self.warnings
     }
 
+    /// Sentences about odd documents in the texts since the last call.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        self.batches.take_notes()
+    }
+
     pub(super) fn assemble(parts: Parts<'e, E, P>) -> Self {
         let Parts { engine, platform, config, trainer, batches, .. } = parts;
         Self {
@@ -142,7 +147,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             schedule: config.schedule(),
             config,
             trainer,
-            data_state: batches.rows.state(),
+            data_state: batches.state(),
             batches,
             held_out: parts.held_out,
             checkpoints: parts.checkpoints,
@@ -169,7 +174,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     pub(super) async fn prepare_ahead(&mut self) {
         if self.step < self.last_step() && self.prepared.is_none() {
             let started = self.platform.monotonic_seconds();
-            self.data_state = self.batches.rows.state();
+            self.data_state = self.batches.state();
             self.prepared = Some(self.prepare().await);
             self.interval.data_seconds += self.platform.monotonic_seconds() - started;
         }
@@ -205,7 +210,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let learning_rate = self.config.optim.lr * self.schedule.multiplier(self.step);
         self.trainer.update(learning_rate as f32)?;
         self.step = step;
-        self.data_state = self.batches.rows.state();
+        self.data_state = self.batches.state();
         self.interval.step_count += 1;
         self.prepare_ahead().await;
 

@@ -72,7 +72,10 @@ fn fixed_keys(config: &RunConfig) -> Result<Table> {
         table.remove(key);
     }
     if let Some(toml::Value::Table(data)) = table.get_mut("data") {
-        data.remove("valid");
+        // Of these only how soon batches are there depends.
+        for key in ["valid", "workers", "prefetch_size"] {
+            data.remove(key);
+        }
         // A run that goes on has its entropy model in the checkpoint.
         if let Some(toml::Value::Table(patcher)) = data.get_mut("patcher_args") {
             patcher.remove("entropy_model_checkpoint_dir");

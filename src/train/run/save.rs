@@ -42,7 +42,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
                 ModelConfig::Blt(_) => spec.name.strip_prefix(PATCHER_PREFIX),
                 ModelConfig::Entropy(_) => None,
             };
-            let values = match (in_patcher, &self.batches.rows.entropies) {
+            let values = match (in_patcher, self.batches.entropies().and_then(Option::as_ref)) {
                 (Some(name), Some(scorer)) => scorer.model.read(self.engine, name).await?,
                 _ => model.read(self.engine, &spec.name).await?,
             };

@@ -1,6 +1,6 @@
 //! Setting a run up: checks first, then texts, models, and the state of a checkpoint.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::evaluation::{HeldOut, HeldOutOptions};
 use super::interval::Interval;
@@ -18,8 +18,8 @@ use crate::platform::Platform;
 use crate::text::Files;
 use crate::train::config::RunConfig;
 use crate::train::data::{
-    BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream, RowUnit,
-    patching_of, source_texts, text_files,
+    BatchOptions, BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream,
+    RowUnit, patching_of, source_texts, text_files,
 };
 use crate::train::packing::PackerOptions;
 use crate::train::{AdamW, Trainer, UpdateSituation};
@@ -46,7 +46,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     pub async fn new(engine: &'e E, platform: P, config: RunConfig, start: Start) -> Result<Self> {
         config.check()?;
         let mut model = run_model(&config)?;
-        let open: OpenTexts = Rc::new(|| Box::new(Files));
+        let open: OpenTexts = Arc::new(|| Box::new(Files));
         let sources = source_texts(&config.data)?;
         let reader = DocumentReader::new(sources, OpenTexts::clone(&open), config.data.seed, None)?;
         let keep_count = config.checkpoint.dump.kept_count();
@@ -95,8 +95,13 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let held_out = held_out(&config, &open, &mut rows.entropies).await?;
         let reference_row_bytes = (config.data.reference_packing && !config.train_entropy_model)
             .then_some(config.data.max_encoder_seq_length);
-        let batches =
-            BatchStream::new(rows, model.config, config.data.batch_size, reference_row_bytes);
+        let options = BatchOptions {
+            batch_rows: config.data.batch_size,
+            reference_row_bytes,
+            worker_count: config.data.workers,
+            most_ahead: config.data.prefetch_size,
+        };
+        let batches = BatchStream::new(rows, model.config, options)?;
 
         let step = resumed.as_ref().map_or(0, |resumed| resumed.state.step);
         // A run that was stopped before the evaluation of its last update does it now; the line of

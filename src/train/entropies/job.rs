@@ -1,0 +1,284 @@
+//! The job: scores what is read, writes what is scored.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use half::f16;
+use serde::{Deserialize, Serialize};
+
+use super::options::EntropyOptions;
+use super::reading::{Group, Item, Reader};
+use super::shard::{Shard, is_complete, source_name, touch};
+use crate::blt::LoadedModel;
+use crate::blt::config::ModelConfig;
+use crate::checkpoint::atomic_write;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::eval::{ScoreOptions, Scorer};
+use crate::platform::Ahead;
+use crate::text::{TextFormat, TextKind, encode};
+
+/// Groups of documents that are read ahead.
+const GROUPS_AHEAD: usize = 4;
+
+/// The file that says what the shards of a directory are.
+const RECORD_FILE: &str = "entropies.json";
+
+/// A text whose entropies tell one model from another.
+const PROBE: &str = "It was a bright cold day in April, 1946: \u{e9}\u{20ac} (x) -> {0}\n";
+
+/// How far entropies of one model may lie apart on two devices, in nats: more than its sums differ
+/// and far less than another model's do.
+const SAME_MODEL_NATS: f32 = 0.02;
+
+/// What every process that works on a directory has to agree about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    /// Bytes of text after which a shard ends.
+    shard_bytes: u64,
+    /// Most positions that the model sees at once.
+    context: usize,
+    /// Entropies of a certain text, which tell models apart.
+    probe: Vec<f32>,
+}
+
+/// What a step has done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EntropyStep {
+    /// Some documents were scored, or taken over.
+    Scored,
+    /// Sentences about odd documents.
+    Notes(Vec<String>),
+    /// A shard is complete.
+    Completed(PathBuf),
+    /// All are.
+    Finished,
+}
+
+/// What has been done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntropyProgress {
+    pub document_count: u64,
+    /// Their bytes of text.
+    pub text_bytes: u64,
+    /// Those of documents that an earlier process had scored.
+    pub known_bytes: u64,
+    pub shard_count: u64,
+    /// Bytes of the files that are read, as they are stored.
+    pub file_bytes: u64,
+    /// The same of all files.
+    pub total_file_bytes: u64,
+}
+
+/// Computes the entropies of texts and writes them.
+pub struct EntropyJob<'m, E: Engine> {
+    engine: &'m E,
+    model: &'m LoadedModel<E>,
+    scorer: Scorer<E>,
+    items: Ahead<Item>,
+    bytes_read: Arc<AtomicU64>,
+    shard: Option<Shard>,
+    progress: EntropyProgress,
+    /// Held as long as the job lives: nobody else is this rank.
+    _lock: File,
+}
+
+impl<'m, E: Engine> EntropyJob<'m, E> {
+    /// A job in front of its first document.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no text; two files of the same name; a directory whose
+    /// shards are of another model or size, or on which another process works as this rank.
+    pub async fn new(
+        engine: &'m E,
+        model: &'m LoadedModel<E>,
+        files: Vec<PathBuf>,
+        options: EntropyOptions,
+    ) -> Result<Self> {
+        let ModelConfig::Entropy(config) = &model.config else {
+            return Err(Error::input("model", "expected an entropy model"));
+        };
+        if options.rank >= options.rank_count {
+            let problem =
+                format!("expected less than {}, got {}", options.rank_count, options.rank);
+            return Err(Error::input("rank", problem));
+        }
+        let file_bytes = check_files(&files)?;
+        let batch_bytes = options.batch_bytes;
+        let score = ScoreOptions { context: config.transformer.max_positions, batch_bytes };
+        let mut scorer = Scorer::new(score);
+        fs::create_dir_all(&options.out)
+            .map_err(|error| Error::io("create", &options.out, error))?;
+        let lock = lock(&options)?;
+        let probe = scorer.entropies(engine, model, &encode(PROBE.as_bytes(), true, true)).await?;
+        let record = Record { shard_bytes: options.shard_bytes, context: score.context, probe };
+        agree(&options, record)?;
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let total_file_bytes = file_bytes.iter().sum();
+        let reader = Reader {
+            files,
+            file_bytes,
+            options,
+            config: model.config.clone(),
+            score,
+            bytes_read: Arc::clone(&bytes_read),
+        };
+        let items = Ahead::new("texts", GROUPS_AHEAD, move |give| reader.run(give))
+            .map_err(|error| Error::input("a thread to read with", error.to_string()))?;
+        let progress = EntropyProgress { total_file_bytes, ..Default::default() };
+        let shard = None;
+        Ok(Self { engine, model, scorer, items, bytes_read, shard, progress, _lock: lock })
+    }
+
+    /// Does the next thing.
+    ///
+    /// # Errors
+    /// A text that cannot be read on, a full disk, or a device that fails; what is complete stays,
+    /// and so do the rows of the open shard that are on the disk.
+    pub async fn step(&mut self) -> Result<EntropyStep> {
+        loop {
+            match self.items.next() {
+                None => return Ok(EntropyStep::Finished),
+                Some(Item::Failed(error)) => {
+                    self.leave()?;
+                    return Err(error);
+                }
+                Some(Item::Notes(notes)) => return Ok(EntropyStep::Notes(notes)),
+                Some(Item::Begin(path)) => self.shard = Some(Shard::begin(path)?),
+                Some(Item::EndOfFile { marker, shards }) => {
+                    if shards.iter().all(|shard| is_complete(shard)) {
+                        touch(&marker)?;
+                    }
+                }
+                Some(Item::End) => {
+                    let shard = self.shard.take().expect("a shard ends behind its beginning");
+                    self.progress.shard_count += 1;
+                    return shard.complete().map(EntropyStep::Completed);
+                }
+                Some(Item::Group(group)) => {
+                    self.score(group).await?;
+                    return Ok(EntropyStep::Scored);
+                }
+            }
+        }
+    }
+
+    /// What has been done so far.
+    pub fn progress(&self) -> EntropyProgress {
+        let file_bytes = self.bytes_read.load(Ordering::Relaxed);
+        EntropyProgress { file_bytes, ..self.progress }
+    }
+
+    /// Puts the rows of the open shard on the disk. The next job goes on behind them.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn leave(&mut self) -> Result<()> {
+        self.shard.take().map_or(Ok(()), Shard::leave)
+    }
+
+    async fn score(&mut self, group: Group) -> Result<()> {
+        let Group { documents, prepared } = group;
+        let mut entropies = vec![Vec::new(); documents.len()];
+        if prepared.is_empty() {
+            for (document, entropies) in documents.iter().zip(&mut entropies) {
+                if document.known.is_empty() {
+                    *entropies =
+                        self.scorer.entropies(self.engine, self.model, &document.ids).await?;
+                }
+            }
+        }
+        for prepared in &prepared {
+            self.scorer.run(self.engine, self.model, prepared, &mut entropies).await?;
+        }
+        let shard = self.shard.as_mut().expect("documents stand behind the beginning of a shard");
+        for (document, entropies) in documents.iter().zip(&entropies) {
+            let bytes = document.text.len() as u64;
+            self.progress.document_count += 1;
+            self.progress.text_bytes += bytes;
+            if document.known.is_empty() {
+                let halves: Vec<_> = entropies.iter().map(|&it| f16::from_f32(it)).collect();
+                shard.push(&document.id, &document.text, &halves)?;
+            } else {
+                self.progress.known_bytes += bytes;
+                shard.push(&document.id, &document.text, &document.known)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of every file; that they are texts, and none is called as another is.
+fn check_files(files: &[PathBuf]) -> Result<Vec<u64>> {
+    let mut names = BTreeMap::new();
+    let mut sizes = Vec::with_capacity(files.len());
+    for path in files {
+        let named = path.display().to_string();
+        if TextFormat::of(path)?.kind == TextKind::Arrow {
+            return Err(Error::input(named, "expected a text, got one with its entropies"));
+        }
+        if let Some(other) = names.insert(source_name(path), path) {
+            let problem = format!("{} would have shards of the same names", other.display());
+            return Err(Error::input(named, problem).with_hint("give each an --out of its own"));
+        }
+        let found = fs::metadata(path).map_err(|error| Error::io("open", path, error))?;
+        sizes.push(found.len());
+    }
+    Ok(sizes)
+}
+
+/// Makes sure that this is the only process of its rank in the directory.
+fn lock(options: &EntropyOptions) -> Result<File> {
+    let path = options.out.join(format!(".rank_{}.lock", options.rank));
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|error| Error::io("create", &path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            let problem = format!("another process works here as rank {}", options.rank);
+            Err(Error::input(options.out.display().to_string(), problem)
+                .with_hint("give every process a --rank of its own, or wait for the other"))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(Error::io("lock", &path, error)),
+    }
+}
+
+/// Writes down what the shards of the directory are, or holds that against what was written down.
+fn agree(options: &EntropyOptions, record: Record) -> Result<()> {
+    let path = options.out.join(RECORD_FILE);
+    let written = match fs::read(&path) {
+        Ok(written) => written,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // One writes; the others would write the same.
+            if options.rank > 0 {
+                return Ok(());
+            }
+            let text = serde_json::to_string_pretty(&record).expect("numbers become JSON") + "\n";
+            return atomic_write(&path, |file| file.write_all(text.as_bytes()));
+        }
+        Err(error) => return Err(Error::io("read", &path, error)),
+    };
+    let name = path.display().to_string();
+    let other: Record = serde_json::from_slice(&written)
+        .map_err(|error| Error::input(&name, format!("this is not what was written: {error}")))?;
+    let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= SAME_MODEL_NATS;
+    let is_same_model = other.context == record.context
+        && other.probe.len() == record.probe.len()
+        && other.probe.iter().zip(&record.probe).all(is_near);
+    let problem = if !is_same_model {
+        "the shards here were made with another entropy model".to_owned()
+    } else if other.shard_bytes != record.shard_bytes {
+        let (expected, got) = (other.shard_bytes, record.shard_bytes);
+        format!("the shards here have {expected} bytes of text, not {got}")
+    } else {
+        return Ok(());
+    };
+    Err(Error::input(name, problem).with_hint("go on with what they were made with, or elsewhere"))
+}
