@@ -4,6 +4,7 @@ use super::config::{BltConfig, EntropyConfig, ModelConfig, TransformerConfig, We
 use super::host_embedding::{EmbeddedText, HostEmbedding};
 use super::init::initialise_range;
 use super::lazy_rows::{LazyTable, TABLES, TableUpdates, place_training};
+use super::memory::PlanBytes;
 use super::parameters::{PATCHER_PREFIX, ParameterSpec, Part, model_parameters};
 use super::programs::{
     TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, lazy_training_graph, training_graph,
@@ -284,17 +285,24 @@ pub struct PlanSlot<E: Engine> {
     build: fn(&ModelConfig) -> Result<Graph>,
     capacity: Counts,
     plan: Option<E::Plan>,
+    bytes: PlanBytes,
 }
 
 impl<E: Engine> PlanSlot<E> {
     /// A plan of this graph, not compiled yet.
     pub fn new(name: &'static str, build: fn(&ModelConfig) -> Result<Graph>) -> Self {
-        Self { name, build, capacity: Counts::default(), plan: None }
+        let (capacity, bytes) = (Counts::default(), PlanBytes::default());
+        Self { name, build, capacity, plan: None, bytes }
     }
 
     /// What the plan is compiled for, or will be at the least.
     pub fn capacity(&self) -> &Counts {
         &self.capacity
+    }
+
+    /// What the plan adds to the Store; nothing before it is compiled.
+    pub fn bytes(&self) -> PlanBytes {
+        self.bytes
     }
 
     /// Makes room for counts that are known to come, so that it is compiled once for all of them.
@@ -320,6 +328,7 @@ impl<E: Engine> PlanSlot<E> {
         }
         if self.plan.is_none() {
             let recording = model.compile(engine, self.build, self.name, self.capacity).await?;
+            self.bytes = PlanBytes::of(&recording);
             self.plan = Some(engine.compile(&model.store, recording).await?);
         }
         Ok(self.plan.as_ref().expect("the plan was compiled above"))

@@ -14,12 +14,14 @@ mod inputs;
 mod lazy_rows;
 mod loaded;
 mod loaded_directory;
+mod memory;
 mod model;
 mod model_patching;
 pub mod parameters;
 pub mod patching;
 mod positions;
 mod programs;
+mod shared;
 mod stream_graphs;
 pub mod tables;
 mod weight_types;
@@ -36,6 +38,7 @@ pub use loaded::{
     GRADIENTS, HALVES, LoadedModel, MOMENT1, MOMENT2, PlanSlot, WEIGHTS, hash_powers, store_layout,
 };
 pub use loaded_directory::LoadedDirectory;
+pub use memory::{Memory, PlanBytes};
 pub use model::blt_logits;
 pub use model_patching::{configured_patching, model_patching};
 pub use positions::Positions;

@@ -4,7 +4,7 @@ use super::failure;
 use super::interrupt;
 use super::terminal::Terminal;
 use super::{
-    bench, convert, demo, devices, eval, generate, info, init, logits, patch, train, tune,
+    bench, convert, demo, devices, eval, generate, info, init, logits, patch, report, train, tune,
 };
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -25,6 +25,7 @@ enum Command {
     Demo(demo::Arguments),
     Bench(bench::Arguments),
     Train(train::Arguments),
+    Report(report::Arguments),
     Tune(tune::Arguments),
     Generate(generate::Arguments),
     Eval(eval::Arguments),
@@ -53,6 +54,7 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<()> {
         Command::Demo(arguments) => demo::run(arguments, terminal),
         Command::Bench(arguments) => bench::run(arguments, terminal),
         Command::Train(arguments) => train::run(arguments, terminal),
+        Command::Report(arguments) => report::run(arguments, terminal),
         Command::Tune(arguments) => tune::run(arguments, terminal),
         Command::Generate(arguments) => generate::run(arguments, terminal),
         Command::Eval(arguments) => eval::run(arguments, terminal),

@@ -19,6 +19,9 @@ pub struct ContextOptions {
     pub checked: bool,
     /// The platform's validation layers, where they are installed.
     pub validation: bool,
+    /// Bindings of at most so many bytes, where the device has larger ones: tables are then cut
+    /// into more shards, and no bit changes.
+    pub binding_bytes: Option<u64>,
 }
 
 /// A device that computes.
@@ -71,7 +74,7 @@ impl Adapters {
     /// # Errors
     /// [`Error::Device`] if it refuses to open.
     pub async fn open(mut self, index: usize) -> Result<Context> {
-        Context::open(self.found.swap_remove(index), self.options.checked).await
+        Context::open(self.found.swap_remove(index), &self.options).await
     }
 }
 
@@ -86,8 +89,8 @@ impl Context {
         adapters.open(index).await
     }
 
-    async fn open(adapter: wgpu::Adapter, checked: bool) -> Result<Self> {
-        let (device, queue) = open(&adapter).await?;
+    async fn open(adapter: wgpu::Adapter, options: &ContextOptions) -> Result<Self> {
+        let (device, queue) = open(&adapter, options.binding_bytes).await?;
         let caps = Caps::of_device(&device, Some(&adapter));
         let health = Arc::new(Mutex::new(Health::default()));
         let lost = Arc::clone(&health);
@@ -98,7 +101,7 @@ impl Context {
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             lock(&uncaptured).uncaptured.get_or_insert(error.to_string());
         }));
-        Ok(Self::assemble(device, queue, caps, checked, health))
+        Ok(Self::assemble(device, queue, caps, options.checked, health))
     }
 
     /// Uses a device of a host, for example of a window. No handler is set on it: the host calls
@@ -158,12 +161,12 @@ impl Context {
     /// Whether the device still works, as far as anybody has said.
     ///
     /// # Errors
-    /// [`Error::Device`] if it is lost, or once after it reported an error on the side.
+    /// [`Error::Lost`] if it is lost, [`Error::Device`] once after it reported an error on the
+    /// side.
     pub fn check(&self) -> Result<()> {
         let mut health = lock(&self.health);
         if let Some(reason) = &health.lost {
-            return Err(Error::device(self.caps.id(), format!("the device is lost: {reason}"))
-                .with_hint("start again from the last checkpoint"));
+            return Err(Error::lost(self.caps.id(), reason));
         }
         match health.uncaptured.take() {
             Some(problem) => Err(Error::device(self.caps.id(), problem)),
@@ -252,7 +255,15 @@ const USEFUL: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)
     .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
 
-async fn open(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
+async fn open(
+    adapter: &wgpu::Adapter,
+    binding_bytes: Option<u64>,
+) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let mut limits = adapter.limits();
+    if let Some(most) = binding_bytes {
+        let bytes = &mut limits.max_storage_buffer_binding_size;
+        *bytes = most.min(*bytes);
+    }
     let mut features = adapter.features() & USEFUL;
     if adapter.cooperative_matrix_properties().is_empty() {
         features.remove(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
@@ -268,7 +279,7 @@ async fn open(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("blt"),
         required_features: features,
-        required_limits: adapter.limits(),
+        required_limits: limits,
         experimental_features: experimental,
         memory_hints: wgpu::MemoryHints::Performance,
         trace: wgpu::Trace::Off,
