@@ -8,7 +8,7 @@ use std::path::Path;
 use blt_wgpu::Error;
 use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::blt::tables::Row;
-use blt_wgpu::blt::{Batch, LoadedModel, TRAIN_STATE, TableUpdates};
+use blt_wgpu::blt::{Batch, LoadedModel, TableUpdates};
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::graph::Precision;
@@ -58,7 +58,7 @@ fn batch(config: &ModelConfig, seed: u64) -> Batch {
     Batch::new(config, &[Row::from_tokens(tokens, lengths)]).unwrap()
 }
 
-/// Every weight by its name, before and after so many updates, and the norm of the last gradient.
+/// Every weight by its name, before and after three updates, and the norm of the first gradient.
 type Trained = (BTreeMap<String, [Vec<f32>; 2]>, f32);
 
 fn trained<E: Engine>(engine: &E, updates: TableUpdates, groups: &Groups, rate: f32) -> Trained {
@@ -72,16 +72,18 @@ fn trained<E: Engine>(engine: &E, updates: TableUpdates, groups: &Groups, rate: 
             weights.insert(name.clone(), [values, Vec::new()]);
         }
         let config = trainer.config().clone();
+        let mut norm = None;
         for seed in 0..3 {
             trainer.micro(&batch(&config, seed), 0.02).await.unwrap();
             trainer.update(rate).unwrap();
+            let state = TrainState::read(&trainer.train_state().await.unwrap());
+            norm.get_or_insert(state.grad_norm);
         }
         let model = trainer.settled().unwrap();
         for name in &names {
             weights.get_mut(name).unwrap()[1] = model.read(engine, name).await.unwrap();
         }
-        let state = model.read(engine, TRAIN_STATE).await.unwrap();
-        (weights, TrainState::read(&state).grad_norm)
+        (weights, norm.unwrap())
     })
 }
 

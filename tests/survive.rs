@@ -187,17 +187,16 @@ fn kept(config: &RunConfig) -> Vec<String> {
 #[test]
 fn the_best_checkpoint_is_kept_and_a_hopeless_run_ends() {
     let (engine, dir) = (Host::default(), texts());
-    // A rate this large makes every update a step back.
+    // Without a rate no score is better than the first.
     let sets = [
         "steps=40",
         "eval.every=2",
         "eval.patience=3",
         "checkpoint.dump={every=3, keep=1}",
-        "optim.scheduler=\"constant\"",
-        "optim.lr=0.5",
+        "optim.lr=0",
     ];
-    let spoilt = config(ENTROPY, dir.path(), "run", &sets);
-    let events = train(&engine, &spoilt, Start::Fresh).unwrap();
+    let still = config(ENTROPY, dir.path(), "run", &sets);
+    let events = train(&engine, &still, Start::Fresh).unwrap();
     let scores: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
@@ -205,18 +204,17 @@ fn the_best_checkpoint_is_kept_and_a_hopeless_run_ends() {
             _ => None,
         })
         .collect();
-    let best = scores.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0;
     let Some(&Event::Finished { step, .. }) = events.last() else { panic!("it ends") };
+    let best = 2;
     assert_eq!(step, best + 6, "three evaluations behind the best: {scores:?}");
-    assert!(step < 40);
-    let named = fs::read_to_string(spoilt.checkpoint_dir().join("best")).unwrap();
+    let named = fs::read_to_string(still.checkpoint_dir().join("best")).unwrap();
     assert_eq!(named.trim(), format!("step-{best:010}"));
     let expected = [format!("step-{best:010}"), format!("step-{step:010}")];
-    assert_eq!(kept(&spoilt), [&["best".to_owned(), "latest".to_owned()][..], &expected].concat());
+    assert_eq!(kept(&still), [&["best".to_owned(), "latest".to_owned()][..], &expected].concat());
     // Hopeless it stays, until somebody has more patience.
-    let again = train(&engine, &spoilt, Start::Resume).unwrap();
+    let again = train(&engine, &still, Start::Resume).unwrap();
     assert_eq!(again, events[events.len() - 1..]);
-    let mut patient = spoilt.clone();
+    let mut patient = still.clone();
     patient.eval.patience = Some(4);
     let more = train(&engine, &patient, Start::Resume).unwrap();
     assert!(matches!(more.last(), Some(Event::Finished { step: last, .. }) if *last > step));

@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         terminal.note(&format!("device: {}", device.name()));
         match train(&device, config.clone(), start, terminal) {
             Err(error) if is_loss(&error) && loss_count <= arguments.restart_on_loss => {
-                terminal.warn(&format!("{error}"));
+                terminal.warn(&error.to_string());
                 start = start.after_loss(&config)?;
                 let most = arguments.restart_on_loss;
                 terminal
@@ -150,7 +150,7 @@ fn train(
             Event::Sampled { step, samples } => {
                 for sample in samples {
                     let text = format!("{}{}", sample.prompt, sample.text);
-                    watch.note(&format!("step {step}: {:?}", text));
+                    watch.note(&format!("step {step}: {text:?}"));
                 }
             }
             Event::Saved { step, path } => {

@@ -177,13 +177,25 @@ impl Context {
     /// Runs `work` in error scopes and waits for their answer.
     pub(super) async fn scoped<T>(&self, subject: &str, work: impl FnOnce() -> T) -> Result<T> {
         self.check()?;
-        scopes::scoped(&self.device, subject, work).await
+        let done = scopes::scoped(&self.device, subject, work).await;
+        done.map_err(|error| self.or_loss(error))
     }
 
     /// Runs `work` in error scopes where their answer is immediate.
     pub(super) fn scoped_now<T>(&self, subject: &str, work: impl FnOnce() -> T) -> Result<T> {
         self.check()?;
-        scopes::scoped_now(&self.device, subject, work)
+        let done = scopes::scoped_now(&self.device, subject, work);
+        done.map_err(|error| self.or_loss(error))
+    }
+
+    /// The loss of the device, if it is lost, in place of what failed because of it. That it is
+    /// lost is told while it is polled.
+    pub(super) fn or_loss(&self, error: Error) -> Error {
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        match &lock(&self.health).lost {
+            Some(reason) => Error::lost(self.caps.id(), reason),
+            None => error,
+        }
     }
 }
 

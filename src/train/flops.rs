@@ -120,16 +120,15 @@ mod tests {
     /// How many rows a matrix is multiplied with.
     fn row_count(spec: &ParameterSpec) -> u64 {
         let has = |part: &str| spec.name.contains(part);
-        match () {
-            () if has("norm") || has("embed_tokens") || has("hash_tok_embedding") => 0,
-            () if has("global_transformer") || has("patch_embedding_projection") => PATCHES,
-            // Queries of the encoder's cross-attention are patches, those of the decoder's bytes.
-            () if has("cross_attn") => {
-                let asks = has("q_proj") || has("o_proj");
-                if asks == has("local_encoder") { QUERIES } else { BYTES }
-            }
-            () => BYTES,
+        if has("norm") || has("embed_tokens") || has("hash_tok_embedding") {
+            return 0;
         }
+        if has("global_transformer") || has("patch_embedding_projection") {
+            return PATCHES;
+        }
+        // Queries of the encoder's cross-attention are patches, those of the decoder's bytes.
+        let asks = has("q_proj") || has("o_proj");
+        if has("cross_attn") && asks == has("local_encoder") { QUERIES } else { BYTES }
     }
 
     #[test]
