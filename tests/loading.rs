@@ -143,7 +143,7 @@ fn a_piece_is_in_memory_and_not_a_copy() {
         ("f32", LoadedTypes::Of(WeightType::Int8), 8.5),
     ];
     for (name, types, bits) in loads {
-        let options = LoadOptions { types, tables_on_host: false };
+        let options = LoadOptions { types, ..LoadOptions::default() };
         let directory = ModelDirectory::open(place.path().join(name)).unwrap();
         let before = LIVE.load(Ordering::Relaxed);
         let (loaded, bytes) =

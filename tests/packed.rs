@@ -6,8 +6,8 @@ mod support;
 use blt_wgpu::blt::config::{ModelConfig, WeightType};
 use blt_wgpu::blt::parameters::{HASH_TABLE_NAME, PATCHER_PREFIX, model_parameters};
 use blt_wgpu::blt::{
-    CacheShape, LoadedDirectory, LoadedModel, Pass, WeightTypes, cache_layout, greedy_step_graph,
-    seed_graph, store_layout,
+    CacheShape, LoadedDirectory, LoadedModel, Pass, WeightTypes, cache_layout, seed_graph,
+    step_graph, store_layout,
 };
 use blt_wgpu::checkpoint::{LoadOptions, LoadedTypes, ModelDirectory, ModelWriter, WriteOptions};
 use blt_wgpu::cpu::HostEngine;
@@ -64,7 +64,7 @@ fn load<E: Engine>(
     directory: &ModelDirectory,
     types: LoadedTypes,
 ) -> LoadedDirectory<E> {
-    let options = LoadOptions { types, tables_on_host: false };
+    let options = LoadOptions { types, ..LoadOptions::default() };
     block_on(LoadedDirectory::load_as(engine, directory, options)).unwrap()
 }
 
@@ -141,6 +141,57 @@ fn packed_weights_compute_the_bits_of_f32_on_a_gpu() {
     check(&engine, 12);
 }
 
+/// Prompts in mixed precision, of weights of every type: patches end where they do in f32, to the
+/// bit, logits are near and not the same, and packed weights give what the same numbers give in
+/// f32.
+fn check_mixed<E: Engine>(engine: &E, count: usize, types: &[WeightType]) {
+    for &weights in types {
+        let (what, place) = (weights.name(), tempfile::tempdir().unwrap());
+        let path = place.path().join("model");
+        write(&path, weights);
+        let opened = ModelDirectory::open(&path).unwrap();
+        let run = |types, precision| {
+            let options = LoadOptions { types, precision, ..LoadOptions::default() };
+            let directory = block_on(LoadedDirectory::load_as(engine, &opened, options)).unwrap();
+            generate(engine, &directory, count)
+        };
+        let plain = LoadedTypes::Of(WeightType::F32);
+        let mixed = run(LoadedTypes::Stored, Precision::Mixed);
+        assert_eq!(mixed, run(plain, Precision::Mixed), "{what}");
+        let exact = run(plain, Precision::F32);
+        let forced = |all: &Generated| {
+            let all = all.iter().take(12);
+            all.map(|added| (added.0, added.1, added.2)).collect::<Vec<_>>()
+        };
+        assert_eq!(forced(&mixed), forced(&exact), "{what}");
+        let logits = |all: &Generated| {
+            let all = all.iter().take(12).flat_map(|added| &added.3);
+            all.map(|&bits| f32::from_bits(bits)).collect::<Vec<_>>()
+        };
+        let pairs = logits(&mixed).into_iter().zip(logits(&exact));
+        let distance = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(distance > 0.0 && distance < 2e-2, "{what}: {distance}");
+    }
+}
+
+#[test]
+fn prompts_in_mixed_precision_end_patches_as_f32_does() {
+    let types = [WeightType::F32, WeightType::F16, WeightType::Bf16, WeightType::Int8];
+    check_mixed(&HostEngine::<f32>::default(), 14, &types);
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn prompts_in_mixed_precision_end_patches_as_f32_does_on_a_gpu() {
+    let Some(engine) = support::gpu_engine("prompts in mixed precision") else { return };
+    if !engine.abilities().f16 {
+        let refused = LoadedModel::create_in(&engine, config(), false, Precision::Mixed);
+        assert!(block_on(refused).is_err());
+        return;
+    }
+    check_mixed(&engine, 12, &[WeightType::F32, WeightType::F16]);
+}
+
 /// Weights are rounded on their way where another type is asked for: to what a conversion writes.
 #[test]
 fn another_type_than_the_stored_one_is_that_of_a_conversion() {
@@ -176,7 +227,7 @@ fn only_products_of_many_rows_unpack() {
     let ModelConfig::Blt(blt) = &config else { unreachable!("it is a BLT") };
     let entropy = blt.patcher.clone().unwrap();
     let patcher = Some((&entropy, PATCHER_PREFIX));
-    let shape = CacheShape { streams: 1, patches: 128, states: 32 };
+    let shape = CacheShape { streams: 1, patches: 128, states: 32, rewind: 0 };
     let of = |config: &ModelConfig| {
         let weights = WeightTypes::uniform(config, WeightType::Bf16);
         store_layout(config, None, Precision::F32, &weights, 1 << 29).unwrap()
@@ -198,7 +249,7 @@ fn only_products_of_many_rows_unpack() {
         dispatches.filter(|it| it.kernel.name == name).count()
     };
     for pass in [Pass::Open, Pass::Close] {
-        let step = || greedy_step_graph(&config, patcher, shape, pass).unwrap();
+        let step = || step_graph(&config, patcher, shape, pass).unwrap();
         assert_eq!(count(step(), "unpack"), 0);
         assert!(count(step(), "matvec") + count(step(), "matvec_rope") > 10);
     }

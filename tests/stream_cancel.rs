@@ -142,28 +142,36 @@ fn sampler(temperature: f32) -> Sampler {
 
 const PROMPT: [u32; 5] = [1, 80, 101, 36, 90];
 
-/// Generates so many ids, leaving steps at every place where they wait before each that is done.
-fn with_dropped_steps<E: Engine>(engine: &Slow<E>, temperature: f32, count: usize) -> Vec<u32> {
+/// Generates so many ids, `bytes` a submission, leaving steps at every place where they wait before
+/// each that is done.
+fn with_dropped_steps<E: Engine>(
+    engine: &Slow<E>,
+    temperature: f32,
+    bytes: usize,
+    count: usize,
+) -> Vec<u32> {
     let cancelled = directory(engine);
-    let mut streams = block_on(Streams::new(engine, &cancelled, 1)).unwrap();
+    let streams = Streams::with_bytes_a_submission(engine, &cancelled, 1, bytes);
+    let mut streams = block_on(streams).unwrap();
     let id = streams.open(&PROMPT, sampler(temperature)).unwrap();
     let mut dropped = 0;
     while streams.generated(id).len() < count {
-        // A step waits once or twice, the first also for the prompt: the one that is not left
-        // because it waits no more adds an id, and so does the one behind it.
+        // A step waits once, the first also for the prompt, and not at all where its id was
+        // computed with the one before: the one that is not left because it waits no more adds an
+        // id, and so does the one behind it.
         for polls in 1..4 {
             let mut context = Context::from_waker(Waker::noop());
             let mut step = pin!(streams.step());
             let mut poll = || step.as_mut().poll(&mut context).is_ready();
             if (0..polls).any(|_| poll()) {
-                assert!(polls > 1, "it waits for something");
+                assert!(polls > 1 || bytes > 1, "it waits for something");
                 break;
             }
             dropped += 1;
         }
         block_on(streams.step()).unwrap();
     }
-    assert!(2 * dropped >= count, "{dropped} steps were dropped");
+    assert!(2 * bytes * dropped >= count, "{dropped} steps were dropped");
     streams.generated(id)[..count].to_vec()
 }
 
@@ -177,14 +185,16 @@ fn without<E: Engine>(engine: &E, temperature: f32, count: usize) -> Vec<u32> {
     streams.generated(id).to_vec()
 }
 
-/// Both ways of a step: the device chooses, and the host draws. Caches grow on the way.
+/// The likeliest ids and drawn ones, one a submission and several. Caches grow on the way.
 #[test]
 fn a_step_that_is_dropped_half_way_has_not_happened() {
     let (host, slow) = (Host::default(), Slow(Host::default()));
     for temperature in [0.0, 1.0] {
         let expected = without(&host, temperature, 150);
-        let got = with_dropped_steps(&slow, temperature, expected.len());
-        assert_eq!(got, expected, "at {temperature}");
+        for bytes in [1, 4] {
+            let got = with_dropped_steps(&slow, temperature, bytes, expected.len());
+            assert_eq!(got, expected, "at {temperature}, {bytes} a submission");
+        }
     }
 }
 
@@ -196,8 +206,10 @@ fn a_gpu_goes_on_behind_a_step_that_was_dropped() {
     let slow = Slow(gpu);
     for temperature in [0.0, 1.0] {
         let expected = without(&slow.0, temperature, 20);
-        let got = with_dropped_steps(&slow, temperature, expected.len());
-        assert_eq!(got, expected, "at {temperature}");
+        for bytes in [1, 3] {
+            let got = with_dropped_steps(&slow, temperature, bytes, expected.len());
+            assert_eq!(got, expected, "at {temperature}, {bytes} a submission");
+        }
     }
     slow.0.context().check().unwrap();
 }

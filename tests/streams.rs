@@ -7,15 +7,12 @@
 mod support;
 
 use blt_wgpu::bench::BenchShape;
-use blt_wgpu::blt::config::{
-    BltConfig, EntropyConfig, HashEmbeddingConfig, ModelConfig, PatchingMode, Pooling,
-    ReferenceEntropyKeys, Semantics,
-};
+use blt_wgpu::blt::config::{ModelConfig, PatchingMode, ReferenceEntropyKeys};
 use blt_wgpu::blt::parameters::PATCHER_PREFIX;
 use blt_wgpu::blt::tables::Row;
 use blt_wgpu::blt::{
-    Batch, CacheShape, LoadedDirectory, LoadedModel, Pass, PlanSlot, WeightTypes, cache_layout,
-    forward_graph, greedy_step_graph, store_layout,
+    Batch, CacheShape, LoadedDirectory, Pass, PlanSlot, WeightTypes, cache_layout, forward_graph,
+    step_graph, store_layout,
 };
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
@@ -28,62 +25,12 @@ use blt_wgpu::graph::{CompileOptions, Precision, compile_for};
 use blt_wgpu::kernels::{Abilities, Axis, Counts, Step};
 use blt_wgpu::text::VOCABULARY_SIZE;
 use pollster::block_on;
-use support::{Session, golden_blt, golden_entropy, write_golden_weights};
+use support::streaming::{
+    POSITIONS, blt, directory, entropy, generate, greedy, ids, loaded, shapes,
+};
 
 /// Largest difference of logits.
 const TOLERANCE: f32 = 1e-4;
-
-/// A model with the golden weights on an engine.
-fn loaded<E: Engine>(engine: &E, config: ModelConfig) -> LoadedModel<E> {
-    let model = block_on(LoadedModel::create(engine, config, false)).unwrap();
-    let session = Session { engine, model };
-    write_golden_weights(&session);
-    session.model
-}
-
-/// A BLT with its entropy model.
-fn directory<E: Engine>(engine: &E, mut config: BltConfig) -> LoadedDirectory<E> {
-    let entropy = entropy();
-    config.attach_patcher(entropy.clone());
-    let entropy = EntropyConfig { semantics: config.semantics, ..entropy };
-    LoadedDirectory {
-        model: loaded(engine, ModelConfig::Blt(config)),
-        patcher: Some(loaded(engine, ModelConfig::Entropy(entropy))),
-    }
-}
-
-const POSITIONS: usize = 400;
-
-fn entropy() -> EntropyConfig {
-    let mut config = golden_entropy();
-    config.transformer.max_positions = POSITIONS;
-    config
-}
-
-/// The golden model with more positions; its patches are 2 to 3 bytes long.
-fn blt(mode: PatchingMode) -> BltConfig {
-    let mut config = golden_blt();
-    for stack in [&mut config.encoder, &mut config.global, &mut config.decoder] {
-        stack.max_positions = POSITIONS;
-    }
-    config.patching.mode = mode;
-    config.patching.threshold = match mode {
-        PatchingMode::Entropy => 5.1,
-        _ => 0.02,
-    };
-    config.patching.threshold_add = (mode == PatchingMode::Combined).then_some(0.01);
-    config.patching.patch_size = 3;
-    config
-}
-
-fn greedy() -> Sampler {
-    let options = SamplingOptions { allow_special: true, ..SamplingOptions::default() };
-    Sampler::new(options, 0).unwrap()
-}
-
-fn ids(text: &str) -> Vec<u32> {
-    blt_wgpu::text::encode(text.as_bytes(), true, false)
-}
 
 /// What a full pass says about a text.
 struct Oracle {
@@ -152,19 +99,6 @@ impl Oracle {
     }
 }
 
-/// Goes on for so many ids.
-fn generate<E: Engine>(streams: &mut Streams<'_, E>, id: StreamId, count: usize) -> Vec<Added> {
-    let mut added = Vec::new();
-    while added.len() < count && !streams.has_ended(id) {
-        for (stream, step) in block_on(streams.step()).unwrap() {
-            if stream == id {
-                added.push(step.unwrap());
-            }
-        }
-    }
-    added
-}
-
 /// A prompt, `count` ids behind it, and text pushed when half of them are there.
 #[track_caller]
 fn check<E: Engine>(engine: &E, directory: &LoadedDirectory<E>, what: &str, count: usize) {
@@ -190,76 +124,6 @@ fn check<E: Engine>(engine: &E, directory: &LoadedDirectory<E>, what: &str, coun
         total += added.len();
     }
     assert!(ties * 100 <= total, "{what}: {ties} ties of {total}");
-}
-
-/// Models that differ in what they keep, and how they cut.
-fn shapes() -> Vec<(&'static str, BltConfig)> {
-    let of = |change: fn(&mut BltConfig)| {
-        let mut config = blt(PatchingMode::Entropy);
-        change(&mut config);
-        config
-    };
-    vec![
-        ("as transformers computes", of(|it| it.semantics = Semantics::Transformers)),
-        ("no windows", of(|it| (it.encoder.window, it.decoder.window) = (None, None))),
-        (
-            "no windows, other positions",
-            of(|it| {
-                (it.encoder.window, it.decoder.window) = (None, None);
-                it.decoder.max_positions += 50;
-            }),
-        ),
-        (
-            "wide cross-attention",
-            of(|it| {
-                it.encoder_cross_attention.as_mut().unwrap().window = Some(3);
-                it.decoder_cross_attention.as_mut().unwrap().window = Some(2);
-            }),
-        ),
-        (
-            "cross-attention at every layer of the encoder",
-            of(|it| {
-                it.encoder.layer_count = 3;
-                it.encoder_cross_attention.as_mut().unwrap().all_layers = true;
-            }),
-        ),
-        (
-            "the same, pooled at every layer",
-            of(|it| {
-                it.semantics = Semantics::Transformers;
-                it.encoder.layer_count = 2;
-                it.encoder_cross_attention.as_mut().unwrap().all_layers = true;
-            }),
-        ),
-        (
-            "cross-attention at one layer of the decoder",
-            of(|it| it.decoder_cross_attention.as_mut().unwrap().all_layers = false),
-        ),
-        (
-            "no cross-attention",
-            of(|it| {
-                (it.encoder_cross_attention, it.decoder_cross_attention) = (None, None);
-                it.pooling = vec![Pooling::Mean, Pooling::Min];
-            }),
-        ),
-        (
-            "states side by side",
-            of(|it| {
-                (it.encoder_cross_attention, it.decoder_cross_attention) = (None, None);
-                it.pooling = Vec::new();
-            }),
-        ),
-        ("no hashes", of(|it| it.hash = HashEmbeddingConfig::none())),
-        ("short patches", of(|it| it.patching.max_patch_length = Some(2))),
-        (
-            "shared keys",
-            of(|it| {
-                for stack in [&mut it.encoder, &mut it.global, &mut it.decoder] {
-                    stack.kv_head_count = 1;
-                }
-            }),
-        ),
-    ]
 }
 
 #[test]
@@ -450,7 +314,7 @@ fn a_byte_of_s_takes_few_dispatches() {
     let entropy = entropy.into_config().unwrap().config;
     let (config, most) = (bench.model.config.clone(), 1 << 29);
     let patcher = Some((&entropy, PATCHER_PREFIX));
-    let shape = CacheShape { streams: 1, patches: 128, states: 32 };
+    let shape = CacheShape { streams: 1, patches: 128, states: 32, rewind: 0 };
     let layout_of =
         |config| store_layout(config, None, Precision::F32, &WeightTypes::default(), most).unwrap();
     let mut layout = layout_of(&config);
@@ -461,7 +325,7 @@ fn a_byte_of_s_takes_few_dispatches() {
     let counts =
         Counts::default().with(Axis::Bytes, 1).with(Axis::Patches, 1).with(Axis::SeenBytes, 8);
     let dispatches = |pass| {
-        let graph = greedy_step_graph(&config, patcher, shape, pass).unwrap();
+        let graph = step_graph(&config, patcher, shape, pass).unwrap();
         let recording = compile_for(graph, "step", &layout, counts, &options).unwrap();
         recording.dispatches.len()
     };

@@ -9,8 +9,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> weight: array<stored>;     // [rows, cols], packed
-@group(0) @binding(3) var<storage, read_write> out: array<number>;  // [rows, cols]
+@group(0) @binding(2) var<storage, read> weight: array<stored>;       // [rows, cols], packed
+@group(0) @binding(3) var<storage, read_write> out: array<out_type>;  // [rows, cols]
 
 const WIDTH: u32 = 256u;
 
@@ -26,6 +26,6 @@ fn main(
     let cols = params.cols / LANES;
     let count = length_of(params.rows) * cols;
     for (var at = id.x; at < count; at += groups.x * WIDTH) {
-        out[at] = number_at(0u, at / cols, at % cols, params.cols);
+        out[at] = out_type(number_at(0u, at / cols, at % cols, params.cols));
     }
 }

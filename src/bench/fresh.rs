@@ -27,7 +27,8 @@ pub(super) async fn fresh_model(
     initialise(device, shape, model).await
 }
 
-/// The same to be read only, its weights of this type.
+/// The same to be read only, its weights of this type and without copies in f16: as the commands
+/// load a model.
 ///
 /// # Errors
 /// As [`fresh_model`].
@@ -36,9 +37,12 @@ pub(super) async fn fresh_packed_model(
     shape: &BenchShape,
     config: ModelConfig,
     weights: WeightType,
+    precision: Precision,
 ) -> Result<LoadedModel<Device>> {
     let types = WeightTypes::uniform(&config, weights);
-    initialise(device, shape, LoadedModel::create_packed(device, config, &types).await?).await
+    let mut model = LoadedModel::create_packed(device, config, &types).await?;
+    model.compute_in(device, precision)?;
+    initialise(device, shape, model).await
 }
 
 async fn initialise(

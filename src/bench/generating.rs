@@ -5,7 +5,7 @@
 //! entropy model it cuts the text as it grows, at the threshold that makes patches of
 //! [`PATCH_BYTES`]; its weights are random.
 
-use super::fresh::{fresh_model, fresh_packed_model};
+use super::fresh::fresh_packed_model;
 use super::job::Clock;
 use super::shape::BenchShape;
 use super::timing::Patience;
@@ -72,7 +72,7 @@ struct Once {
 }
 
 impl<'d> Generating<'d> {
-    /// Fresh weights on a device: packed ones are computed with in f32, whatever the precision.
+    /// Fresh weights on a device; the precision is that of prompts.
     ///
     /// # Errors
     /// If the device has not the memory, or the model has not the positions.
@@ -101,10 +101,7 @@ impl<'d> Generating<'d> {
             blt.patching.threshold = threshold(device, &model, &text).await?.into();
             patcher = Some(model);
         }
-        let model = match weights.is_packed() {
-            true => fresh_packed_model(device, shape, config, weights).await?,
-            false => fresh_model(device, shape, config, None, precision).await?,
-        };
+        let model = fresh_packed_model(device, shape, config, weights, precision).await?;
         device.wait().await?;
         Ok(Self { device, directory: LoadedDirectory { model, patcher }, text })
     }

@@ -154,10 +154,7 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
                     match part {
                         Part::Generate => {
                             let task = task(&Recompute::None);
-                            // Packed weights are computed with in f32 alone.
-                            let is_f32 = precision == Precision::F32;
                             let all = options.weights.iter();
-                            let all = all.filter(|weights| is_f32 || !weights.is_packed());
                             tasks.extend(
                                 all.map(|&weights| Task::Steps(StepTask { weights, ..task })),
                             );

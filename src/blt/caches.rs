@@ -22,11 +22,13 @@ pub struct CacheShape {
     pub patches: usize,
     /// Byte states of each: those of the open patch, and what its pooling looks at before it.
     pub states: usize,
+    /// Ids that each may go back, and go on from there as if what it has read since were not.
+    pub rewind: usize,
 }
 
 impl CacheShape {
     /// Nothing.
-    pub const NONE: Self = Self { streams: 0, patches: 0, states: 0 };
+    pub const NONE: Self = Self { streams: 0, patches: 0, states: 0, rewind: 0 };
 
     /// The larger of the two in every respect.
     #[must_use]
@@ -35,6 +37,7 @@ impl CacheShape {
             streams: self.streams.max(other.streams),
             patches: self.patches.max(other.patches),
             states: self.states.max(other.states),
+            rewind: self.rewind.max(other.rewind),
         }
     }
 
@@ -63,40 +66,46 @@ pub(super) struct Caches {
 }
 
 /// Rows of a stream by index, of which the newest `window` lie side by side in their order: each is
-/// written twice, a window apart, unless there is room for every index.
+/// written twice, a period apart, unless there is room for every index. A period is a window and as
+/// many indices as a stream may go back: then those of the window there are not overwritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ring {
     /// Rows of one stream.
     pub rows: usize,
-    window: usize,
+    /// Indices that one sees, itself included.
+    pub window: usize,
+    /// How many indices on a row comes again.
+    pub period: usize,
     /// How far behind a row its second copy lies; 0 where there is none.
     pub mirror: usize,
 }
 
 impl Ring {
     /// A ring for indices below `limit`, of which an index sees `window`, itself included.
-    pub fn new(window: Option<usize>, limit: usize) -> Self {
-        match window {
-            Some(window) if 2 * window < limit => Self { rows: 2 * window, window, mirror: window },
-            _ => Self { rows: limit, window: limit, mirror: 0 },
+    pub fn new(window: Option<usize>, limit: usize, rewind: usize) -> Self {
+        let window = window.unwrap_or(limit).min(limit);
+        let period = window + rewind;
+        match 2 * period < limit {
+            true => Self { rows: 2 * period, window, period, mirror: period },
+            false => Self { rows: limit, window, period: limit, mirror: 0 },
         }
     }
 
     /// The ring of the keys and values of a stack.
-    pub fn of(stack: &TransformerConfig) -> Self {
-        Self::new(stack.window, stack.max_positions)
+    pub fn of(stack: &TransformerConfig, rewind: usize) -> Self {
+        Self::new(stack.window, stack.max_positions, rewind)
     }
 
     /// The ring of the patches that bytes of the decoder look at: all vectors of a patch are one.
-    pub fn of_decoder_patches(config: &BltConfig) -> Self {
+    pub fn of_decoder_patches(config: &BltConfig, rewind: usize) -> Self {
         let cross = config.decoder_cross_attention.as_ref();
         let window = cross.map_or(1, |cross| cross.window.unwrap_or(1));
-        Self::new(Some(window), config.global.max_positions)
+        Self::new(Some(window), config.global.max_positions, rewind)
     }
 
     /// The row of an index of a stream.
     pub fn row(&self, stream: usize, index: usize) -> u32 {
-        (stream * self.rows + index % self.window) as u32
+        (stream * self.rows + index % self.period) as u32
     }
 
     /// The row of an index of a stream that has `count` of them, none where nobody looks at it any
@@ -186,19 +195,24 @@ fn entropy_caches(
     shape: &CacheShape,
 ) {
     let stack = &config.transformer;
-    stack_caches(tensors, stack, prefix, shape.streams * Ring::of(stack).rows);
+    stack_caches(tensors, stack, prefix, shape.streams * Ring::of(stack, shape.rewind).rows);
 }
 
 fn blt_caches(tensors: &mut Vec<NewTensor>, config: &BltConfig, shape: &CacheShape) {
     let streams = shape.streams;
     let (encoder, decoder) = (&config.encoder, &config.decoder);
-    stack_caches(tensors, encoder, "model.local_encoder.", streams * Ring::of(encoder).rows);
+    stack_caches(
+        tensors,
+        encoder,
+        "model.local_encoder.",
+        streams * Ring::of(encoder, shape.rewind).rows,
+    );
     let pooled = (0..encoder.layer_count).filter(|&layer| is_pooled(config, layer));
     let rows = streams * shape.states;
     tensors.extend(pooled.map(|layer| (states_name(layer), rows, encoder.hidden_size)));
     let rows = streams * shape.patches;
     stack_caches(tensors, &config.global, "model.global_transformer.", rows);
-    let rows = streams * Ring::of_decoder_patches(config).rows;
+    let rows = streams * Ring::of_decoder_patches(config, shape.rewind).rows;
     match &config.decoder_cross_attention {
         None => tensors.push((latent_name(), rows, decoder.hidden_size)),
         Some(cross) => {
@@ -210,7 +224,12 @@ fn blt_caches(tensors: &mut Vec<NewTensor>, config: &BltConfig, shape: &CacheSha
             tensors.extend(modules.map(|index| (name(index), rows, 2 * cross.kv_size())));
         }
     }
-    stack_caches(tensors, decoder, "model.local_decoder.", streams * Ring::of(decoder).rows);
+    stack_caches(
+        tensors,
+        decoder,
+        "model.local_decoder.",
+        streams * Ring::of(decoder, shape.rewind).rows,
+    );
 }
 
 #[cfg(test)]
@@ -221,13 +240,14 @@ mod tests {
     #[test]
     fn windows_of_a_ring_are_side_by_side() {
         for (window, limit) in [(1, 40), (3, 40), (8, 40), (25, 40), (40, 40)] {
-            let ring = Ring::new(Some(window), limit);
+            let ring = Ring::new(Some(window), limit, 0);
             assert!(ring.rows <= limit);
             let mut rows = vec![usize::MAX; 3 * ring.rows];
             for index in 0..limit {
                 let row = ring.row(2, index) as usize;
                 rows[row] = index;
                 rows[row + ring.mirror] = index;
+                assert_eq!(ring.first_seen(0, index), (index + 1).saturating_sub(window));
                 for first in (index + 1).saturating_sub(window)..=index {
                     let [low, high] = ring.range(2, first, index).map(|row| row as usize);
                     let expected: Vec<usize> = (first..=index).collect();
@@ -235,6 +255,26 @@ mod tests {
                 }
             }
             assert!(rows[..2 * ring.rows].iter().all(|&index| index == usize::MAX));
+        }
+    }
+
+    /// The window of an index is whole however many of the `rewind` indices behind it were written.
+    #[test]
+    fn windows_are_whole_where_a_stream_went_ahead() {
+        for (window, rewind) in [(1, 1), (1, 7), (3, 2), (8, 5), (8, 15), (15, 9)] {
+            let ring = Ring::new(Some(window), 50, rewind);
+            let mut rows = vec![usize::MAX; ring.rows];
+            for ahead in 0..50 {
+                let row = ring.row(0, ahead) as usize;
+                rows[row] = ahead;
+                rows[row + ring.mirror] = ahead;
+                for last in ahead.saturating_sub(rewind)..=ahead {
+                    let first = ring.first_seen(0, last);
+                    let [low, high] = ring.range(0, first, last).map(|row| row as usize);
+                    let expected: Vec<usize> = (first..=last).collect();
+                    assert_eq!(rows[low..high], expected, "window {window}, {last} of {ahead}");
+                }
+            }
         }
     }
 }

@@ -4,7 +4,6 @@ use super::config::{BltConfig, EntropyConfig, ModelConfig, TransformerConfig, We
 use super::host_embedding::{EmbeddedText, HostEmbedding};
 use super::init::initialise_range;
 use super::lazy_rows::{LazyTable, TABLES, TableUpdates, place_training};
-use super::memory::PlanBytes;
 use super::parameters::{PATCHER_PREFIX, ParameterSpec, Part, model_parameters};
 use super::programs::{
     TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, lazy_training_graph, training_graph,
@@ -109,6 +108,17 @@ impl<E: Engine> LoadedModel<E> {
         Self::create_for(engine, config, None, Precision::F32, weights).await
     }
 
+    /// Compiles plans from now on to a precision. Where the Store has no copies of weights in f16,
+    /// replays make them: little beside the products of many rows that read them.
+    ///
+    /// # Errors
+    /// If the device has no f16 and the precision needs it.
+    pub fn compute_in(&mut self, engine: &E, precision: Precision) -> Result<()> {
+        check_precision(engine, precision)?;
+        self.precision = precision;
+        Ok(())
+    }
+
     async fn create_for(
         engine: &E,
         config: ModelConfig,
@@ -116,10 +126,7 @@ impl<E: Engine> LoadedModel<E> {
         precision: Precision,
         weights: &WeightTypes,
     ) -> Result<Self> {
-        if precision == Precision::Mixed && !engine.abilities().f16 {
-            let problem = "mixed precision needs 16-bit floats in shaders, which it lacks";
-            return Err(Error::device(engine.name(), problem).with_hint("use precision = \"f32\""));
-        }
+        check_precision(engine, precision)?;
         let mut parameters = own_parameters(&config);
         parameters.retain(|spec| weights.places(spec));
         let max_elements = engine.max_binding_elements();
@@ -279,62 +286,6 @@ impl<E: Engine> LoadedModel<E> {
     }
 }
 
-/// A plan that grows: compiled for the largest counts it has met, rounded up to buckets.
-pub struct PlanSlot<E: Engine> {
-    name: &'static str,
-    build: fn(&ModelConfig) -> Result<Graph>,
-    capacity: Counts,
-    plan: Option<E::Plan>,
-    bytes: PlanBytes,
-}
-
-impl<E: Engine> PlanSlot<E> {
-    /// A plan of this graph, not compiled yet.
-    pub fn new(name: &'static str, build: fn(&ModelConfig) -> Result<Graph>) -> Self {
-        let (capacity, bytes) = (Counts::default(), PlanBytes::default());
-        Self { name, build, capacity, plan: None, bytes }
-    }
-
-    /// What the plan is compiled for, or will be at the least.
-    pub fn capacity(&self) -> &Counts {
-        &self.capacity
-    }
-
-    /// What the plan adds to the Store; nothing before it is compiled.
-    pub fn bytes(&self) -> PlanBytes {
-        self.bytes
-    }
-
-    /// Makes room for counts that are known to come, so that it is compiled once for all of them.
-    pub fn reserve(&mut self, capacity: &Counts) {
-        if !capacity.fit(&self.capacity) {
-            self.capacity = self.capacity.max(capacity);
-            self.plan = None;
-        }
-    }
-
-    /// The plan, compiled anew if these counts do not fit it.
-    ///
-    /// # Errors
-    /// If the device has not the memory or refuses a shader.
-    pub async fn get(
-        &mut self,
-        engine: &E,
-        model: &LoadedModel<E>,
-        counts: &Counts,
-    ) -> Result<&E::Plan> {
-        if !counts.fit(&self.capacity) {
-            self.reserve(&counts.bucketed());
-        }
-        if self.plan.is_none() {
-            let recording = model.compile(engine, self.build, self.name, self.capacity).await?;
-            self.bytes = PlanBytes::of(&recording);
-            self.plan = Some(engine.compile(&model.store, recording).await?);
-        }
-        Ok(self.plan.as_ref().expect("the plan was compiled above"))
-    }
-}
-
 /// The parameters of a model without its patcher.
 pub(super) fn own_parameters(config: &ModelConfig) -> Vec<ParameterSpec> {
     let mut parameters = model_parameters(config);
@@ -349,6 +300,14 @@ pub fn hash_powers(config: &ModelConfig) -> Option<Vec<u32>> {
     let hash = batch::hash_config(&hashed(config)?.hash);
     let (sizes, powers) = (hash.table_sizes(), hash.powers());
     Some(embedding::hash_ids::power_words(&sizes, &powers, hash.wrap_remainder()))
+}
+
+fn check_precision(engine: &impl Engine, precision: Precision) -> Result<()> {
+    if precision == Precision::Mixed && !engine.abilities().f16 {
+        let problem = "mixed precision needs 16-bit floats in shaders, which it lacks";
+        return Err(Error::device(engine.name(), problem).with_hint("use precision f32"));
+    }
+    Ok(())
 }
 
 /// Where everything of a model lies in its Store, on a device whose bindings hold `max_elements`;

@@ -258,11 +258,12 @@ fn local_decoder(
         Some(latent) => Some(graph.reshape(latent, hidden)?),
     };
     let name = |is_own: bool| if is_own { "decoder_byte" } else { "byte" };
+    let rewind = caches.map_or(0, |caches| caches.shape.rewind);
+    let rows = name(Ring::of(decoder, rewind) != Ring::of(&config.encoder, rewind));
     let ranges = match is_step(caches) {
-        true => name(Ring::of(decoder) != Ring::of(&config.encoder)),
+        true => rows,
         false => name(decoder.window != config.encoder.window),
     };
-    let rows = name(Ring::of(decoder) != Ring::of(&config.encoder));
     let attention = byte_attention(graph, decoder, ranges, rows, caches);
     let mut x = bytes;
     if config.decoder_cross_attention.is_none() {
@@ -328,7 +329,7 @@ fn cached_patches(
     let Some(Caches { shape, .. }) = caches else {
         return Ok(own.expect("without caches there are patches"));
     };
-    let ring = Ring::of_decoder_patches(config);
+    let ring = Ring::of_decoder_patches(config, shape.rewind);
     let rows = shape.streams * ring.rows * factor;
     let mut cache = graph.cache(name, rows, cols);
     if let Some(own) = own {
@@ -372,7 +373,7 @@ fn byte_attention(
 
 /// The caches of a stack over bytes.
 pub(super) fn byte_cache(config: &TransformerConfig, row: TensorId, caches: Caches) -> KvCache {
-    let ring = Ring::of(config);
+    let ring = Ring::of(config, caches.shape.rewind);
     KvCache {
         rows: caches.shape.streams * ring.rows,
         row,

@@ -11,6 +11,7 @@ use super::programs::ENTROPY_PREFIX;
 use crate::error::Result;
 use crate::graph::{Graph, RowCount, TensorId};
 use crate::kernels::Axis;
+use crate::kernels::decode::choose::choice_words;
 
 /// Reads whole texts, the inputs of a [`Batch`](super::Batch), and leaves in the caches what comes
 /// after them needs.
@@ -24,25 +25,14 @@ pub fn seed_graph(config: &ModelConfig, shape: CacheShape) -> Result<Graph> {
     Ok(graph)
 }
 
-/// One byte of every stream, and the patches that close with them in [`Pass::Close`]: output
-/// `logits` [bytes, 260].
+/// One byte of every stream, and the patches that close with them in [`Pass::Close`], then the id
+/// that follows, and where entropies cut, the entropy after it: outputs `logits` [bytes, 260],
+/// `chosen` and `status` [bytes, 1], see [`Graph::choose`], and `entropies` [bytes, 1] in nats, to
+/// the bit those of a whole text.
 ///
 /// # Errors
 /// If the shapes of the configuration contradict each other.
-pub fn step_graph(config: &ModelConfig, shape: CacheShape, pass: Pass) -> Result<Graph> {
-    let mut graph = Graph::default();
-    graph.expect_rows(RowCount::Few);
-    let logits = model_pass(&mut graph, config, Caches { shape, pass })?;
-    graph.output("logits", logits);
-    Ok(graph)
-}
-
-/// The same, then the likeliest id of every stream, and where entropies cut, the entropy after it,
-/// in one go: outputs `chosen` and `status` [bytes, 1], see [`Graph::likeliest`], and `entropies`.
-///
-/// # Errors
-/// If the shapes of the configuration contradict each other.
-pub fn greedy_step_graph(
+pub fn step_graph(
     config: &ModelConfig,
     patcher: Option<(&EntropyConfig, &str)>,
     shape: CacheShape,
@@ -52,10 +42,9 @@ pub fn greedy_step_graph(
     graph.expect_rows(RowCount::Few);
     let logits = model_pass(&mut graph, config, Caches { shape, pass })?;
     graph.output("logits", logits);
-    let words = graph.tensor(logits).cols.div_ceil(32);
-    let banned = inputs::integers(&mut graph, "banned", Axis::Bytes, words);
-    let forced = inputs::integers(&mut graph, "forced", Axis::Bytes, 1);
-    let [chosen, status] = graph.likeliest(logits, banned, forced);
+    let words = choice_words(graph.tensor(logits).cols);
+    let choice = inputs::integers(&mut graph, "choice", Axis::Bytes, words);
+    let [chosen, status] = graph.choose(logits, choice);
     graph.output("chosen", chosen);
     graph.output("status", status);
     if let Some((config, prefix)) = patcher {
@@ -76,23 +65,6 @@ pub fn seed_entropies_graph(
     let mut graph = Graph::default();
     let ids = inputs::ids(&mut graph);
     entropies(&mut graph, config, prefix, ids, Caches { shape, pass: Pass::Seed })?;
-    Ok(graph)
-}
-
-/// One byte of every stream, `next_ids`, through the entropy model: output `entropies` [bytes, 1]
-/// in nats, to the bit those of a whole text.
-///
-/// # Errors
-/// If the shapes of the configuration contradict each other.
-pub fn next_entropies_graph(
-    config: &EntropyConfig,
-    prefix: &str,
-    shape: CacheShape,
-) -> Result<Graph> {
-    let mut graph = Graph::default();
-    graph.expect_rows(RowCount::Few);
-    let ids = inputs::integers(&mut graph, "next_ids", Axis::Bytes, 1);
-    entropies(&mut graph, config, prefix, ids, Caches { shape, pass: Pass::Open })?;
     Ok(graph)
 }
 

@@ -6,7 +6,9 @@ use crate::blt::config::ModelConfig;
 use crate::blt::parameters::{
     BYTE_EMBEDDING_NAME, HASH_TABLE_NAME, PATCHER_PREFIX, ParameterSpec, model_parameters,
 };
-use crate::blt::{HostEmbedding, LoadedDirectory, LoadedModel, WeightTypes, hash_config};
+use crate::blt::{
+    HostEmbedding, LoadedDirectory, LoadedModel, Precision, WeightTypes, hash_config,
+};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::packed::WeightType;
@@ -36,6 +38,9 @@ pub struct LoadOptions {
     /// Hash tables stay where they are stored, in the type they have there; embeddings are made on
     /// the host. The directory stays open as long as the model.
     pub tables_on_host: bool,
+    /// What products of many rows are computed in: prompts, whole texts. Bytes that follow a prompt
+    /// one by one, entropies and so the ends of patches are f32 in either.
+    pub precision: Precision,
 }
 
 impl<E: Engine> LoadedDirectory<E> {
@@ -66,6 +71,7 @@ impl<E: Engine> LoadedDirectory<E> {
         let patcher = load_patcher(engine, directory, options).await?;
         let config = directory.config().clone();
         let mut model = upload(engine, directory, config, "", options).await?;
+        model.compute_in(engine, options.precision)?;
         if let ModelConfig::Blt(config) = &model.config
             && options.tables_on_host
             && config.hash.table_count() > 0

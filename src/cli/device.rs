@@ -266,6 +266,7 @@ mod tests {
             int64: false,
             subgroups: None,
             cooperative_matrices: Vec::new(),
+            matrices_distrusted: None,
             timestamps: false,
             timestamps_inside_passes: false,
         };

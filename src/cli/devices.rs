@@ -177,7 +177,7 @@ impl Listing {
 
 /// Kind and driver, features, limits.
 #[cfg(feature = "gpu")]
-fn describe(caps: &blt_wgpu::gpu::Caps) -> [String; 3] {
+fn describe(caps: &blt_wgpu::gpu::Caps) -> Vec<String> {
     use blt_wgpu::gpu::DeviceKind;
     let kind = match caps.kind {
         DeviceKind::Discrete => "discrete GPU",
@@ -215,9 +215,13 @@ fn describe(caps: &blt_wgpu::gpu::Caps) -> [String; 3] {
         limits.workgroup_invocations,
     );
     let driver = if caps.driver.is_empty() { "unnamed driver" } else { &caps.driver };
-    [
+    let mut lines = vec![
         format!("{kind}; {driver}"),
         format!("features: {}", features.join(", ")),
         format!("limits: {limits}"),
-    ]
+    ];
+    if let Some(reason) = caps.matrices_distrusted {
+        lines.push(format!("without cooperative matrices: {reason}"));
+    }
+    lines
 }

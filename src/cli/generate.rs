@@ -16,7 +16,8 @@ use super::weights::{Tables, WeightsArgument};
 use blt_wgpu::Error;
 use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::generate::{
-    ByteEvent, End, ModelSource, OnLimit, Piece, Stops, TextStream, patch_lengths,
+    BYTES_A_SUBMISSION, ByteEvent, End, ModelSource, OnLimit, Piece, Stops, TextStream,
+    patch_lengths,
 };
 use choice::ChoiceArguments;
 use prompt::PromptArguments;
@@ -51,6 +52,9 @@ pub struct Arguments {
     /// let the model read only the end of it; with -i it slides unless told otherwise
     #[arg(long, value_name = "HOW")]
     on_limit: Option<Limit>,
+    /// Bytes that the device adds by itself before the program hears of them
+    #[arg(long, value_name = "N", default_value_t = BYTES_A_SUBMISSION)]
+    bytes_a_submission: usize,
     #[command(flatten)]
     weights: WeightsArgument,
     #[command(flatten)]
@@ -140,7 +144,12 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     drop(directory);
     let uploaded = start.elapsed();
     let begin = Instant::now();
-    let source = pollster::block_on(ModelSource::new(&device, &loaded, sampler))?;
+    let source = pollster::block_on(ModelSource::with_bytes_a_submission(
+        &device,
+        &loaded,
+        sampler,
+        arguments.bytes_a_submission,
+    ))?;
     let stops = arguments.stops();
     let mut stream = TextStream::new(source, &stops, arguments.on_limit())?;
     if let Some(prompt) = &prompt {

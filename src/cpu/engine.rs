@@ -299,7 +299,8 @@ impl<R: HostNumber> HostEngine<R> {
         for index in range.clone() {
             before(index);
             let dispatch = &recording.dispatches[index];
-            all.call(dispatch, step);
+            let counted = recording.counts_of(dispatch).map(|slot| all.step_in(slot));
+            all.call(dispatch, counted.as_ref().unwrap_or(step));
             all.round_halves(dispatch);
         }
         before(range.end);
@@ -374,6 +375,14 @@ impl<R: HostNumber> AllBuffers<'_, '_, R> {
                 *self.buffer(region.buffer) = buffer;
             }
         }
+    }
+
+    /// The step whose counts a dispatch has left in a transient slot.
+    fn step_in(&self, slot: usize) -> Step {
+        let HostBuffer::U(words) = &self.transients[slot] else {
+            unreachable!("counts are integers")
+        };
+        Step::of(Counts(std::array::from_fn(|axis| words[axis])))
     }
 
     /// Rounds what a dispatch wrote as f16, so that it means what it means on a GPU.

@@ -3,7 +3,7 @@
 use super::added::Added;
 use super::sampling::Sampler;
 use super::source::Source;
-use super::streams::{StreamId, Streams};
+use super::streams::{BYTES_A_SUBMISSION, StreamId, Streams};
 use crate::blt::{LoadedDirectory, Positions};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -31,7 +31,21 @@ impl<'m, E: Engine> Cached<'m, E> {
         directory: &'m LoadedDirectory<E>,
         sampler: Sampler,
     ) -> Result<Self> {
-        let mut streams = Streams::new(engine, directory, 1).await?;
+        Self::with_bytes_a_submission(engine, directory, sampler, BYTES_A_SUBMISSION).await
+    }
+
+    /// The same where a device takes so many steps in one submission, see
+    /// [`Streams::with_bytes_a_submission`].
+    ///
+    /// # Errors
+    /// As [`Streams::new`].
+    pub async fn with_bytes_a_submission(
+        engine: &'m E,
+        directory: &'m LoadedDirectory<E>,
+        sampler: Sampler,
+        bytes: usize,
+    ) -> Result<Self> {
+        let mut streams = Streams::with_bytes_a_submission(engine, directory, 1, bytes).await?;
         streams.keep_logits(true);
         Ok(Self { streams, sampler, stream: None, origin: 0, waiting_count: 0 })
     }

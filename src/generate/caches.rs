@@ -7,7 +7,8 @@ use crate::blt::{CacheShape, LoadedDirectory, LoadedModel, cache_layout, model_p
 use crate::engine::{Engine, StoreCopy};
 use crate::error::{Error, Result};
 use crate::graph::{
-    CompileOptions, Graph, Placement, Precision, Recording, Shard, StoreLayout, compile_for,
+    BufferId, CompileOptions, Graph, Placement, Precision, Recording, Region, Shard, StoreLayout,
+    compile_for,
 };
 use crate::kernels::Counts;
 use std::ops::Range;
@@ -91,28 +92,33 @@ impl<'m, E: Engine> StreamCaches<'m, E> {
         layout_of(self.engine, self.directory, shape).map(|_| ())
     }
 
-    /// A Recording over models and caches, with variants of kernels that the engine trusts.
+    /// A Recording over models and caches in a precision, with variants of kernels that the engine
+    /// trusts.
     ///
     /// # Errors
     /// [`Error::Limit`] if a tensor exceeds a binding; if the device is lost.
     pub async fn record(
         &self,
-        name: &str,
+        (name, precision): (&str, Precision),
         capacity: Counts,
         build: impl Fn() -> Result<Graph>,
     ) -> Result<Recording> {
         loop {
-            // Whatever precision the model was loaded for: a byte waits for weights, not for units.
-            let options = CompileOptions {
-                precision: Precision::F32,
-                ..self.directory.model.compile_options(self.engine)
-            };
+            let options = self.directory.model.compile_options(self.engine);
+            let options = CompileOptions { precision, ..options };
             let recording = compile_for(build()?, name, &self.layout, capacity, &options)?;
             check_bindings(&recording, self.engine.max_binding_elements())?;
             if self.engine.trusts(&recording).await? {
                 return Ok(recording);
             }
         }
+    }
+
+    /// Where a tensor lies that is in one piece, if it is there.
+    pub fn region(&self, name: &str) -> Option<Region> {
+        let place = self.layout.get(name)?;
+        let Shard { arena, offset, .. } = *only_shard(place);
+        Some(Region { buffer: BufferId::Arena(arena), offset, length: place.length() })
     }
 
     /// A plan of a Recording.

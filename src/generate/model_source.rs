@@ -5,7 +5,7 @@ use super::cached::Cached;
 use super::recompute::Recompute;
 use super::sampling::Sampler;
 use super::source::Source;
-use super::streams::can_stream;
+use super::streams::{BYTES_A_SUBMISSION, can_stream};
 use crate::blt::{LoadedDirectory, Positions};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -26,8 +26,22 @@ impl<'m, E: Engine> ModelSource<'m, E> {
         directory: &'m LoadedDirectory<E>,
         sampler: Sampler,
     ) -> Result<Self> {
+        Self::with_bytes_a_submission(engine, directory, sampler, BYTES_A_SUBMISSION).await
+    }
+
+    /// The same where a device takes so many steps in one submission, see
+    /// [`Streams::with_bytes_a_submission`](super::Streams::with_bytes_a_submission).
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn with_bytes_a_submission(
+        engine: &'m E,
+        directory: &'m LoadedDirectory<E>,
+        sampler: Sampler,
+        bytes: usize,
+    ) -> Result<Self> {
         if can_stream(&directory.model.config) {
-            let cached = Cached::new(engine, directory, sampler).await?;
+            let cached = Cached::with_bytes_a_submission(engine, directory, sampler, bytes).await?;
             return Ok(Self::Cached(Box::new(cached)));
         }
         Recompute::new(engine, directory, sampler).map(Box::new).map(Self::Recompute)

@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlaceRules {
     /// Whether an EOS ends what bytes and patches see.
-    ends_documents: bool,
+    pub ends_documents: bool,
     /// Patches whose bytes a closing patch looks at, itself included.
-    pool_window: usize,
+    pub pool_window: usize,
     /// Byte states behind each other that make a patch vector; 0 where they are pooled.
-    concatenated: usize,
+    pub concatenated: usize,
 }
 
 /// Ids of which a model has read the first `read`, and what it has made of them.
@@ -86,6 +86,21 @@ impl Place {
     /// Where the open patch starts.
     pub fn open_start(&self) -> usize {
         self.starts[self.starts.len() - 1]
+    }
+
+    /// Where the open patch starts, and those before it that it still looks at, oldest first.
+    pub fn starts(&self) -> &VecDeque<usize> {
+        &self.starts
+    }
+
+    /// The most of [`Self::starts`] that there are.
+    pub fn pool_window(&self) -> usize {
+        self.rules.pool_window
+    }
+
+    /// Whether the open patch holds an EOS.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     /// Goes on behind the next id, with which its patch closes or does not.

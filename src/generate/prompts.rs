@@ -144,7 +144,12 @@ impl<E: Engine> Streams<'_, E> {
             EntropyRow { stream, ids: &ids[window.start..window.end], is_last }
         };
         let rows: Vec<EntropyRow<'_>> = part.iter().map(row).collect();
-        let batch = seed_entropies_batch(&patcher.config, entropy_config(patcher), &rows)?;
+        let batch = seed_entropies_batch(
+            &patcher.config,
+            entropy_config(patcher),
+            &self.caches.shape,
+            &rows,
+        )?;
         let (tables, outputs) = ((batch.counts, &batch.inputs), ["entropies"]);
         let read = self.plans.run(&self.caches, Work::SeedEntropies, tables, &outputs).await;
         read.map(|mut outputs| outputs.remove(0))
@@ -172,7 +177,7 @@ impl<E: Engine> Streams<'_, E> {
                     is_last: true,
                 });
                 let rows: Vec<EntropyRow<'_>> = rows.collect();
-                seed_entropies_batch(config, entropy, &rows)?
+                seed_entropies_batch(config, entropy, &self.caches.shape, &rows)?
             }
         };
         self.plans.run(&self.caches, Work::Seed, (batch.counts, &batch.inputs), &[]).await?;

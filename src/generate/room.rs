@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 pub(super) type Need = (usize, CacheShape);
 
 /// No cache is without rows.
-const SMALLEST: CacheShape = CacheShape { streams: 1, patches: 1, states: 1 };
+const SMALLEST: CacheShape = CacheShape { streams: 1, patches: 1, states: 1, rewind: 0 };
 
 impl<E: Engine> Streams<'_, E> {
     /// Makes room for these streams beside those that are held. Gives the ones that there is no
@@ -51,6 +51,7 @@ impl<E: Engine> Streams<'_, E> {
                 streams: stream + 1,
                 patches: place.patch_count,
                 states: place.read - place.oldest_state(),
+                rewind: 0,
             }),
             // The caches of the entropy model are full already.
             Some(Slot { progress: Progress::Cut(_), .. }) => {
@@ -66,12 +67,14 @@ impl<E: Engine> Streams<'_, E> {
         if needed.fits(&shape) {
             return Ok(());
         }
-        let larger = self.ample(needed.max(&SMALLEST))?;
+        let larger = self.ample(CacheShape { rewind: shape.rewind, ..needed.max(&SMALLEST) })?;
         let place = |slot: &Option<Slot>| slot.as_ref().map(|slot| slot.place.clone());
         let kept = self.slots.iter().take(shape.streams.min(larger.streams));
         let places: Vec<Option<Place>> = kept.map(place).collect();
         let places: Vec<Option<&Place>> = places.iter().map(Option::as_ref).collect();
         self.caches = self.caches.grown(larger, &places).await?;
+        // They hold the texts, and nothing that is ahead of them.
+        self.slots.iter_mut().flatten().for_each(|slot| slot.ahead.clear());
         self.plans.clear();
         Ok(())
     }
@@ -95,6 +98,7 @@ impl<E: Engine> Streams<'_, E> {
         self.caches.check(&least)?;
         Ok(CacheShape {
             streams,
+            rewind: now.rewind,
             patches: largest(needed.patches, patches, |patches| {
                 fits(CacheShape { patches, ..least })
             }),
@@ -108,7 +112,7 @@ impl Place {
     pub fn need(&self, stream: usize, closes: bool) -> Need {
         let patches = self.patch_count + usize::from(closes);
         let states = self.read + 1 - self.oldest_state();
-        (stream, CacheShape { streams: stream + 1, patches, states })
+        (stream, CacheShape { streams: stream + 1, patches, states, rewind: 0 })
     }
 }
 

@@ -1,40 +1,40 @@
 //! From a row of logits to the next id: greedy, temperature, top-k, top-p, min-p, repetition
 //! penalty, banned ids.
 //!
-//! A row is `logits[id]`, one f32 per id of the vocabulary (260), in nats up to a constant. What is
-//! done to it, in this order:
+//! A row is `logits[id]`, one f32 per id of the vocabulary (260), in nats up to a constant. Ids 0,
+//! 1 and 3 are banned unless `allow_special`. What is done to a row, and in which order, is what
+//! [`choose`](crate::kernels::decode::choose) does: the kernel by which devices choose, of which
+//! this is the oracle. On the CPU engine ids are the same to the last one; in the f32 of a GPU a
+//! drawn id may be another one where rounding decides, as is said there.
 //!
-//! 1. `repetition_penalty`: positive logits of ids that the text has are divided, negative ones
-//!    multiplied.
-//! 2. `banned_ids`, and ids 0, 1 and 3 unless `allow_special`, get minus infinity.
-//! 3. `temperature` 0: the largest logit, of equal ones the lowest id. That is all.
-//! 4. Else logits are divided by `temperature`, and softmax makes probabilities of them.
-//! 5. `top_k` keeps the likeliest ids and what ties with the last of them.
-//! 6. `top_p` keeps the nucleus of what is left.
-//! 7. `min_p` keeps what has at least that part of the likeliest one's probability.
-//! 8. The id whose share of the unit interval, in order of ids, holds a uniform number.
+//! With one of `top_k` and `top_p` set the result is that of the reference implementation (spec
+//! §14.1); it ignores `top_k` when both are set, here both apply.
 //!
-//! After 5, 6 and 7 probabilities are made to sum to 1 again. With one of `top_k` and `top_p` set
-//! the result is that of the reference implementation (spec §14.1); it ignores `top_k` when both
-//! are set, here both apply.
-//!
-//! Sums are f64 in order of id or of rank, and the uniform number is a function of the seed and of
-//! the position of the id in its text. So nothing else decides which id is drawn: not what was
-//! drawn before, not which other texts are generated beside it.
-
-use std::cmp::Ordering;
+//! The uniform number of a draw is a function of the seed and of the position of the id in its
+//! text. So nothing else decides which id is drawn: not what was drawn before, not which other
+//! texts are generated beside it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::kernels::decode::choose::{ChoiceRule, adjusted, choice_words};
 use crate::random::f32_at;
-use crate::text::{BOE_ID, BOS_ID, BPE_ID};
+use crate::text::{BOE_ID, BOS_ID, BPE_ID, VOCABULARY_SIZE};
 
 /// What the draws of generation are for, in the streams of a seed.
 pub const SAMPLING_STREAM: u64 = 0x67656e;
 
 /// Ids that are never chosen unless asked for: no generated text contains them.
 const NEVER_IN_TEXT: [u32; 3] = [BOE_ID, BOS_ID, BPE_ID];
+
+/// Words of bits for all ids.
+pub(super) const BIT_WORDS: usize = (VOCABULARY_SIZE as usize).div_ceil(32);
+
+/// What a device chooses an id by: a row of `choice`.
+pub(super) type ChoiceRow = [u32; choice_words(VOCABULARY_SIZE as usize)];
+
+/// No id.
+const NOTHING_FORCED: u32 = u32::MAX;
 
 /// How the next id is chosen. The default is greedy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,8 +104,26 @@ impl Sampler {
     /// `Input` when a logit is not finite, a banned or history id is outside the row, or every id
     /// is banned.
     pub fn choose(&self, logits: &[f32], history: &[u32], position: u64) -> Result<u32> {
-        let uniform = f32_at(self.seed, SAMPLING_STREAM, self.origin.wrapping_add(position));
-        self.options.choose(logits, history, uniform)
+        self.options.choose(logits, history, self.uniform(position))
+    }
+
+    /// What a device needs to choose the same. `seen`: the history, a bit an id.
+    ///
+    /// # Errors
+    /// `Input` when a banned id is no id.
+    pub(super) fn row(&self, seen: &[u32; BIT_WORDS], position: u64) -> Result<ChoiceRow> {
+        let mut banned = [0; BIT_WORDS];
+        for id in self.options.banned() {
+            index("banned id", id, VOCABULARY_SIZE as usize)?;
+            set_bit(&mut banned, id);
+        }
+        let rule = self.options.rule(self.uniform(position));
+        Ok(row_of(&rule, NOTHING_FORCED, &banned, seen))
+    }
+
+    /// What is drawn at a position.
+    pub(super) fn uniform(&self, position: u64) -> f32 {
+        f32_at(self.seed, SAMPLING_STREAM, self.origin.wrapping_add(position))
     }
 
     /// The options the sampler was made with.
@@ -125,10 +143,8 @@ impl SamplingOptions {
     /// # Errors
     /// As [`Sampler::choose`].
     pub fn choose(&self, logits: &[f32], history: &[u32], uniform: f32) -> Result<u32> {
-        if self.temperature == 0.0 {
-            return Ok(likeliest(&self.adjusted(logits, history)?));
-        }
-        Ok(draw(&self.probabilities(logits, history)?, uniform))
+        let adjusted = self.adjusted(logits, history)?;
+        Ok(self.rule(uniform).id(&adjusted).expect("not every id is banned"))
     }
 
     /// The probability of each id being chosen next, `[ids]`, summing to 1; greedy is one 1.
@@ -136,23 +152,7 @@ impl SamplingOptions {
     /// # Errors
     /// As [`Sampler::choose`].
     pub fn probabilities(&self, logits: &[f32], history: &[u32]) -> Result<Vec<f64>> {
-        let adjusted = self.adjusted(logits, history)?;
-        if self.temperature == 0.0 {
-            let mut certain = vec![0.0; logits.len()];
-            certain[likeliest(&adjusted) as usize] = 1.0;
-            return Ok(certain);
-        }
-        let mut probabilities = softmax(&adjusted, f64::from(self.temperature));
-        if self.top_k > 0 {
-            keep_top_k(&mut probabilities, self.top_k);
-        }
-        if self.top_p > 0.0 {
-            keep_nucleus(&mut probabilities, f64::from(self.top_p));
-        }
-        if self.min_p > 0.0 {
-            keep_min_p(&mut probabilities, f64::from(self.min_p));
-        }
-        Ok(probabilities)
+        Ok(self.rule(0.0).probabilities(&self.adjusted(logits, history)?))
     }
 
     /// Refuses options that mean nothing.
@@ -175,9 +175,15 @@ impl SamplingOptions {
     }
 
     /// The ids that are never chosen.
-    pub(super) fn banned(&self) -> impl Iterator<Item = u32> {
+    fn banned(&self) -> impl Iterator<Item = u32> {
         let special = if self.allow_special { &[][..] } else { &NEVER_IN_TEXT };
         self.banned_ids.iter().chain(special).copied()
+    }
+
+    fn rule(&self, uniform: f32) -> ChoiceRule {
+        let Self { temperature, repetition_penalty, top_p, min_p, .. } = *self;
+        let top_k = u32::try_from(self.top_k).unwrap_or(u32::MAX);
+        ChoiceRule { temperature, repetition_penalty, top_k, top_p, min_p, uniform }
     }
 
     /// Logits after repetition penalty and bans (minus infinity).
@@ -186,32 +192,44 @@ impl SamplingOptions {
             let problem = format!("expected finite values, got {} for id {id}", logits[id]);
             return Err(Error::input("logits", problem));
         }
-        let mut adjusted: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
-        self.penalise(&mut adjusted, history)?;
+        let (mut banned, mut seen) = (vec![false; logits.len()], vec![false; logits.len()]);
+        if self.repetition_penalty != 1.0 {
+            for &id in history {
+                seen[index("history id", id, logits.len())?] = true;
+            }
+        }
         // Of a row without ids there is nothing to ban.
         for id in self.banned().filter(|_| !logits.is_empty()) {
-            adjusted[index("banned id", id, logits.len())?] = f64::NEG_INFINITY;
+            banned[index("banned id", id, logits.len())?] = true;
         }
-        if adjusted.iter().all(|logit| !logit.is_finite()) {
+        if banned.iter().all(|&banned| banned) {
             return Err(Error::input("logits", "every id is banned, expected at least one choice"));
         }
-        Ok(adjusted)
+        let logits: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
+        Ok(adjusted(&logits, self.repetition_penalty, |id| banned[id], |id| seen[id]))
     }
+}
 
-    fn penalise(&self, logits: &mut [f64], history: &[u32]) -> Result<()> {
-        if self.repetition_penalty == 1.0 {
-            return Ok(());
-        }
-        let penalty = f64::from(self.repetition_penalty);
-        let mut seen = vec![false; logits.len()];
-        for &id in history {
-            seen[index("history id", id, logits.len())?] = true;
-        }
-        for (logit, _) in logits.iter_mut().zip(seen).filter(|(_, seen)| *seen) {
-            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
-        }
-        Ok(())
-    }
+/// What a device takes an id by, whatever the logits say.
+pub(super) fn forced_row(id: u32) -> ChoiceRow {
+    row_of(&ChoiceRule::GREEDY, id, &[0; BIT_WORDS], &[0; BIT_WORDS])
+}
+
+/// Sets the bit of an id of the vocabulary.
+pub(super) fn set_bit(bits: &mut [u32; BIT_WORDS], id: u32) {
+    bits[id as usize / 32] |= 1 << (id % 32);
+}
+
+fn row_of(
+    rule: &ChoiceRule,
+    forced: u32,
+    banned: &[u32; BIT_WORDS],
+    seen: &[u32; BIT_WORDS],
+) -> ChoiceRow {
+    let mut row = [0; choice_words(VOCABULARY_SIZE as usize)];
+    let words = rule.words(forced).into_iter().chain(*banned).chain(*seen);
+    row.iter_mut().zip(words).for_each(|(to, word)| *to = word);
+    row
 }
 
 fn index(subject: &str, id: u32, id_count: usize) -> Result<usize> {
@@ -220,83 +238,4 @@ fn index(subject: &str, id: u32, id_count: usize) -> Result<usize> {
         return Ok(position);
     }
     Err(Error::input(subject, format!("expected less than {id_count}, got {id}")))
-}
-
-/// The id with the largest logit, the lowest of equal ones.
-fn likeliest(logits: &[f64]) -> u32 {
-    let mut best = 0;
-    for (id, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] {
-            best = id;
-        }
-    }
-    best as u32
-}
-
-fn softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut weights: Vec<f64> =
-        logits.iter().map(|logit| ((logit - largest) / temperature).exp()).collect();
-    normalise(&mut weights);
-    weights
-}
-
-fn keep_top_k(probabilities: &mut [f64], count: usize) {
-    let mut sorted = probabilities.to_vec();
-    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
-    if let Some(&least) = sorted.get(count - 1) {
-        keep(probabilities, |probability| probability >= least);
-    }
-}
-
-/// Drops an id when the likelier ones (of equal ones, the lower ids) sum to more than `mass`.
-fn keep_nucleus(probabilities: &mut [f64], mass: f64) {
-    let mut ids: Vec<usize> = (0..probabilities.len()).collect();
-    ids.sort_unstable_by(|&a, &b| match probabilities[b].total_cmp(&probabilities[a]) {
-        Ordering::Equal => a.cmp(&b),
-        order => order,
-    });
-    let mut before = 0.0;
-    for id in ids {
-        let probability = probabilities[id];
-        if before > mass {
-            probabilities[id] = 0.0;
-        }
-        before += probability;
-    }
-    normalise(probabilities);
-}
-
-fn keep_min_p(probabilities: &mut [f64], part: f64) {
-    let largest = probabilities.iter().copied().fold(0.0, f64::max);
-    keep(probabilities, |probability| probability >= part * largest);
-}
-
-fn keep(probabilities: &mut [f64], wanted: impl Fn(f64) -> bool) {
-    for probability in probabilities.iter_mut().filter(|probability| !wanted(**probability)) {
-        *probability = 0.0;
-    }
-    normalise(probabilities);
-}
-
-fn normalise(weights: &mut [f64]) {
-    let sum: f64 = weights.iter().sum();
-    weights.iter_mut().for_each(|weight| *weight /= sum);
-}
-
-/// The id whose share of `[0, 1)` holds `uniform`.
-fn draw(probabilities: &[f64], uniform: f32) -> u32 {
-    let mut below = 0.0;
-    let mut last = 0;
-    for (id, &probability) in probabilities.iter().enumerate() {
-        if probability > 0.0 {
-            below += probability;
-            last = id;
-            if f64::from(uniform) < below {
-                break;
-            }
-        }
-    }
-    // Where rounding left the sum under `uniform`, the last possible id has the rest.
-    last as u32
 }

@@ -31,12 +31,13 @@ pub(super) fn seed_batch(
 ) -> Result<Batch> {
     let rows: Vec<Row> = seeds.iter().map(|it| row(it.place, lengths(it.closes))).collect();
     let mut batch = Batch::new(config, &rows)?;
-    let (encoder, decoder) = (Ring::of(&blt.encoder), Ring::of(&blt.decoder));
+    let (encoder, decoder) =
+        (Ring::of(&blt.encoder, shape.rewind), Ring::of(&blt.decoder, shape.rewind));
     set_ring(&mut batch, "byte", encoder, seeds);
     if decoder != encoder {
         set_ring(&mut batch, "decoder_byte", decoder, seeds);
     }
-    let patches = Ring::of_decoder_patches(blt);
+    let patches = Ring::of_decoder_patches(blt, shape.rewind);
     let (mut states, mut latent, mut decoder) = (Vec::new(), Vec::new(), Vec::new());
     for Seed { stream, place, .. } in seeds {
         let state = |index: usize| match index < place.oldest_state() {
@@ -76,6 +77,7 @@ pub(super) struct EntropyRow<'a> {
 pub(super) fn seed_entropies_batch(
     model: &ModelConfig,
     config: &EntropyConfig,
+    shape: &CacheShape,
     seeds: &[EntropyRow<'_>],
 ) -> Result<Batch> {
     let row = |ids: &[u32]| Row {
@@ -86,7 +88,7 @@ pub(super) fn seed_entropies_batch(
     };
     let rows: Vec<Row> = seeds.iter().map(|seed| row(seed.ids)).collect();
     let mut batch = Batch::new(model, &rows)?;
-    let ring = Ring::of(&config.transformer);
+    let ring = Ring::of(&config.transformer, shape.rewind);
     let rows = seeds.iter().flat_map(|&EntropyRow { stream, ids, is_last }| {
         (0..ids.len()).map(move |index| match is_last {
             true => ring.row_of(stream, index, ids.len()),

@@ -2,17 +2,11 @@
 
 use super::added::Added;
 use super::place::Place;
-use super::sampling::Sampler;
+use super::sampling::{BIT_WORDS, ChoiceRow, Sampler, forced_row, set_bit};
 use crate::blt::patching::PatchCutter;
 use crate::error::{Error, Result};
-use crate::text::{EOS_ID, VOCABULARY_SIZE, check_ids};
+use crate::text::EOS_ID;
 use std::collections::VecDeque;
-
-/// Words of bits for all ids.
-pub(super) const BAN_WORDS: usize = (VOCABULARY_SIZE as usize).div_ceil(32);
-
-/// No id.
-const NOTHING_PUSHED: u32 = u32::MAX;
 
 /// A stream in its slot. All its ids but the last are in the caches of the model, all of them in
 /// those of the entropy model.
@@ -21,6 +15,8 @@ pub(super) struct Slot {
     pub place: Place,
     pub prompt_count: usize,
     pub sampler: Sampler,
+    /// A bit for every id that the text has.
+    seen: [u32; BIT_WORDS],
     pub cutter: Option<PatchCutter>,
     /// Whether a patch closes with the last id.
     pub closes: bool,
@@ -28,8 +24,8 @@ pub(super) struct Slot {
     pub entropy: Option<f32>,
     /// Ids to be read next.
     pub pushed: VecDeque<u32>,
-    /// An id that was chosen by a step that was dropped before its end.
-    pub chosen: Option<u32>,
+    /// What was computed and is no part of the text yet: the ids that come next.
+    pub ahead: VecDeque<Chosen>,
     pub progress: Progress,
 }
 
@@ -55,16 +51,19 @@ pub(super) struct Chosen {
 impl Slot {
     /// A stream whose prompt, the ids of `place`, nobody has read.
     pub fn new(serial: u64, place: Place, sampler: Sampler, cutter: Option<PatchCutter>) -> Self {
+        let mut seen = [0; BIT_WORDS];
+        place.ids.iter().for_each(|&id| set_bit(&mut seen, id));
         Self {
             serial,
             prompt_count: place.ids.len(),
             place,
             sampler,
+            seen,
             cutter,
             closes: false,
             entropy: None,
             pushed: VecDeque::new(),
-            chosen: None,
+            ahead: VecDeque::new(),
             progress: Progress::Unread,
         }
     }
@@ -93,45 +92,39 @@ impl Slot {
         Ok(())
     }
 
-    /// The id that comes next: what was pushed, or one by the logits.
-    pub fn choose(&mut self, logits: &[f32]) -> Result<u32> {
-        if let Some(&id) = self.pushed.front() {
-            return Ok(id);
+    /// What the next id is chosen by: that which was pushed, or how the sampler draws.
+    ///
+    /// # Errors
+    /// A banned id that is no id.
+    pub fn choice(&self) -> Result<ChoiceRow> {
+        match self.pushed.front() {
+            Some(&id) => Ok(forced_row(id)),
+            None => self.sampled_choice(),
         }
-        if let Some(id) = self.chosen {
-            return Ok(id);
-        }
-        let id = self.sampler.choose(logits, &self.place.ids, self.place.ids.len() as u64)?;
-        self.chosen = Some(id);
-        Ok(id)
     }
 
-    /// What the next id may not be, a bit an id, and the id that was pushed, if the device can
-    /// choose by these alone: greedily, whatever came before.
-    pub fn greedy(&self) -> Option<([u32; BAN_WORDS], u32)> {
-        let mut banned = [0; BAN_WORDS];
-        if let Some(&id) = self.pushed.front() {
-            return Some((banned, id));
-        }
-        let options = self.sampler.options();
-        let is_greedy = options.temperature == 0.0 && options.repetition_penalty == 1.0;
-        for id in options.banned() {
-            // An id that there is not is the sampler's to refuse.
-            check_ids(&[id]).ok()?;
-            banned[id as usize / 32] |= 1 << (id % 32);
-        }
-        (is_greedy && self.chosen.is_none()).then_some((banned, NOTHING_PUSHED))
+    /// The same where nothing is pushed.
+    ///
+    /// # Errors
+    /// As [`Self::choice`].
+    pub fn sampled_choice(&self) -> Result<ChoiceRow> {
+        self.sampler.row(&self.seen, self.place.ids.len() as u64)
+    }
+
+    /// What is drawn for the id so many behind the next one.
+    pub fn uniform(&self, behind: usize) -> f32 {
+        self.sampler.uniform((self.place.ids.len() + behind) as u64)
     }
 
     /// Goes on behind an id.
     pub fn add(&mut self, next: Chosen) -> Added {
         let Chosen { id, entropy, logits } = next;
         let was_pushed = self.pushed.pop_front().is_some();
-        self.chosen = None;
         let starts_patch = self.closes;
         let expected = std::mem::replace(&mut self.entropy, entropy);
         self.place.advance(self.closes);
         self.place.ids.push(id);
+        set_bit(&mut self.seen, id);
         let cutter = self.cutter.as_mut();
         self.closes = cutter.is_some_and(|it| it.push(id, entropy.unwrap_or(0.0)));
         Added { id, was_pushed, starts_patch, entropy: expected, logits }

@@ -28,7 +28,8 @@ pub(super) fn step_inputs(
     let mut inputs = Inputs::default();
     set(&mut inputs, "ids", readers, |it| [it.place.ids[it.place.read]]);
     set(&mut inputs, "byte_position", readers, |it| [it.place.read as u32]);
-    let (encoder, decoder) = (Ring::of(&config.encoder), Ring::of(&config.decoder));
+    let (encoder, decoder) =
+        (Ring::of(&config.encoder, shape.rewind), Ring::of(&config.decoder, shape.rewind));
     set_ring(&mut inputs, "byte", encoder, readers);
     if decoder != encoder {
         set_ring(&mut inputs, "decoder_byte", decoder, readers);
@@ -41,7 +42,7 @@ pub(super) fn step_inputs(
     let state_row =
         |it: &Reader<'_>, index: usize| (it.stream * shape.states + index % shape.states) as u32;
     set(&mut inputs, "state_row", readers, |it| [state_row(it, it.place.read)]);
-    let patches = Ring::of_decoder_patches(config);
+    let patches = Ring::of_decoder_patches(config, shape.rewind);
     let window = config.decoder_cross_attention.as_ref().map_or(1, |it| it.window.unwrap_or(1));
     let newest = |it: &Reader<'_>| it.place.patch_count + usize::from(it.closes) - 1;
     set(&mut inputs, "unpool_key_range", readers, |it| {
@@ -87,36 +88,34 @@ pub(super) fn step_inputs(
     (counts, inputs)
 }
 
-/// An id that an entropy model reads.
+/// Where an entropy model reads the next id of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Next {
     /// The number of its stream in the caches.
     pub stream: usize,
-    pub id: u32,
     /// In the window that scores it.
     pub index: usize,
     /// The first index of its document in the window.
     pub document: usize,
 }
 
-/// Counts and inputs of a step of an entropy model.
-pub(super) fn next_inputs(config: &EntropyConfig, nexts: &[Next]) -> (Counts, Inputs) {
-    let mut inputs = Inputs::default();
-    set_next(&mut inputs, config, nexts);
-    inputs.set_u("next_ids", nexts.iter().map(|it| it.id).collect());
-    (Counts::default().with(Axis::Bytes, nexts.len()), inputs)
-}
-
-/// The inputs of it but the ids.
-pub(super) fn set_next(inputs: &mut Inputs, config: &EntropyConfig, nexts: &[Next]) {
-    let ring = Ring::of(&config.transformer);
-    inputs.set_u("next_position", nexts.iter().map(|it| it.index as u32).collect());
-    let rows = nexts.iter().map(|it| ring.row(it.stream, it.index));
-    inputs.set_u("next_cache_row", rows.collect());
-    let ranges = nexts
-        .iter()
-        .flat_map(|it| ring.range(it.stream, ring.first_seen(it.document, it.index), it.index));
-    inputs.set_u("next_key_range", ranges.collect());
+/// The inputs of an entropy model for a byte of every stream, but the ids.
+pub(super) fn set_next(
+    inputs: &mut Inputs,
+    config: &EntropyConfig,
+    shape: &CacheShape,
+    nexts: impl Iterator<Item = Next>,
+) {
+    let ring = Ring::of(&config.transformer, shape.rewind);
+    let (mut positions, mut rows, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
+    for Next { stream, index, document } in nexts {
+        positions.push(index as u32);
+        rows.push(ring.row(stream, index));
+        ranges.extend(ring.range(stream, ring.first_seen(document, index), index));
+    }
+    inputs.set_u("next_position", positions);
+    inputs.set_u("next_cache_row", rows);
+    inputs.set_u("next_key_range", ranges);
 }
 
 /// Rows of the cache of a ring, and what of it each reader sees.

@@ -1,14 +1,13 @@
 //! The plans of running streams: compiled when they are needed, anew when they have to be larger.
 
 use super::caches::{StreamCaches, entropy_config, patcher};
+use super::linked::step_rules;
+use crate::blt::config::ModelConfig;
 use crate::blt::parameters::PATCHER_PREFIX;
-use crate::blt::{
-    LoadedDirectory, Pass, greedy_step_graph, next_entropies_graph, seed_entropies_graph,
-    seed_graph, step_graph,
-};
+use crate::blt::{LoadedDirectory, Pass, seed_entropies_graph, seed_graph, step_graph};
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
-use crate::graph::{Graph, Recording};
+use crate::graph::{Graph, Links, Precision, Recording, link_steps};
 use crate::kernels::{Axis, Counts, Step};
 
 /// What the plans do.
@@ -18,12 +17,10 @@ pub(super) enum Work {
     Seed,
     /// The entropy model reads whole texts.
     SeedEntropies,
-    /// The model reads a byte of every stream.
+    /// The model reads a byte of every stream, and the entropy model what is chosen to follow.
     Step(Pass),
-    /// The same, and the entropy model reads the likeliest id that follows.
-    GreedyStep(Pass),
-    /// The entropy model reads a byte of every stream.
-    NextEntropies,
+    /// So many steps, from one to the next on the device, patches that close among them.
+    Linked { count: usize, keeps_logits: bool },
 }
 
 /// A plan for each of them.
@@ -99,10 +96,28 @@ async fn record<E: Engine>(
     before: &Counts,
 ) -> Result<Recording> {
     let build = || graph(caches.directory, caches, work);
+    let kind = (name(work), precision(caches, work));
     let ample = capacity(caches, work, counts).max(before);
-    match caches.record(name(work), ample, build).await {
-        Err(error) if error.is_shortage() => caches.record(name(work), counts, build).await,
+    let step = match caches.record(kind, ample, build).await {
+        Err(error) if error.is_shortage() => caches.record(kind, counts, build).await,
         recorded => recorded,
+    }?;
+    let Work::Linked { count, keeps_logits } = work else { return Ok(step) };
+    let ModelConfig::Blt(config) = &caches.directory.model.config else {
+        unreachable!("steps of an entropy model are not linked")
+    };
+    let entropy = patcher(caches.directory).map(entropy_config);
+    let rules = step_rules(config, entropy, &caches.shape);
+    let powers = caches.region("hash.powers");
+    link_steps(step, &Links { count, keeps_logits, rules, powers })
+}
+
+/// What work is computed in: a prompt in the precision of the model, a byte in f32, as it waits for
+/// weights and not for matrix units.
+fn precision<E: Engine>(caches: &StreamCaches<'_, E>, work: Work) -> Precision {
+    match work {
+        Work::Seed => caches.directory.model.precision,
+        _ => Precision::F32,
     }
 }
 
@@ -112,9 +127,7 @@ fn name(work: Work) -> &'static str {
         Work::SeedEntropies => "seed entropies",
         Work::Step(Pass::Close) => "close",
         Work::Step(_) => "open",
-        Work::GreedyStep(Pass::Close) => "close, greedy",
-        Work::GreedyStep(_) => "open, greedy",
-        Work::NextEntropies => "next entropies",
+        Work::Linked { .. } => "linked",
     }
 }
 
@@ -124,15 +137,13 @@ fn capacity<E: Engine>(caches: &StreamCaches<'_, E>, work: Work, counts: Counts)
     let bucketed = counts.bucketed();
     match work {
         Work::Seed | Work::SeedEntropies => bucketed,
-        Work::Step(Pass::Close) | Work::GreedyStep(Pass::Close) => bucketed.max(
+        Work::Step(Pass::Close) | Work::Linked { .. } => bucketed.max(
             &Counts::default()
                 .with(Axis::Bytes, streams)
                 .with(Axis::Patches, streams)
                 .with(Axis::SeenBytes, USUAL_PATCH * streams),
         ),
-        Work::Step(_) | Work::GreedyStep(_) | Work::NextEntropies => {
-            Counts::default().with(Axis::Bytes, streams)
-        }
+        Work::Step(_) => Counts::default().with(Axis::Bytes, streams),
     }
 }
 
@@ -149,11 +160,10 @@ fn graph<E: Engine>(
     match work {
         Work::Seed => seed_graph(config, shape),
         Work::SeedEntropies => seed_entropies_graph(entropy(), PATCHER_PREFIX, shape),
-        Work::Step(pass) => step_graph(config, shape, pass),
-        Work::GreedyStep(pass) => {
+        Work::Step(_) | Work::Linked { .. } => {
+            let pass = if let Work::Step(pass) = work { pass } else { Pass::Close };
             let patcher = patcher(directory).map(|it| (entropy_config(it), PATCHER_PREFIX));
-            greedy_step_graph(config, patcher, shape, pass)
+            step_graph(config, patcher, shape, pass)
         }
-        Work::NextEntropies => next_entropies_graph(entropy(), PATCHER_PREFIX, shape),
     }
 }

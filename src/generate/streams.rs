@@ -30,7 +30,17 @@ pub struct Streams<'m, E: Engine> {
     pub(super) slots: Vec<Option<Slot>>,
     opened_count: u64,
     pub(super) keeps_logits: bool,
+    /// Steps that a device takes by itself where it can.
+    pub(super) bytes_a_submission: usize,
 }
+
+/// How many ids of a stream a device adds before the host hears of them. Natively a step waits for
+/// little but its own work; in browsers every answer waits for the event loop.
+pub const BYTES_A_SUBMISSION: usize = if cfg!(target_arch = "wasm32") { 8 } else { 1 };
+
+/// More are not taken at once: a submission is that much longer, and what is ahead of a text may be
+/// for nothing.
+pub const MOST_BYTES_A_SUBMISSION: usize = 64;
 
 /// One of them. No two streams that were ever open have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +69,24 @@ impl<'m, E: Engine> Streams<'m, E> {
         directory: &'m LoadedDirectory<E>,
         stream_count: usize,
     ) -> Result<Self> {
+        Self::with_bytes_a_submission(engine, directory, stream_count, BYTES_A_SUBMISSION).await
+    }
+
+    /// The same where a device takes so many steps of a stream in one submission, at most
+    /// [`MOST_BYTES_A_SUBMISSION`], from one to the next by itself; [`Self::step`] gives them one
+    /// by one all the same, ids and entropies to the bit. Near the end of the positions, where the
+    /// window of the entropy model moves, with hash tables on the host and for a lone entropy model
+    /// it takes one.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn with_bytes_a_submission(
+        engine: &'m E,
+        directory: &'m LoadedDirectory<E>,
+        stream_count: usize,
+        bytes_a_submission: usize,
+    ) -> Result<Self> {
+        let bytes_a_submission = bytes_a_submission.clamp(1, MOST_BYTES_A_SUBMISSION);
         let config = &directory.model.config;
         if !can_stream(config) {
             let problem = "patches end at delimiters only once there is an id behind them";
@@ -69,12 +97,23 @@ impl<'m, E: Engine> Streams<'m, E> {
             streams: stream_count.max(1),
             patches: SMALLEST_PATCHES,
             states: SMALLEST_STATES,
+            rewind: bytes_a_submission - 1,
         };
         let caches = StreamCaches::new(engine, directory, shape).await?;
         let (rules, positions) = (PlaceRules::new(config), Positions::of(config));
         let (plans, slots, opened_count) = (StreamPlans::new(), Vec::new(), 0);
         let keeps_logits = false;
-        Ok(Self { directory, rules, positions, caches, plans, slots, opened_count, keeps_logits })
+        Ok(Self {
+            directory,
+            rules,
+            positions,
+            caches,
+            plans,
+            slots,
+            opened_count,
+            keeps_logits,
+            bytes_a_submission,
+        })
     }
 
     /// Adds a stream. Its prompt is ids, BOS included where wanted; it is read by the next step.
@@ -123,7 +162,7 @@ impl<'m, E: Engine> Streams<'m, E> {
         let slot = slot.filter(|slot| slot.serial == id.serial);
         let slot = slot.ok_or_else(|| Error::input("stream", "it was closed"))?;
         if !ids.is_empty() {
-            slot.chosen = None;
+            slot.ahead.clear();
         }
         slot.pushed.extend(ids);
         Ok(())
@@ -132,6 +171,9 @@ impl<'m, E: Engine> Streams<'m, E> {
     /// Whether [`Added::logits`] of the steps from now on are there. On a GPU they are more to wait
     /// for than the ids.
     pub fn keep_logits(&mut self, keeps: bool) {
+        if keeps != self.keeps_logits {
+            self.slots.iter_mut().flatten().for_each(|slot| slot.ahead.clear());
+        }
         self.keeps_logits = keeps;
     }
 
@@ -185,9 +227,27 @@ impl<'m, E: Engine> Streams<'m, E> {
                 Err(error) => done.push((self.id_of(index), Err(error))),
             }
         }
-        for (index, next) in self.choose_next(readers).await? {
-            let added = next.map(|next| self.at_mut(index).add(next));
-            done.push((self.id_of(index), added));
+        loop {
+            let is_dry = |index: &usize| self.at(*index).ahead.is_empty();
+            let dry: Vec<usize> = readers.iter().copied().filter(is_dry).collect();
+            if dry.is_empty() {
+                break;
+            }
+            for (index, next) in self.choose_next(dry).await? {
+                match next {
+                    Ok(ahead) => self.at_mut(index).ahead = ahead,
+                    Err(error) => {
+                        readers.retain(|reader| *reader != index);
+                        done.push((self.id_of(index), Err(error)));
+                    }
+                }
+            }
+        }
+        for index in readers {
+            let slot = self.at_mut(index);
+            let next = slot.ahead.pop_front().expect("every stream that is left has an id");
+            let added = slot.add(next);
+            done.push((self.id_of(index), Ok(added)));
         }
         done.sort_by_key(|(id, _)| id.slot);
         Ok(done)

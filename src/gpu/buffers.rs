@@ -38,12 +38,30 @@ pub(super) fn create(
     element: Element,
     count: usize,
 ) -> wgpu::Buffer {
+    create_for(context, label, size_bytes(element, count), wgpu::BufferUsages::empty())
+}
+
+/// The same for so many integers that are bound as a uniform too.
+pub(super) fn create_counts(context: &Context, label: &str, count: usize) -> wgpu::Buffer {
+    let size = size_bytes(Element::U32, count);
+    create_for(context, label, size, wgpu::BufferUsages::UNIFORM)
+}
+
+fn create_for(
+    context: &Context,
+    label: &str,
+    size: u64,
+    besides: wgpu::BufferUsages,
+) -> wgpu::Buffer {
+    let usage = wgpu::BufferUsages::STORAGE
+        | wgpu::BufferUsages::COPY_SRC
+        | wgpu::BufferUsages::COPY_DST
+        | besides;
+    let label = Some(label);
     context.device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some(label),
-        size: size_bytes(element, count),
-        usage: wgpu::BufferUsages::STORAGE
-            | wgpu::BufferUsages::COPY_SRC
-            | wgpu::BufferUsages::COPY_DST,
+        label,
+        size,
+        usage,
         mapped_at_creation: false,
     })
 }

@@ -1,5 +1,6 @@
 //! What a device is and can do, as plain data: what `blt devices` shows and variants are chosen by.
 
+use super::known_drivers::{believed_matrices, matrices_distrusted};
 use super::limits::DeviceLimits;
 use super::processors::processors;
 use crate::kernels::{Abilities, Distrusted, Needs};
@@ -27,6 +28,8 @@ pub struct Caps {
     pub subgroups: Option<SubgroupSizes>,
     /// Matrix products the hardware does by itself; empty where shaders cannot reach them.
     pub cooperative_matrices: Vec<MatrixShape>,
+    /// Why the driver was not asked for them, where it is known not to be right about them.
+    pub matrices_distrusted: Option<&'static str>,
     /// Timestamps at the borders of a pass.
     pub timestamps: bool,
     /// Timestamps between the dispatches of a pass.
@@ -71,15 +74,14 @@ pub struct MatrixShape {
 impl Caps {
     /// What an adapter can do at best.
     pub(super) fn of_adapter(adapter: &wgpu::Adapter) -> Self {
-        let matrices = adapter.cooperative_matrix_properties();
+        let matrices = believed_matrices(adapter);
         Self::new(&adapter.get_info(), adapter.features(), &adapter.limits(), &matrices)
     }
 
     /// What a device was created with. Without its adapter it has no matrix products: nothing says
     /// which of them are real.
     pub(super) fn of_device(device: &wgpu::Device, adapter: Option<&wgpu::Adapter>) -> Self {
-        let matrices = adapter.map(wgpu::Adapter::cooperative_matrix_properties);
-        let matrices = matrices.unwrap_or_default();
+        let matrices = adapter.map(believed_matrices).unwrap_or_default();
         Self::new(&device.adapter_info(), device.features(), &device.limits(), &matrices)
     }
 
@@ -113,6 +115,7 @@ impl Caps {
                 .filter(|_| has_matrices)
                 .map(MatrixShape::of)
                 .collect(),
+            matrices_distrusted: matrices_distrusted(info),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             timestamps_inside_passes: features
                 .contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
@@ -239,6 +242,7 @@ pub(super) mod tests {
             int64: false,
             subgroups: None,
             cooperative_matrices: Vec::new(),
+            matrices_distrusted: None,
             timestamps: false,
             timestamps_inside_passes: false,
         }

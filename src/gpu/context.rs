@@ -2,6 +2,7 @@
 
 use super::caps::{Caps, DeviceKind};
 use super::counted_device::{CountedDevice, Created};
+use super::known_drivers::believed_matrices;
 use super::scopes;
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -277,7 +278,7 @@ async fn open(
         *bytes = most.min(*bytes);
     }
     let mut features = adapter.features() & USEFUL;
-    if adapter.cooperative_matrix_properties().is_empty() {
+    if believed_matrices(adapter).is_empty() {
         features.remove(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
     }
     let experimental = if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {

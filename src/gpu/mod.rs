@@ -13,6 +13,7 @@ mod counted_device;
 mod engine;
 mod inputs;
 mod kernel_run;
+mod known_drivers;
 mod launch;
 mod limits;
 mod pipelines;

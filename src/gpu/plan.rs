@@ -177,8 +177,11 @@ impl PlanBuffers {
         let inputs = InputArena::new(context, recording).await?;
         let name = format!("{} transients", recording.name);
         let mut transients = Vec::new();
-        for slot in &recording.transients {
-            let create = || buffers::create(context, &name, slot.element, slot.length);
+        for (index, slot) in recording.transients.iter().enumerate() {
+            let create = || match recording.counts == Some(BufferId::Transient(index)) {
+                true => buffers::create_counts(context, &name, slot.length),
+                false => buffers::create(context, &name, slot.element, slot.length),
+            };
             transients.push(context.scoped(&name, create).await?);
         }
         let uniforms = || {
@@ -276,7 +279,11 @@ fn launches(
         let key = (Arc::as_ptr(pipeline), regions.collect());
         let bind_group = known.entry(key).or_insert_with(|| {
             let storage = dispatch.regions.iter().map(|region| buffers.locate(region)).collect();
-            let uniforms = [&buffers.params, &buffers.step];
+            let step = match recording.counts_of(dispatch) {
+                Some(slot) => &buffers.transients[slot].0,
+                None => &buffers.step,
+            };
+            let uniforms = [&buffers.params, step];
             launch::bind_group(context, pipeline, dispatch.params.len(), uniforms, storage)
         });
         Launch {

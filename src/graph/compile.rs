@@ -65,7 +65,7 @@ pub fn compile_for(
     remove_dead_code(&mut graph);
     // What feeds a patch boundary is f32 in every precision.
     if options.precision == Precision::Mixed && !graph.fixed_order {
-        use_halves(&mut graph);
+        use_halves(&mut graph, layout);
     }
     fuse_residuals(&mut graph);
     fuse_casts(&mut graph);

@@ -41,15 +41,10 @@ impl Graph {
         Ok(after)
     }
 
-    /// Ids and status [rows, 1], see [`Op::Likeliest`].
-    pub fn likeliest(
-        &mut self,
-        logits: TensorId,
-        banned: TensorId,
-        forced: TensorId,
-    ) -> [TensorId; 2] {
+    /// Ids and status [rows, 1], see [`Op::Choose`].
+    pub fn choose(&mut self, logits: TensorId, choice: TensorId) -> [TensorId; 2] {
         let column = (self.tensor(logits).rows, 1, Element::U32);
-        let outputs = self.node(Op::Likeliest, &[logits, banned, forced], &[column; 2]);
+        let outputs = self.node(Op::Choose, &[logits, choice], &[column; 2]);
         [outputs[0], outputs[1]]
     }
 }

@@ -350,11 +350,11 @@ impl Lower<'_> {
                 let tensors = [inputs[0], inputs[1], inputs[2], inputs[3], out];
                 self.dispatch(&loss::cross_entropy_grad::KERNEL, &params, &tensors)
             }
-            Op::Likeliest => {
+            Op::Choose => {
                 let (rows, classes) = (self.rows(out), self.cols(inputs[0]));
-                let params = decode::likeliest::Params { rows, classes, reserved: 0 };
-                let tensors = [inputs[0], inputs[1], inputs[2], out, outputs[1]];
-                self.dispatch(&decode::likeliest::KERNEL, &params, &tensors)
+                let params = decode::choose::Params { rows, classes, reserved: 0 };
+                let tensors = [inputs[0], inputs[1], out, outputs[1]];
+                self.dispatch(&decode::choose::KERNEL, &params, &tensors)
             }
             Op::Entropy => {
                 let params = loss::entropy::Params::new(self.rows(out), self.cols(inputs[0]));

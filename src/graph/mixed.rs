@@ -4,11 +4,13 @@
 //! kernel - norm outputs, q, k, v, attention outputs, feed-forward products, their gradients - is
 //! kept in f16 wherever whoever makes it and all who read it can. Residual streams, pooled
 //! vectors, logits, statistics and what adds up in the Store stay f32: adding and pooling take no
-//! f16, and so no rule here names them. Weights are read from copies in f16, [`half_name`].
+//! f16, and so no rule here names them. Weights are read from copies in f16, [`half_name`], where
+//! the Store has them, as it has for training; elsewhere a replay casts them.
 
 use super::graph::{Graph, Node, Source, Tensor, TensorId};
 use super::lifetimes::roots;
 use super::op::Op;
+use super::store::StoreLayout;
 use crate::kernels::Element;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -29,14 +31,16 @@ pub fn half_name(parameter: &str) -> String {
 }
 
 /// Makes everything f16 that may be, and casts the remaining operands of matrix products.
-pub fn use_halves(graph: &mut Graph) {
+pub fn use_halves(graph: &mut Graph, layout: &StoreLayout) {
     mark(graph);
     let mut casts = HashMap::new();
+    let has_copy = |name: &str| layout.get(&half_name(name)).is_some();
     let mut nodes = Vec::with_capacity(graph.nodes.len());
     for mut node in std::mem::take(&mut graph.nodes) {
         if matches!(node.op, Op::Matmul { .. }) {
             for index in 0..2 {
-                node.inputs[index] = operand(graph, &mut nodes, &mut casts, &node, index);
+                let place = (&node, index);
+                node.inputs[index] = operand(graph, &mut nodes, &mut casts, place, has_copy);
             }
         }
         nodes.push(node);
@@ -73,8 +77,8 @@ fn operand(
     graph: &mut Graph,
     nodes: &mut Vec<Node>,
     casts: &mut HashMap<TensorId, TensorId>,
-    product: &Node,
-    index: usize,
+    (product, index): (&Node, usize),
+    has_copy: impl Fn(&str) -> bool,
 ) -> TensorId {
     let id = product.inputs[index];
     let tensor = graph.tensor(id).clone();
@@ -85,7 +89,7 @@ fn operand(
         return cast;
     }
     let parameter = match &tensor.source {
-        Source::Stored { name, trainable: true } => Some(half_name(name)),
+        Source::Stored { name, trainable: true } if has_copy(name) => Some(half_name(name)),
         _ => None,
     };
     let source = match parameter {
@@ -157,6 +161,18 @@ mod tests {
         (graph, normed)
     }
 
+    /// A Store of the block's weights, perhaps with copies in f16.
+    fn layout(has_copies: bool) -> StoreLayout {
+        let tensors = [("gain", 1, 8), ("inner", 24, 8), ("outer", 8, 12), ("more", 8, 8)];
+        let tensors = tensors.map(|(name, rows, cols)| (name.to_owned(), rows, cols));
+        let mut layout = StoreLayout::default();
+        layout.place("weights", Element::F32, &[(None, tensors.to_vec())], 1 << 20).unwrap();
+        if has_copies {
+            layout.place_like_as("halves", "weights", Element::F16, half_name);
+        }
+        layout
+    }
+
     fn elements(graph: &Graph, op: &str) -> Vec<Element> {
         let nodes = graph.nodes.iter().filter(|node| node.op.name() == op);
         nodes.map(|node| graph.tensor(node.outputs[0]).element).collect()
@@ -165,7 +181,7 @@ mod tests {
     #[test]
     fn operands_are_f16_and_the_residual_stream_is_not() {
         let (mut graph, _) = block();
-        use_halves(&mut graph);
+        use_halves(&mut graph, &layout(true));
         assert_eq!(elements(&graph, "rms_norm"), [Element::F16]);
         assert_eq!(elements(&graph, "matmul"), [Element::F16, Element::F32]);
         assert_eq!(elements(&graph, "swiglu"), [Element::F16]);
@@ -188,12 +204,23 @@ mod tests {
         let more = graph.parameter("more", 8, 8);
         let out = graph.linear(normed, more).unwrap();
         graph.output("out", out);
-        use_halves(&mut graph);
+        use_halves(&mut graph, &layout(true));
         assert_eq!(elements(&graph, "rms_norm"), [Element::F32]);
         assert_eq!(elements(&graph, "cast"), [Element::F16]);
         let casts = graph.nodes.iter().position(|node| node.op == Op::Cast).unwrap();
         let cast = graph.nodes[casts].outputs[0];
         let readers = graph.nodes.iter().filter(|node| node.inputs.contains(&cast)).count();
         assert_eq!(readers, 2);
+    }
+
+    #[test]
+    fn weights_without_copies_are_cast_where_they_are_read() {
+        let (mut graph, _) = block();
+        use_halves(&mut graph, &layout(false));
+        let casts = graph.nodes.iter().filter(|node| node.op == Op::Cast);
+        let read: Vec<_> = casts.map(|node| graph.tensor(node.inputs[0]).source.clone()).collect();
+        let stored = |name: &str| Source::Stored { name: name.into(), trainable: true };
+        assert_eq!(read, [stored("inner"), stored("outer")]);
+        assert_eq!(elements(&graph, "cast"), [Element::F16; 2]);
     }
 }

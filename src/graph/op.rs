@@ -86,10 +86,10 @@ pub enum Op {
     CrossEntropy,
     /// Inputs logits, targets, weights, train_state; output dlogits.
     CrossEntropyGrad,
-    /// The likeliest id of every row of logits [rows, classes] that is not banned, or the one that
-    /// is forced; inputs logits, banned [rows, classes / 32], forced [rows, 1]; outputs ids and
-    /// status [rows, 1], see [`likeliest`](crate::kernels::decode::likeliest).
-    Likeliest,
+    /// The id that follows every row of logits [rows, classes]: the likeliest, or one that is
+    /// drawn; inputs logits, choice; outputs ids and status [rows, 1], see
+    /// [`choose`](crate::kernels::decode::choose).
+    Choose,
     /// Shannon entropy of the softmax of every row in nats (spec §3.3); output [rows, 1].
     Entropy,
     /// Sum over all elements of a column; output [1, 1].
@@ -128,7 +128,7 @@ impl Op {
             Self::PatchPoolGrad { .. } => "patch_pool_grad",
             Self::CrossEntropy => "cross_entropy",
             Self::CrossEntropyGrad => "cross_entropy_grad",
-            Self::Likeliest => "likeliest",
+            Self::Choose => "choose",
             Self::Entropy => "entropy",
             Self::Sum => "sum",
         }

@@ -5,10 +5,13 @@ use super::op::Op;
 use super::store::StoreLayout;
 
 /// Puts an [`Op::Unpack`] in front of every node that reads a packed weight and cannot do so as it
-/// lies: a product of many rows, for which it is little work.
+/// lies: a product of many rows, for which it is little work. A cast of one unpacks it to f16.
 pub fn unpack_weights(graph: &mut Graph, layout: &StoreLayout) {
     let mut nodes = Vec::with_capacity(graph.nodes.len());
     for mut node in std::mem::take(&mut graph.nodes) {
+        if node.op == Op::Cast && is_packed(graph.tensor(node.inputs[0]), layout) {
+            node.op = Op::Unpack;
+        }
         for index in 0..node.inputs.len() {
             let packed = graph.tensor(node.inputs[index]).clone();
             if !is_packed(&packed, layout) || reads_packed(&node.op, index) {
@@ -38,6 +41,7 @@ fn reads_packed(op: &Op, input: usize) -> bool {
     match op {
         Op::Matvec { .. } | Op::MatvecRope { .. } | Op::ByteEmbedding => input == 1,
         Op::HashEmbedding { .. } => input == 2,
+        Op::Unpack => true,
         _ => false,
     }
 }

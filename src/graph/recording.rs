@@ -104,6 +104,10 @@ pub struct Recording {
     pub outputs: Vec<Output>,
     /// Indices of dispatches before which an engine may start a new submission.
     pub cuts: Vec<usize>,
+    /// A transient slot of integers, 16 of them, that dispatches fill with the
+    /// [`Step`](crate::kernels::Step) of those behind them: these, all but the ones that bind the
+    /// slot, read theirs there, and not the one that the replay is started with.
+    pub counts: Option<BufferId>,
 }
 
 impl Recording {
@@ -117,6 +121,17 @@ impl Recording {
             dispatches: Vec::new(),
             outputs: Vec::new(),
             cuts: Vec::new(),
+            counts: None,
+        }
+    }
+
+    /// Where a dispatch reads its [`Step`](crate::kernels::Step), if the device has made it.
+    pub fn counts_of(&self, dispatch: &Dispatch) -> Option<usize> {
+        let slot = self.counts.filter(|slot| dispatch.regions.iter().all(|it| it.buffer != *slot));
+        match slot {
+            Some(BufferId::Transient(slot)) => Some(slot),
+            Some(_) => unreachable!("counts are transient"),
+            None => None,
         }
     }
 

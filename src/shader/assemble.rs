@@ -70,6 +70,7 @@ pub const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/matmul_rope", include_str!("../../shaders/shared/matmul_rope.wgsl")),
     ("shared/matmul_tile", include_str!("../../shaders/shared/matmul_tile.wgsl")),
     ("shared/finite", include_str!("../../shaders/shared/finite.wgsl")),
+    ("shared/hash", include_str!("../../shaders/shared/hash.wgsl")),
     ("shared/matvec", include_str!("../../shaders/shared/matvec.wgsl")),
     ("shared/matvec_finish", include_str!("../../shaders/shared/matvec_finish.wgsl")),
     ("shared/matvec_rope", include_str!("../../shaders/shared/matvec_rope.wgsl")),

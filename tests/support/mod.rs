@@ -12,6 +12,7 @@ mod problem;
 pub mod runs;
 mod session;
 mod small;
+pub mod streaming;
 
 pub use fixture::{FIXTURES, Fixture};
 pub use golden::{GOLDEN_TOKENS, golden_blt, golden_entropy, golden_row, write_golden_weights};

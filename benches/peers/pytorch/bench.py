@@ -1,6 +1,6 @@
 """Times transformers' BLT on the named shapes and prints rows as `blt bench --json` does.
 
-    python bench.py gemm model train generate --config s,m --precision f32,tf32,f16,bf16 --compile
+    python bench.py gemm attention model train generate --config s,m --precision f32,bf16 --compile
     blt bench --from ours.jsonl --from t.jsonl --html machines.html
     python bench.py --model blt-demo/model --prompt-file text.txt --blt blt --commit COMMIT
 
@@ -30,6 +30,7 @@ import transformers
 from transformers import BltConfig, BltForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from attention import TYPES, Attention
 from directory import Directory
 from train_step import device_name, static_lengths
 
@@ -195,6 +196,23 @@ class Bench:
         yield self.timed_row("train", step)
         yield self.memory_row("train")
 
+    def attention(self):
+        """Attention alone, forward and backward, by every kernel that PyTorch has for it."""
+        if self.device.type != "cuda":
+            raise Skipped("its kernels are those of a card")
+        if self.compiled:
+            raise Skipped("what is compiled stands beside the rest")
+        kind = TYPES[self.precision]
+        for attention in Attention.of(self.shape):
+            flops = attention.flops() * 1e-12
+            for name, attend in attention.kernels(kind, self.device):
+                times = attention.times_ms(attend, kind, self.device, self.arguments.reps)
+                for kernel, factor, samples in zip(
+                    ("attention", "attention_grad"), (1, 2.5), times
+                ):
+                    row = self.row("kernel", kernel, samples, factor * flops, "TFLOP/s")
+                    yield dict(row, variant=name, shape=attention.text(self.shape.name))
+
     def generate(self):
         if self.compiled:
             raise Skipped("every byte has another length, which torch.compile compiles anew")
@@ -320,8 +338,13 @@ def empty_row(arguments, kind, kernel, shape, precision, compiled) -> dict:
     )
 
 
-PARTS = ("gemm", "model", "train", "generate")
-STEPS = {"model": Bench.forward, "train": Bench.train, "generate": Bench.generate}
+PARTS = ("gemm", "attention", "model", "train", "generate")
+STEPS = {
+    "attention": Bench.attention,
+    "model": Bench.forward,
+    "train": Bench.train,
+    "generate": Bench.generate,
+}
 
 
 def run(arguments, shape: Shape | None, part: str, precision: str, compiled: bool) -> bool:

@@ -49,6 +49,12 @@ impl PatchCutter {
         starts || next == 1
     }
 
+    /// What the next decision follows from besides the next id and its entropy: ids so far, where
+    /// the open patch starts, the last id and its entropy.
+    pub fn state(&self) -> (u64, u64, u32, f32) {
+        (self.id_count, self.start, self.last_id, self.last_entropy)
+    }
+
     /// Back to the front of a document.
     pub fn reset(&mut self) {
         self.id_count = 0;

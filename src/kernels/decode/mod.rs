@@ -1,5 +1,6 @@
 //! What generation step by step does beside the model itself.
 
 pub mod cache_rows;
-pub mod likeliest;
+pub mod choose;
+pub mod next_step;
 pub mod rope_cache;

@@ -1,4 +1,5 @@
-//! `out [rows, cols]`: the numbers of packed weights, for whoever does not read them as they lie.
+//! `out [rows, cols]`: the numbers of packed weights, for whoever does not read them as they lie;
+//! in f16 for products in mixed precision.
 
 use super::elementwise::{STRIDING_COUNT, elementwise_groups};
 use crate::kernels::{
@@ -25,7 +26,10 @@ const _: () = assert!(size_of::<Params>() == 16);
 pub static KERNEL: Kernel = Kernel {
     name: "unpack",
     params_bytes: size_of::<Params>(),
-    bindings: &[Binding::read("weight", Element::U32), Binding::write("out", Element::F32)],
+    bindings: &[
+        Binding::read("weight", Element::U32),
+        Binding::write("out", Element::F32).or_half(),
+    ],
     variants: &[Variant::base(include_str!("../../../shaders/dense/unpack.wgsl"), groups)],
     constants,
     cost,
@@ -85,7 +89,11 @@ fn cases() -> Vec<Case> {
             let name = format!("{} {rows} x {cols}", weights.name());
             let case = Case::new(name, &params, step);
             let case = case.weight(values(seed as u64, rows * cols), cols, weights);
-            cases.push(case.out(rows * cols).tolerance(0.0));
+            let case = case.out(rows * cols).tolerance(0.0);
+            if seed % 2 == 0 {
+                cases.push(case.clone().halves(&[1]));
+            }
+            cases.push(case);
         }
     }
     cases
