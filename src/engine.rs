@@ -8,6 +8,7 @@ use crate::graph::{ArenaId, Placement, Recording, StoreLayout};
 use crate::kernels::{Abilities, Step, Tuned};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Runs Recordings over Stores.
@@ -170,6 +171,34 @@ pub trait Engine {
             }
         }
         Ok(())
+    }
+
+    /// Reads rows of a tensor of the Store, from whichever shards they are in.
+    ///
+    /// # Errors
+    /// If there are no such rows, or the device is lost.
+    async fn read_rows(
+        &self,
+        store: &Self::Store,
+        place: &Placement,
+        rows: Range<usize>,
+    ) -> Result<Vec<f32>> {
+        if rows.end > place.rows {
+            let problem = format!("it has no row {} of its {}", rows.end - 1, place.rows);
+            return Err(Error::input("tensor", problem));
+        }
+        let row_length = place.row_length();
+        let mut values = Vec::with_capacity(rows.len() * row_length);
+        for shard in &place.shards {
+            let begin = rows.start.max(shard.first_row);
+            let end = rows.end.min(shard.first_row + shard.rows);
+            if begin < end {
+                let offset = shard.offset + (begin - shard.first_row) * row_length;
+                let length = (end - begin) * row_length;
+                values.extend(self.read(store, shard.arena, offset, length).await?);
+            }
+        }
+        Ok(values)
     }
 
     /// Reads a tensor of the Store, all shards of it.

@@ -31,6 +31,7 @@ pub enum Error {
         path: PathBuf,
         #[source]
         source: std::io::Error,
+        hint: Option<String>,
     },
 
     /// A limit of the device or of this program that is too small for the job.
@@ -41,9 +42,13 @@ pub enum Error {
     #[error("positions of the model, in {axis}: {needed} needed, {available} available")]
     Positions { axis: &'static str, needed: u64, available: u64, hint: String },
 
-    /// The device failed: lost, or it refused a shader.
+    /// The device failed: it refused a shader, or computed what is wrong.
     #[error("{subject}: {problem}")]
     Device { subject: String, problem: String, hint: Option<String> },
+
+    /// The device is gone: reset by its driver, taken away, or closed by the host.
+    #[error("{subject}: the device is lost: {reason}")]
+    Lost { subject: String, reason: String, hint: String },
 
     /// The device has not the memory.
     #[error("{subject}: the device is out of memory")]
@@ -81,7 +86,13 @@ impl Error {
 
     /// A file operation failed; `action` is a verb such as `"read"` or `"rename"`.
     pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io { action, path: path.as_ref().to_path_buf(), source }
+        Self::Io { action, path: path.as_ref().to_path_buf(), source, hint: None }
+    }
+
+    /// The device is gone.
+    pub fn lost(subject: impl Into<String>, reason: impl Into<String>) -> Self {
+        let hint = "begin again: what is on disk is whole".to_owned();
+        Self::Lost { subject: subject.into(), reason: reason.into(), hint }
     }
 
     /// The same error with a sentence on what to do about it.
@@ -91,11 +102,13 @@ impl Error {
             Self::Input { hint, .. }
             | Self::Config { hint, .. }
             | Self::Model { hint, .. }
+            | Self::Io { hint, .. }
             | Self::Device { hint, .. } => *hint = Some(text.into()),
             Self::Limit { hint, .. }
             | Self::Positions { hint, .. }
+            | Self::Lost { hint, .. }
             | Self::OutOfMemory { hint, .. } => *hint = text.into(),
-            Self::Io { .. } | Self::NoDevice { .. } | Self::Cancelled => {}
+            Self::NoDevice { .. } | Self::Cancelled => {}
         }
         self
     }
@@ -103,6 +116,11 @@ impl Error {
     /// Whether less at a time might do: a limit of the device or of this program, or its memory.
     pub fn is_shortage(&self) -> bool {
         matches!(self, Self::Limit { .. } | Self::OutOfMemory { .. })
+    }
+
+    /// Whether the device is gone, so that the same work may succeed on one that is opened anew.
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Lost { .. })
     }
 
     /// What the person who sees this error can do about it.
@@ -114,8 +132,10 @@ impl Error {
             | Self::Device { hint, .. } => hint.as_deref(),
             Self::Limit { hint, .. }
             | Self::Positions { hint, .. }
+            | Self::Lost { hint, .. }
             | Self::OutOfMemory { hint, .. } => Some(hint),
             Self::NoDevice { .. } => Some("`blt devices` lists what this machine has"),
+            Self::Io { hint: Some(hint), .. } => Some(hint),
             Self::Io { source, .. } => match source.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                     Some("make room on that disk and do it again; what was there before is whole")

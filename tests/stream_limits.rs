@@ -152,7 +152,8 @@ fn prompts_that_are_too_many_at_once_are_read_in_passes() {
     assert_eq!(dispatches(2), dispatches(1));
 }
 
-/// The steps of prompts that are read together, so many a submission, and the dispatches until then.
+/// The steps of prompts that are read together, so many a submission, and the dispatches until
+/// then.
 fn read(
     engine: &Host,
     directory: &LoadedDirectory<Host>,

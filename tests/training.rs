@@ -271,6 +271,7 @@ fn a_resumed_blt_over_an_entropy_model_needs_only_its_checkpoint() {
     assert!(path.join("train_state.json").is_file());
     assert_eq!(block_on(run.step()).unwrap(), event, "it stays stopped");
     fs::remove_dir_all(&model).unwrap();
+    drop(run);
     let resumed = finished_path(&finish(&mut start(&engine, parts.clone(), Start::Resume)));
     assert_eq!(figures(&metrics(&parts)), figures(&metrics(&straight)));
     same_files(&end, &resumed);

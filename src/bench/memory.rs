@@ -3,8 +3,7 @@
 use super::shape::BenchShape;
 use super::stepping::table_updates;
 use crate::blt::{
-    GRADIENTS, HALVES, LazyTable, MOMENT1, MOMENT2, WEIGHTS, WeightTypes, lazy_training_graph,
-    store_layout, training_graph,
+    LazyTable, Memory, WeightTypes, lazy_training_graph, store_layout, training_graph,
 };
 use crate::error::Result;
 use crate::graph::{CompileOptions, Recording, StoreLayout, compile_for};
@@ -42,23 +41,6 @@ pub fn training_recordings(
     Ok((layout, recordings))
 }
 
-/// Bytes of a training step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Weights in f32.
-    pub weights: usize,
-    /// Copies of weights in f16.
-    pub halves: usize,
-    pub gradients: usize,
-    /// Both moments of AdamW.
-    pub moments: usize,
-    /// Everything else in the Store: rotary tables, training state.
-    pub constants: usize,
-    /// Transient buffers of the plans: activations and their gradients.
-    pub activations: usize,
-    pub inputs: usize,
-}
-
 impl Memory {
     /// Of a training step of a shape, see [`training_recordings`].
     ///
@@ -71,48 +53,5 @@ impl Memory {
     ) -> Result<Self> {
         let (layout, recordings) = training_recordings(shape, options, max_elements)?;
         Ok(Self::of(&layout, &recordings))
-    }
-
-    /// Of a Store and plans over it.
-    pub fn of<'a>(
-        layout: &StoreLayout,
-        recordings: impl IntoIterator<Item = &'a Recording>,
-    ) -> Self {
-        let mut memory = Self::default();
-        let is_moment = |class: &str| [MOMENT1, MOMENT2].iter().any(|it| class.starts_with(it));
-        for arena in layout.arenas() {
-            let class = arena.name.rsplit_once('.').map_or(&*arena.name, |(class, _)| class);
-            let of = match class {
-                HALVES => &mut memory.halves,
-                class if is_moment(class) => &mut memory.moments,
-                class if class.starts_with(WEIGHTS) => &mut memory.weights,
-                class if class.starts_with(GRADIENTS) => &mut memory.gradients,
-                _ => &mut memory.constants,
-            };
-            *of += arena.length * arena.element.bytes();
-        }
-        for recording in recordings {
-            memory.activations += recording.transient_bytes();
-            memory.inputs += recording.input_bytes();
-        }
-        memory
-    }
-
-    /// Its parts with their names.
-    pub fn parts(&self) -> [(&'static str, usize); 7] {
-        [
-            ("weights", self.weights),
-            ("halves", self.halves),
-            ("gradients", self.gradients),
-            ("moments", self.moments),
-            ("constants", self.constants),
-            ("activations", self.activations),
-            ("inputs", self.inputs),
-        ]
-    }
-
-    /// All of it.
-    pub fn total(&self) -> usize {
-        self.parts().iter().map(|(_, bytes)| bytes).sum()
     }
 }

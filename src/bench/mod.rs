@@ -4,6 +4,7 @@
 //! A [`Bench`] is a state machine over a list of [`Part`]s; every [`Bench::step`] gives the next
 //! [`BenchRow`]. What cannot run is a row too, with the reason.
 
+mod arithmetic;
 mod compare;
 mod cost;
 mod device_id;
@@ -31,11 +32,13 @@ mod tuner;
 mod verified;
 mod work;
 
+pub use crate::blt::Memory;
+pub use arithmetic::peak_flops;
 pub use compare::{Change, Comparison, compare, comparison_table};
 pub use device_id::DeviceId;
 pub use job::{Bench, BenchOptions, Clock, Event, Part};
 pub use markdown::{markdown, rate_text, short_number};
-pub use memory::{Memory, training_recordings};
+pub use memory::training_recordings;
 pub use profile::{DispatchTime, Profile, ProfileLine};
 pub use roofline::{Rate, Roofline};
 pub use row::{BenchRow, SCHEMA, Status};

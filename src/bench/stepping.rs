@@ -5,12 +5,11 @@
 
 use super::fresh::fresh_model;
 use super::job::Clock;
-use super::memory::Memory;
 use super::shape::BenchShape;
 use crate::blt::config::ModelConfig;
 use crate::blt::{
-    Batch, HASH_ROWS, HASH_SLOTS, LazyTable, LoadedModel, RECORD_COUNT, TRAIN_STATE, TableUpdates,
-    logits,
+    Batch, HASH_ROWS, HASH_SLOTS, LazyTable, LoadedModel, Memory, RECORD_COUNT, TRAIN_STATE,
+    TableUpdates, logits,
 };
 use crate::device::{Device, DevicePlan};
 use crate::engine::{Engine, InputValues, Inputs};

@@ -14,12 +14,15 @@ mod inputs;
 mod lazy_rows;
 mod loaded;
 mod loaded_directory;
+mod memory;
 mod model;
 mod model_patching;
 pub mod parameters;
 pub mod patching;
+mod plan_slot;
 mod positions;
 mod programs;
+mod shared;
 mod stream_graphs;
 pub mod tables;
 mod weight_types;
@@ -33,11 +36,13 @@ pub use host_embedding::{EmbeddedText, HostEmbedding, TableRows};
 pub use inputs::{HASH_ROWS, HASH_SLOTS, blt_inputs, entropy_inputs};
 pub use lazy_rows::{LAST_STEP, LazyTable, RECORD_COUNT, TableUpdates};
 pub use loaded::{
-    GRADIENTS, HALVES, LoadedModel, MOMENT1, MOMENT2, PlanSlot, WEIGHTS, hash_powers, store_layout,
+    GRADIENTS, HALVES, LoadedModel, MOMENT1, MOMENT2, WEIGHTS, hash_powers, store_layout,
 };
 pub use loaded_directory::LoadedDirectory;
+pub use memory::{Memory, PlanBytes};
 pub use model::blt_logits;
 pub use model_patching::{configured_patching, model_patching};
+pub use plan_slot::PlanSlot;
 pub use positions::Positions;
 pub use programs::{
     ENTROPY_PREFIX, TRAIN_NATS, TRAIN_STATE, TRAIN_STATE_LENGTH, entropies_graph, evaluation_graph,

@@ -1,4 +1,5 @@
-//! The checkpoints of a training run: `step-0000001234/` directories and the pointer `latest`.
+//! The checkpoints of a training run: `step-0000001234/` directories and the pointers `latest` and
+//! `best`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,11 +12,14 @@ use super::model_directory::ModelDirectory;
 use super::model_writer::ModelWriter;
 use super::tensor_file::TensorFile;
 use super::tensor_writer::TensorWriter;
+use super::write_plan::WriteOptions;
 use crate::blt::config::ModelConfig;
 use crate::error::{Error, Result};
 
 /// The file that names the newest checkpoint.
 const POINTER: &str = "latest";
+/// The file that names the one with the best score on held-out text.
+const BEST: &str = "best";
 
 /// A directory of checkpoints.
 #[derive(Debug, Clone)]
@@ -40,6 +44,7 @@ pub struct CheckpointDraft {
     checkpoints: Checkpoints,
     step: u64,
     partial: PathBuf,
+    best: Option<u64>,
 }
 
 impl Checkpoints {
@@ -48,12 +53,12 @@ impl Checkpoints {
         Self { root: root.into(), keep_count }
     }
 
-    /// Begins the checkpoint of a step.
+    /// Begins the checkpoint of a step. What killed processes left of others is removed.
     pub fn begin(&self, step: u64) -> Result<CheckpointDraft> {
         let partial = partial_path(&self.path_of(step))?;
-        remove_directory(&partial)?;
+        self.remove_leftovers()?;
         fs::create_dir_all(&partial).map_err(|problem| Error::io("create", &partial, problem))?;
-        Ok(CheckpointDraft { checkpoints: self.clone(), step, partial })
+        Ok(CheckpointDraft { checkpoints: self.clone(), step, partial, best: None })
     }
 
     /// The checkpoint to resume from: the one `latest` names, or the newest where there is no
@@ -63,12 +68,27 @@ impl Checkpoints {
     ///
     /// [`Error::Model`] if `latest` names something that is not there.
     pub fn latest(&self) -> Result<Option<Checkpoint>> {
-        let pointer = self.root.join(POINTER);
+        match self.named_by(POINTER)? {
+            Some(checkpoint) => Ok(Some(checkpoint)),
+            None => Ok(self.list()?.pop()),
+        }
+    }
+
+    /// The checkpoint with the best score on held-out text, if one has been named.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Model`] if `best` names something that is not there.
+    pub fn best(&self) -> Result<Option<Checkpoint>> {
+        self.named_by(BEST)
+    }
+
+    /// The checkpoint that a pointer names, if there is such a pointer.
+    fn named_by(&self, pointer: &str) -> Result<Option<Checkpoint>> {
+        let pointer = self.root.join(pointer);
         let text = match fs::read_to_string(&pointer) {
             Ok(text) => text,
-            Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(self.list()?.pop());
-            }
+            Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(problem) => return Err(Error::io("read", &pointer, problem)),
         };
         let name = text.trim();
@@ -106,13 +126,14 @@ impl Checkpoints {
         self.root.join(name_of(step))
     }
 
-    /// Removes all but the last ones that are to be kept, and never `newest`.
-    fn prune(&self, newest: u64) -> Result<()> {
+    /// Removes all but the last ones that are to be kept, and never `newest` nor `best`, which is
+    /// kept on top of those.
+    fn prune(&self, newest: u64, best: Option<u64>) -> Result<()> {
         let Some(keep_count) = self.keep_count else { return Ok(()) };
         let mut old = self.list()?;
         old.retain(|checkpoint| checkpoint.step != newest);
         let surplus = old.len().saturating_sub(keep_count.max(1) - 1);
-        for checkpoint in &old[..surplus] {
+        for checkpoint in old[..surplus].iter().filter(|it| Some(it.step) != best) {
             // Renamed first, so that a half-removed directory does not pass for a checkpoint.
             let partial = partial_path(&checkpoint.path)?;
             remove_directory(&partial)?;
@@ -121,17 +142,45 @@ impl Checkpoints {
         }
         Ok(())
     }
+
+    /// Removes the checkpoints in the making of processes that were killed.
+    fn remove_leftovers(&self) -> Result<()> {
+        let Ok(entries) = fs::read_dir(&self.root) else { return Ok(()) };
+        for entry in entries {
+            let entry = entry.map_err(|problem| Error::io("list", &self.root, problem))?;
+            let name = entry.file_name();
+            let name = name.to_str().and_then(|name| name.strip_prefix('.'));
+            if name.and_then(|name| name.strip_suffix(".partial")).and_then(step_of).is_some() {
+                remove_directory(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl CheckpointDraft {
+    /// Names the checkpoint with the best score so far, this one or an older one, which is kept.
+    #[must_use]
+    pub fn with_best(mut self, best: Option<u64>) -> Self {
+        // The checkpoint of that step may have been removed by hand.
+        let is_there = |step| step == self.step || self.checkpoints.path_of(step).is_dir();
+        self.best = best.filter(|&step| is_there(step));
+        self
+    }
+
     /// The directory that files are written into for now.
     pub fn path(&self) -> &Path {
         &self.partial
     }
 
-    /// Begins the model.
-    pub fn model_writer(&self, config: &ModelConfig) -> Result<ModelWriter> {
-        ModelWriter::create(&self.partial, config)
+    /// Begins the model, in f32; in more than one file where one would pass `shard_bytes`.
+    pub fn model_writer(
+        &self,
+        config: &ModelConfig,
+        shard_bytes: Option<u64>,
+    ) -> Result<ModelWriter> {
+        let options = WriteOptions { shard_bytes, ..WriteOptions::default() };
+        ModelWriter::create_with(&self.partial, config, &options)
     }
 
     /// Begins a file of tensors, such as `optimizer-00001.safetensors`.
@@ -168,7 +217,10 @@ impl CheckpointDraft {
         sync_directory(root)?;
         atomic_write(root.join(POINTER), |file| writeln!(file, "{}", name_of(step)))?;
         remove_directory(&replaced)?;
-        self.checkpoints.prune(step)?;
+        if let Some(best) = self.best {
+            atomic_write(root.join(BEST), |file| writeln!(file, "{}", name_of(best)))?;
+        }
+        self.checkpoints.prune(step, self.best)?;
         Ok(Checkpoint { step, path })
     }
 }

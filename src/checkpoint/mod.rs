@@ -15,6 +15,7 @@ mod atomic_directory;
 mod blocks;
 mod checkpoints;
 mod conversion;
+mod directory_lock;
 mod elements;
 mod file_bytes;
 mod load;
@@ -39,6 +40,7 @@ pub use atomic_directory::{AtomicDirectory, refuse_full};
 pub use blocks::{BlockFormat, BlockMatrix};
 pub use checkpoints::{Checkpoint, CheckpointDraft, Checkpoints};
 pub use conversion::Conversion;
+pub use directory_lock::DirectoryLock;
 pub use elements::ElementType;
 pub use file_bytes::FileBytes;
 pub use load::{

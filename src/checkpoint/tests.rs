@@ -368,7 +368,7 @@ fn a_full_disk_is_an_error_wherever_it_fills() {
 
 fn save(checkpoints: &Checkpoints, step: u64, loss: f64) -> Checkpoint {
     let draft = checkpoints.begin(step).unwrap();
-    let mut writer = draft.model_writer(&model()).unwrap();
+    let mut writer = draft.model_writer(&model(), None).unwrap();
     for parameter in model_parameters(&model()) {
         writer.push(&parameter.name, &fresh(&parameter)).unwrap();
     }
@@ -432,6 +432,26 @@ fn an_unfinished_checkpoint_is_none() {
     assert!(error.to_string().contains("\"step-0000000007\""), "{error}");
     fs::write(directory.path().join("latest"), "../elsewhere").unwrap();
     assert!(checkpoints.latest().is_err());
+}
+
+#[test]
+fn the_best_checkpoint_is_kept_on_top_of_the_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::new(directory.path(), Some(1));
+    let save = |step, best| {
+        checkpoints.begin(step).unwrap().with_best(best).commit().unwrap();
+        names_in(directory.path())
+    };
+    assert_eq!(save(1, None), ["latest", "step-0000000001"]);
+    assert_eq!(checkpoints.best().unwrap(), None);
+    assert_eq!(save(2, Some(2)), ["best", "latest", "step-0000000002"]);
+    assert_eq!(save(3, Some(2)), ["best", "latest", "step-0000000002", "step-0000000003"]);
+    // Another one is better; the old best is one of many again.
+    assert_eq!(save(4, Some(4)), ["best", "latest", "step-0000000004"]);
+    assert_eq!(checkpoints.best().unwrap().unwrap().step, 4);
+    // One that is no longer there is not named.
+    assert_eq!(save(5, Some(2)), ["best", "latest", "step-0000000005"]);
+    assert!(checkpoints.best().is_err(), "step 4 is gone");
 }
 
 proptest! {

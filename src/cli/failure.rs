@@ -101,7 +101,7 @@ mod tests {
     fn codes_are_those_of_the_contract() {
         let no_device = Error::NoDevice { wanted: "x".into(), available: "cpu".into() };
         assert_eq!(code(&anyhow::Error::from(no_device).context("while choosing")), NO_DEVICE);
-        let lost = Error::device("gpu", "lost");
+        let lost = Error::lost("gpu", "reset");
         assert_eq!(code(&anyhow::Error::from(lost).context(Unusable("gpu".into()))), NO_DEVICE);
         assert_eq!(code(&Error::Cancelled.into()), INTERRUPTED);
         assert_eq!(code(&anyhow::Error::from(Error::input("a", "b"))), FAILED);

@@ -2,7 +2,8 @@
 //!
 //! Every command is a file with its arguments and a `run`. Commands parse early and act late; what
 //! they do is done by jobs of the library, which never print. Exit codes: 0 done, 1 failed, 2
-//! usage, 3 no usable device, 130 stopped by Ctrl-C.
+//! usage, 3 no usable device, 130 stopped by Ctrl-C; a training run that is stopped saves what it
+//! has and is done.
 
 mod bench;
 mod calibrate;
@@ -26,6 +27,7 @@ mod patch;
 mod processor;
 mod program;
 mod progress;
+mod report;
 mod statistics;
 mod terminal;
 mod train;

@@ -5,7 +5,7 @@ use super::interrupt;
 use super::terminal::Terminal;
 use super::{
     bench, calibrate, convert, demo, devices, entropies, eval, generate, info, init, logits, patch,
-    statistics, train, tune,
+    report, statistics, train, tune,
 };
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -26,6 +26,7 @@ enum Command {
     Demo(demo::Arguments),
     Bench(bench::Arguments),
     Train(train::Arguments),
+    Report(report::Arguments),
     Tune(tune::Arguments),
     Generate(generate::Arguments),
     Eval(eval::Arguments),
@@ -57,6 +58,7 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<()> {
         Command::Demo(arguments) => demo::run(arguments, terminal),
         Command::Bench(arguments) => bench::run(arguments, terminal),
         Command::Train(arguments) => train::run(arguments, terminal),
+        Command::Report(arguments) => report::run(arguments, terminal),
         Command::Tune(arguments) => tune::run(arguments, terminal),
         Command::Generate(arguments) => generate::run(arguments, terminal),
         Command::Eval(arguments) => eval::run(arguments, terminal),

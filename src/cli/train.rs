@@ -7,19 +7,27 @@ use super::terminal::Terminal;
 use super::tuned::TunedArgument;
 use anyhow::Context;
 use blt_wgpu::Error;
+use blt_wgpu::bench::peak_flops;
 use blt_wgpu::blt::config::{ReferenceEntropyKeys, ReferenceModelKeys};
+use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
+use blt_wgpu::graph::Precision;
 use blt_wgpu::platform::NativePlatform;
 use blt_wgpu::train::config::{ModelKeys, RunConfig};
 use blt_wgpu::train::metrics::Metrics;
 use blt_wgpu::train::run::{Event, Run, Start};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Seconds between attempts to open a device that was lost: a driver that resets it takes some.
+const REOPEN_WAITS: [u64; 5] = [1, 2, 5, 10, 20];
 
 /// Train a model from a configuration
 ///
 /// Groups and keys are those of the reference implementation: model, entropy_model, data, optim,
-/// checkpoint, logging, eval. Unknown keys are refused with the nearest known one. Ctrl-C saves a
-/// checkpoint and stops; --resume goes on from it with the same numbers.
+/// checkpoint, logging, eval. Unknown keys are refused with the nearest known one. Ctrl-C, or a
+/// request to terminate, saves a checkpoint and ends with exit code 0; --resume goes on from it
+/// with the same numbers. A second one ends the program at once.
 #[derive(clap::Args)]
 #[command(after_help = "Example: blt train run.toml --set steps=5000 --out run")]
 pub struct Arguments {
@@ -39,6 +47,9 @@ pub struct Arguments {
     /// The numbers of the run then differ in their last bits from what they would have been.
     #[arg(long, requires = "resume")]
     elsewhere: bool,
+    /// Open the device again when it is lost, this often, and go on from the newest checkpoint
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    restart_on_loss: u64,
     #[command(flatten)]
     tuned: TunedArgument,
     #[command(flatten)]
@@ -55,19 +66,69 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         config.dump_dir = out.clone();
     }
     config.check().with_context(|| format!("{} is no run", arguments.config.display()))?;
-    let device = arguments.device.open_or(&config.device, terminal)?;
-    let device = arguments.tuned.apply(device, terminal)?;
-    terminal.note(&format!("device: {}", device.name()));
-    let step_count = config.last_step();
-    let start = match (arguments.resume, arguments.elsewhere) {
+    let mut start = match (arguments.resume, arguments.elsewhere) {
         (false, _) => Start::Fresh,
         (true, false) => Start::Resume,
         (true, true) => Start::ResumeElsewhere,
     };
+    for loss_count in 1.. {
+        let device = open(arguments, &config, loss_count > 1, terminal)?;
+        terminal.note(&format!("device: {}", device.name()));
+        match train(&device, config.clone(), start, terminal) {
+            Err(error) if is_loss(&error) && loss_count <= arguments.restart_on_loss => {
+                terminal.warn(&error.to_string());
+                start = start.after_loss(&config)?;
+                let most = arguments.restart_on_loss;
+                terminal
+                    .note(&format!("restart {loss_count} of {most}: the device is opened again"));
+            }
+            done => return done,
+        }
+    }
+    unreachable!("every turn but the last loses a device")
+}
+
+/// Opens the device; one that was just lost may take its driver some time.
+fn open(
+    arguments: &Arguments,
+    config: &RunConfig,
+    was_lost: bool,
+    terminal: &Terminal,
+) -> anyhow::Result<Device> {
+    let mut waits = REOPEN_WAITS.iter().take(if was_lost { usize::MAX } else { 0 });
+    loop {
+        let opened = arguments.device.open_or(&config.device, terminal);
+        match (opened, waits.next()) {
+            (Ok(device), _) => return arguments.tuned.apply(device, terminal),
+            (Err(error), None) => return Err(error),
+            (Err(_), Some(&seconds)) => {
+                interrupt::check()?;
+                std::thread::sleep(Duration::from_secs(seconds));
+            }
+        }
+    }
+}
+
+fn is_loss(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Error>().is_some_and(Error::is_loss)
+}
+
+/// The run on one device, until it ends or the device is lost.
+fn train(
+    device: &Device,
+    config: RunConfig,
+    start: Start,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    let step_count = config.last_step();
     let platform = NativePlatform::new(interrupt::flag().clone());
-    let mut run = pollster::block_on(Run::new(&device, platform, config, start))?;
+    let mut run = pollster::block_on(Run::new(device, platform, config, start))?;
     for warning in run.warnings() {
         terminal.warn(warning);
+    }
+    if let Some(peak) = peak(device, run.config(), terminal)? {
+        run.set_peak_flops(Some(peak));
+        terminal.note(&format!("measured peak: {:.3} TFLOP/s", peak / 1e12));
     }
     let watch = Watch::steps(terminal, "step", step_count);
     watch.begin_at(run.step_count());
@@ -75,7 +136,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let mut told = 0;
     loop {
         let event = pollster::block_on(run.step())?;
-        warn_of_distrusted(&device, &mut told, terminal);
+        warn_of_distrusted(device, &mut told, terminal);
         for note in run.take_notes() {
             watch.note(&format!("warning: {note}"));
         }
@@ -89,21 +150,77 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
                 held_out_bpb = Some(bpb);
                 watch.note(&format!("step {step}: {bpb:.4} bits per byte on held-out text"));
             }
+            Event::Sampled { step, samples } => {
+                for sample in samples {
+                    let text = format!("{}{}", sample.prompt, sample.text);
+                    watch.note(&format!("step {step}: {text:?}"));
+                }
+            }
             Event::Saved { step, path } => {
                 watch.note(&format!("step {step}: saved in {}", path.display()));
             }
             Event::Stopped { step, path } => {
                 watch.end();
-                let text =
-                    format!("stopped after step {step}; --resume goes on from {}", path.display());
-                terminal.note(&text);
-                return Err(Error::Cancelled.into());
+                terminal.note(&format!("stopped after step {step}, saved in {}", path.display()));
+                terminal.note(&format!("to go on: {}", to_go_on()));
+                return Ok(());
             }
-            Event::Finished { path, .. } => {
+            Event::Finished { step, path } => {
                 watch.end();
+                if run.is_hopeless() && step < step_count {
+                    terminal.note(&format!(
+                        "ended after step {step}: eval.patience evaluations in a row were no better"
+                    ));
+                }
+                if let Some((best, bpb)) = run.best() {
+                    let path = best.path.display();
+                    terminal.note(&format!("best on held-out text: {bpb:.4} in {path}"));
+                }
                 return terminal.print(&format!("{}\n", path.display()));
             }
         }
+    }
+}
+
+/// What the device computes at best, which speeds are compared with; nothing where that is not
+/// wanted, or the device cannot be measured.
+///
+/// # Errors
+/// If the device is lost.
+fn peak(device: &Device, config: &RunConfig, terminal: &Terminal) -> anyhow::Result<Option<f64>> {
+    if !config.logging.peak {
+        return Ok(None);
+    }
+    let platform = NativePlatform::new(interrupt::flag().clone());
+    let has_halves = config.precision == Precision::Mixed;
+    match pollster::block_on(peak_flops(device, &platform, has_halves)) {
+        Ok(peak) => Ok(Some(peak).filter(|peak| *peak > 0.0)),
+        // The run itself sees to it that it stops.
+        Err(Error::Cancelled) => Ok(None),
+        Err(error) if error.is_loss() => Err(error.into()),
+        Err(error) => {
+            terminal.warn(&format!("speeds are not compared with a peak: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+/// The command that goes on with this run: the one that was given, with `--resume`.
+fn to_go_on() -> String {
+    let mut words = vec!["blt".to_owned()];
+    words.extend(std::env::args().skip(1).map(|word| quoted(&word)));
+    if words.iter().all(|word| word != "--resume") {
+        words.push("--resume".to_owned());
+    }
+    words.join(" ")
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./=,:+@%".contains(it);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 
@@ -130,5 +247,22 @@ fn figures(metrics: &Metrics, held_out_bpb: Option<f64>) -> Figures {
         bytes_per_second: metrics.bytes_per_second,
         held_out_bpb: metrics.eval_bits_per_byte.or(held_out_bpb),
         data_share: metrics.data_seconds.map(|data| data / metrics.update_seconds.max(1e-9)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        for (word, expected) in [
+            ("steps=40", "steps=40"),
+            ("run dir", "'run dir'"),
+            ("data.sources=['a.txt']", r"'data.sources=['\''a.txt'\'']'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
     }
 }

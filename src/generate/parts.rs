@@ -95,7 +95,7 @@ mod tests {
     fn a_lost_device_is_not_asked_again() {
         let mut parts = Parts::new([1, 2], 9, |&size| size);
         let part = parts.next().unwrap();
-        assert!(parts.halve(part, Error::device("gpu", "lost")).is_err());
+        assert!(parts.halve(part, Error::lost("gpu", "reset")).is_err());
         assert!(parts.next().is_none());
     }
 }

@@ -20,6 +20,9 @@ pub struct ContextOptions {
     pub checked: bool,
     /// The platform's validation layers, where they are installed.
     pub validation: bool,
+    /// Bindings of at most so many bytes, where the device has larger ones: tables are then cut
+    /// into more shards, and no bit changes.
+    pub binding_bytes: Option<u64>,
 }
 
 /// A device that computes.
@@ -72,7 +75,7 @@ impl Adapters {
     /// # Errors
     /// [`Error::Device`] if it refuses to open.
     pub async fn open(mut self, index: usize) -> Result<Context> {
-        Context::open(self.found.swap_remove(index), self.options.checked).await
+        Context::open(self.found.swap_remove(index), &self.options).await
     }
 }
 
@@ -87,8 +90,8 @@ impl Context {
         adapters.open(index).await
     }
 
-    async fn open(adapter: wgpu::Adapter, checked: bool) -> Result<Self> {
-        let (device, queue) = open(&adapter).await?;
+    async fn open(adapter: wgpu::Adapter, options: &ContextOptions) -> Result<Self> {
+        let (device, queue) = open(&adapter, options.binding_bytes).await?;
         let caps = Caps::of_device(&device, Some(&adapter));
         let health = Arc::new(Mutex::new(Health::default()));
         let lost = Arc::clone(&health);
@@ -99,7 +102,7 @@ impl Context {
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             lock(&uncaptured).uncaptured.get_or_insert(error.to_string());
         }));
-        Ok(Self::assemble(device, queue, caps, checked, health))
+        Ok(Self::assemble(device, queue, caps, options.checked, health))
     }
 
     /// Uses a device of a host, for example of a window. No handler is set on it: the host calls
@@ -159,12 +162,12 @@ impl Context {
     /// Whether the device still works, as far as anybody has said.
     ///
     /// # Errors
-    /// [`Error::Device`] if it is lost, or once after it reported an error on the side.
+    /// [`Error::Lost`] if it is lost, [`Error::Device`] once after it reported an error on the
+    /// side.
     pub fn check(&self) -> Result<()> {
         let mut health = lock(&self.health);
         if let Some(reason) = &health.lost {
-            return Err(Error::device(self.caps.id(), format!("the device is lost: {reason}"))
-                .with_hint("start again from the last checkpoint"));
+            return Err(Error::lost(self.caps.id(), reason));
         }
         match health.uncaptured.take() {
             Some(problem) => Err(Error::device(self.caps.id(), problem)),
@@ -175,13 +178,25 @@ impl Context {
     /// Runs `work` in error scopes and waits for their answer.
     pub(super) async fn scoped<T>(&self, subject: &str, work: impl FnOnce() -> T) -> Result<T> {
         self.check()?;
-        scopes::scoped(&self.device, subject, work).await
+        let done = scopes::scoped(&self.device, subject, work).await;
+        done.map_err(|error| self.or_loss(error))
     }
 
     /// Runs `work` in error scopes where their answer is immediate.
     pub(super) fn scoped_now<T>(&self, subject: &str, work: impl FnOnce() -> T) -> Result<T> {
         self.check()?;
-        scopes::scoped_now(&self.device, subject, work)
+        let done = scopes::scoped_now(&self.device, subject, work);
+        done.map_err(|error| self.or_loss(error))
+    }
+
+    /// The loss of the device, if it is lost, in place of what failed because of it. That it is
+    /// lost is told while it is polled.
+    pub(super) fn or_loss(&self, error: Error) -> Error {
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        match &lock(&self.health).lost {
+            Some(reason) => Error::lost(self.caps.id(), reason),
+            None => error,
+        }
     }
 }
 
@@ -253,7 +268,15 @@ const USEFUL: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)
     .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
 
-async fn open(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
+async fn open(
+    adapter: &wgpu::Adapter,
+    binding_bytes: Option<u64>,
+) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let mut limits = adapter.limits();
+    if let Some(most) = binding_bytes {
+        let bytes = &mut limits.max_storage_buffer_binding_size;
+        *bytes = most.min(*bytes);
+    }
     let mut features = adapter.features() & USEFUL;
     if believed_matrices(adapter).is_empty() {
         features.remove(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
@@ -269,7 +292,7 @@ async fn open(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("blt"),
         required_features: features,
-        required_limits: adapter.limits(),
+        required_limits: limits,
         experimental_features: experimental,
         memory_hints: wgpu::MemoryHints::Performance,
         trace: wgpu::Trace::Off,

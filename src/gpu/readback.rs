@@ -236,10 +236,11 @@ pub(super) async fn wait(context: &Context) -> Result<()> {
 
 /// Why a readback failed: the loss of the device, if it is lost.
 fn failed(context: &Context, problem: &str) -> Error {
-    match context.check() {
-        Err(lost) => lost,
+    let error = match context.check() {
+        Err(found) => found,
         Ok(()) => Error::device("readback", problem),
-    }
+    };
+    context.or_loss(error)
 }
 
 /// The giving end of an answer.

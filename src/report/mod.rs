@@ -11,6 +11,7 @@ mod glyph;
 pub mod html;
 pub mod live;
 pub mod paint;
+pub mod runs;
 #[cfg(test)]
 mod sample_run;
 

@@ -5,6 +5,7 @@
 //! the table replay what it has missed. `settle` lets all of it, before anybody but a micro-batch
 //! reads the weights.
 
+use super::groups::Rates;
 use super::update::{AdamW, NORM_GROUP_ELEMENTS, push, train_state};
 use crate::blt::{HASH_ROWS, LazyTable, RECORD_COUNT};
 use crate::graph::{ArenaId, BufferId, Input, Recording, Region, StoreLayout};
@@ -90,12 +91,12 @@ impl Touched {
     }
 
     /// The step of touched rows, its record, and the sweep.
-    pub fn step(&self, recording: &mut Recording, state: Region, adamw: &AdamW) {
+    pub fn step(&self, recording: &mut Recording, state: Region, adamw: &AdamW, rates: &Rates) {
         let table = &self.table;
         let params = step_record::Params {
             record_count: RECORD_COUNT as u32,
-            weight_decay: adamw.weight_decay,
-            learning_rate_scale: 1.0,
+            weight_decay: rates.weight_decay,
+            learning_rate_scale: rates.learning_rate_scale,
             reserved: 0,
         };
         push(recording, &step_record::KERNEL, &params, vec![state, table.records]);
@@ -108,8 +109,8 @@ impl Touched {
                 beta1: adamw.beta1,
                 beta2: adamw.beta2,
                 eps: adamw.eps,
-                weight_decay: adamw.weight_decay,
-                learning_rate_scale: 1.0,
+                weight_decay: rates.weight_decay,
+                learning_rate_scale: rates.learning_rate_scale,
                 ..bytemuck::Zeroable::zeroed()
             };
             let mut regions = vec![state, self.rows, self.slots, table.gradient, table.last_step];

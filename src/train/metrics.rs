@@ -62,9 +62,49 @@ pub struct Metrics {
     /// Targets in a patch over the interval, as [`crate::blt::patching::bytes_per_patch()`] counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_patch: Option<f64>,
-    /// Most device memory held at once, GiB.
+    /// Patches over the interval by their length in bytes: entry `i` is of length `i`, the last
+    /// one of that length and longer ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch_lengths: Option<Vec<u64>>,
+    /// Operations per second over the interval, of the model forward and backward and of the
+    /// entropy model forward, see [`super::flops`].
+    #[serde(rename = "speed/FLOPS", skip_serializing_if = "Option::is_none")]
+    pub flops_per_second: Option<f64>,
+    /// The part of it that the entropy model has.
+    #[serde(rename = "speed/entropy_FLOPS", skip_serializing_if = "Option::is_none")]
+    pub entropy_flops_per_second: Option<f64>,
+    /// The same over what was measured on the device at the beginning, percent.
+    #[serde(rename = "speed/percent_of_peak", skip_serializing_if = "Option::is_none")]
+    pub percent_of_peak: Option<f64>,
+    /// What losses are multiplied by before the backward pass.
+    #[serde(rename = "optim/loss_scale", skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f32>,
+    /// Updates skipped so far, because gradients were not finite.
+    #[serde(rename = "optim/skipped", skip_serializing_if = "Option::is_none")]
+    pub skipped_count: Option<u64>,
+    /// Device memory of everything that the run has allocated there, GiB.
     #[serde(rename = "memory/max_active_gib", skip_serializing_if = "Option::is_none")]
     pub memory_gib: Option<f64>,
+    /// The classes that it is made of, GiB: weights in f32.
+    #[serde(rename = "memory/weights_gib", skip_serializing_if = "Option::is_none")]
+    pub weights_gib: Option<f64>,
+    /// Copies of weights in f16.
+    #[serde(rename = "memory/halves_gib", skip_serializing_if = "Option::is_none")]
+    pub halves_gib: Option<f64>,
+    #[serde(rename = "memory/gradients_gib", skip_serializing_if = "Option::is_none")]
+    pub gradients_gib: Option<f64>,
+    /// Both moments of the optimiser.
+    #[serde(rename = "memory/moments_gib", skip_serializing_if = "Option::is_none")]
+    pub moments_gib: Option<f64>,
+    /// Transient buffers of plans.
+    #[serde(rename = "memory/activations_gib", skip_serializing_if = "Option::is_none")]
+    pub activations_gib: Option<f64>,
+    /// Rotary tables, training state and inputs of plans.
+    #[serde(rename = "memory/other_gib", skip_serializing_if = "Option::is_none")]
+    pub other_gib: Option<f64>,
+    /// Weights and tables of the entropy model that cuts the text.
+    #[serde(rename = "memory/entropy_model_gib", skip_serializing_if = "Option::is_none")]
+    pub entropy_model_gib: Option<f64>,
     /// Held-out bits per byte, where this step was evaluated.
     #[serde(rename = "eval/bpb", skip_serializing_if = "Option::is_none")]
     pub eval_bits_per_byte: Option<f64>,

@@ -1,11 +1,14 @@
 //! A trainer: micro-batches, updates and evaluations over one Store.
 
+use std::collections::BTreeMap;
+
+use super::groups::{ParameterGroup, Pieces};
 use super::lazy_rows::LazyRows;
-use super::update::{AdamW, update_recording};
+use super::update::{AdamW, update_recording_in};
 use crate::blt::config::ModelConfig;
 use crate::blt::{
-    Batch, HALVES, LoadedModel, PlanSlot, TRAIN_NATS, TRAIN_STATE, evaluation_graph,
-    halves_recording,
+    Batch, HALVES, LoadedModel, Memory, PlanBytes, PlanSlot, TRAIN_NATS, TRAIN_STATE,
+    evaluation_graph, halves_recording,
 };
 use crate::engine::{Engine, Inputs};
 use crate::error::Result;
@@ -20,6 +23,7 @@ pub struct Trainer<'e, E: Engine> {
     micro: PlanSlot<E>,
     evaluate: PlanSlot<E>,
     update: E::Plan,
+    update_bytes: PlanBytes,
     lazy: Option<LazyRows<E>>,
 }
 
@@ -29,7 +33,22 @@ impl<'e, E: Engine> Trainer<'e, E> {
     /// # Errors
     /// If the device refuses a shader.
     pub async fn new(engine: &'e E, model: LoadedModel<E>, adamw: &AdamW) -> Result<Self> {
-        let recording = update_recording(&model.layout, adamw);
+        Self::with_groups(engine, model, adamw, &BTreeMap::new()).await
+    }
+
+    /// The same with groups of parameters that are stepped in their own way.
+    ///
+    /// # Errors
+    /// If the device refuses a shader; as [`Pieces::of_model`].
+    pub async fn with_groups(
+        engine: &'e E,
+        model: LoadedModel<E>,
+        adamw: &AdamW,
+        groups: &BTreeMap<String, ParameterGroup>,
+    ) -> Result<Self> {
+        let pieces = Pieces::of_model(&model, groups, adamw)?;
+        let recording = update_recording_in(&model.layout, adamw, &pieces);
+        let update_bytes = PlanBytes::of(&recording);
         let update = engine.compile(&model.store, recording).await?;
         if !model.layout.arenas_of(HALVES).is_empty() {
             let halves = engine.compile(&model.store, halves_recording(&model.layout)).await?;
@@ -38,7 +57,7 @@ impl<'e, E: Engine> Trainer<'e, E> {
         let lazy = LazyRows::new(engine, &model, adamw).await?;
         let micro = PlanSlot::new("micro", model.training_graph());
         let evaluate = PlanSlot::new("evaluate", evaluation_graph);
-        Ok(Self { engine, model, micro, evaluate, update, lazy })
+        Ok(Self { engine, model, micro, evaluate, update, update_bytes, lazy })
     }
 
     /// What the plan of micro-batches is compiled for, or will be at the least.
@@ -102,6 +121,15 @@ impl<'e, E: Engine> Trainer<'e, E> {
 
     fn settle(&self) -> Result<()> {
         self.lazy.as_ref().map_or(Ok(()), |lazy| lazy.settle(self.engine))
+    }
+
+    /// What its Store and its plans take of the device.
+    pub fn memory(&self) -> Memory {
+        let mut memory = Memory::of(&self.model.layout, []);
+        for plan in [self.micro.bytes(), self.evaluate.bytes(), self.update_bytes] {
+            memory.add(plan);
+        }
+        memory
     }
 
     /// What the model is.

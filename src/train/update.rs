@@ -6,6 +6,7 @@
 //! nothing. A lazily updated hash table has its own part of it, see
 //! [`lazy_update`](super::lazy_update).
 
+use super::groups::{Piece, Pieces};
 use super::lazy_update;
 use crate::blt::{GRADIENTS, HALVES, LazyTable, MOMENT1, MOMENT2, TRAIN_STATE, WEIGHTS, halve};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, Region, StoreLayout};
@@ -35,8 +36,13 @@ pub(super) const NORM_GROUP_ELEMENTS: usize = 16_384;
 /// Groups a piece of the partial sums is a multiple of, so that pieces start at aligned offsets.
 const NORM_GROUP_MULTIPLE: usize = 32;
 
-/// The update of all weights of a layout.
+/// The update of all weights of a layout, in the usual way.
 pub fn update_recording(layout: &StoreLayout, adamw: &AdamW) -> Recording {
+    update_recording_in(layout, adamw, &Pieces::default())
+}
+
+/// The update of all weights of a layout, piece by piece.
+pub fn update_recording_in(layout: &StoreLayout, adamw: &AdamW, pieces: &Pieces) -> Recording {
     let lazy = LazyTable::of(layout);
     let slot_count = lazy.as_ref().map_or(0, LazyTable::slot_count);
     let mut recording =
@@ -47,25 +53,33 @@ pub fn update_recording(layout: &StoreLayout, adamw: &AdamW) -> Recording {
     };
     let touched = lazy.clone().map(|table| lazy_update::Touched::new(&mut recording, table));
 
-    // The norm: a piece of partial sums for every arena of weights, in their order.
+    // The norm: partial sums for every piece that is not frozen, in the order of the weights.
     let weights = layout.arenas_of(WEIGHTS);
-    let partial_count: usize = weights.iter().map(|&id| norm_group_count(layout, id)).sum();
+    let normed: Vec<_> = weights
+        .iter()
+        .enumerate()
+        .flat_map(|(index, &id)| {
+            let pieces = pieces.of_arena(layout, id, adamw).into_iter();
+            pieces.filter(|piece| !piece.rates.is_frozen).map(move |piece| (index, piece))
+        })
+        .collect();
+    let partial_count: usize = normed.iter().map(|(_, piece)| norm_group_count(piece.length)).sum();
     let partial = recording.add_transient(Element::F32, 2 * partial_count);
     let gradients = arenas(GRADIENTS);
     let mut first = 0;
-    for (index, &weight) in weights.iter().enumerate() {
-        let group_count = norm_group_count(layout, weight);
-        let piece = Region { offset: 2 * first, length: 2 * group_count, ..partial };
+    for (index, piece) in normed {
+        let group_count = norm_group_count(piece.length);
+        let sums = Region { offset: 2 * first, length: 2 * group_count, ..partial };
         first += group_count;
         match (gradients.get(index), &touched) {
             (Some(&gradient), _) => {
-                let gradient = whole(layout, gradient);
+                let gradient = part(gradient, &piece);
                 let length = gradient.length as u32;
                 let elements = NORM_GROUP_ELEMENTS as u32;
                 let params = optim::grad_norm::Params::new(length, elements, group_count as u32);
-                push(&mut recording, &optim::grad_norm::KERNEL, &params, vec![gradient, piece]);
+                push(&mut recording, &optim::grad_norm::KERNEL, &params, vec![gradient, sums]);
             }
-            (None, Some(touched)) => touched.norm(&mut recording, layout, weight, piece),
+            (None, Some(touched)) => touched.norm(&mut recording, layout, weights[index], sums),
             (None, None) => unreachable!("every arena of weights has gradients"),
         }
     }
@@ -85,21 +99,30 @@ pub fn update_recording(layout: &StoreLayout, adamw: &AdamW) -> Recording {
 
     let classes = [WEIGHTS, GRADIENTS, MOMENT1, MOMENT2].map(arenas);
     for index in 0..classes[0].len() {
-        let regions = classes.each_ref().map(|class| whole(layout, class[index]));
-        let params = optim::adamw::Params {
-            length: regions[0].length as u32,
-            beta1: adamw.beta1,
-            beta2: adamw.beta2,
-            eps: adamw.eps,
-            weight_decay: adamw.weight_decay,
-            learning_rate_scale: 1.0,
-            ..bytemuck::Zeroable::zeroed()
-        };
-        let regions = std::iter::once(state).chain(regions).collect();
-        push(&mut recording, &optim::adamw::KERNEL, &params, regions);
+        for piece in pieces.of_arena(layout, classes[0][index], adamw) {
+            if piece.rates.is_frozen {
+                continue;
+            }
+            let regions = classes.each_ref().map(|class| part(class[index], &piece));
+            let params = optim::adamw::Params {
+                length: piece.length as u32,
+                beta1: adamw.beta1,
+                beta2: adamw.beta2,
+                eps: adamw.eps,
+                weight_decay: piece.rates.weight_decay,
+                learning_rate_scale: piece.rates.learning_rate_scale,
+                ..bytemuck::Zeroable::zeroed()
+            };
+            let regions = std::iter::once(state).chain(regions).collect();
+            push(&mut recording, &optim::adamw::KERNEL, &params, regions);
+        }
     }
     if let Some(touched) = touched {
-        touched.step(&mut recording, state, adamw);
+        // All shards of the table are one tensor, with the same rates.
+        let table = weights.last().expect("the table has weights");
+        let rates = pieces.of_arena(layout, *table, adamw)[0].rates;
+        assert!(!rates.is_frozen, "a frozen table is not updated lazily");
+        touched.step(&mut recording, state, adamw, &rates);
     }
     recording.dispatches.extend(halve(layout));
     recording.check();
@@ -114,14 +137,13 @@ pub(super) fn train_state(layout: &StoreLayout) -> Region {
     Region { buffer, offset: shard.offset, length: state.length() }
 }
 
-/// Groups of partial sums for the gradients of an arena of weights.
-fn norm_group_count(layout: &StoreLayout, weights: ArenaId) -> usize {
-    let count = layout.arenas()[weights.0].length.div_ceil(NORM_GROUP_ELEMENTS);
-    count.next_multiple_of(NORM_GROUP_MULTIPLE)
+/// Groups of partial sums for so many gradients.
+fn norm_group_count(length: usize) -> usize {
+    length.div_ceil(NORM_GROUP_ELEMENTS).next_multiple_of(NORM_GROUP_MULTIPLE)
 }
 
-fn whole(layout: &StoreLayout, id: ArenaId) -> Region {
-    Region { buffer: BufferId::Arena(id), offset: 0, length: layout.arenas()[id.0].length }
+fn part(id: ArenaId, piece: &Piece) -> Region {
+    Region { buffer: BufferId::Arena(id), offset: piece.offset, length: piece.length }
 }
 
 /// Appends a dispatch.

@@ -69,7 +69,13 @@ pub fn run_with_stdin(mut command: Command, bytes: &[u8]) -> Run {
 /// Ctrl-C, as a terminal sends it.
 #[cfg(unix)]
 pub fn press_ctrl_c(child: &std::process::Child) {
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    send("INT", child);
+}
+
+/// A signal by its name.
+#[cfg(unix)]
+pub fn send(signal: &str, child: &std::process::Child) {
+    let kill = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
     assert!(kill.unwrap().success());
 }
 

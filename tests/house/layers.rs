@@ -26,9 +26,9 @@ const LAYERS: &[(&str, &str)] = &[
     ("checkpoint", "blt engine error packed"),
     ("eval", "blt engine error kernels text"),
     ("generate", "blt engine error eval graph kernels platform random text"),
-    ("train", "blt checkpoint engine error eval graph kernels platform random text"),
+    ("train", "blt checkpoint engine error eval generate graph kernels platform random text"),
     ("bench", "blt device engine error eval generate graph kernels platform random text train"),
-    ("report", "bench blt text"),
+    ("report", "bench blt text train"),
     ("demo", "blt engine error eval graph kernels random report text train"),
     (
         "cli",

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "no test needs all of it")]
 
+pub mod failing;
 mod fixture;
 mod golden;
 #[cfg(feature = "gpu")]

@@ -38,6 +38,8 @@ pub struct TrainState {
     pub is_skipped: bool,
     /// See [`GRAD_NORM`].
     pub grad_norm: f32,
+    /// See [`LOSS_SCALE`].
+    pub loss_scale: f32,
 }
 
 impl TrainState {
@@ -51,6 +53,7 @@ impl TrainState {
             applied_steps: buffer[APPLIED_STEPS],
             is_skipped: buffer[SKIP] > 0.0,
             grad_norm: buffer[GRAD_NORM],
+            loss_scale: buffer[LOSS_SCALE],
         }
     }
 }
@@ -131,8 +134,13 @@ mod tests {
             beta2_power: 0.75,
         };
         oracle.write(&mut buffer);
-        let expected =
-            TrainState { skipped_steps: 2.0, applied_steps: 7.0, is_skipped: true, grad_norm: 1.5 };
+        let expected = TrainState {
+            skipped_steps: 2.0,
+            applied_steps: 7.0,
+            is_skipped: true,
+            grad_norm: 1.5,
+            loss_scale: 512.0,
+        };
         assert_eq!(TrainState::read(&buffer), expected);
         assert!(!TrainState::read(&initial(1.0)).is_skipped);
     }

@@ -1,5 +1,5 @@
-//! A run as one page, `report.html`, and a benchmark of several machines as another, both complete
-//! in themselves.
+//! A run as one page, `report.html`, a benchmark of several machines as another, and training runs
+//! over each other as a third, all complete in themselves.
 //!
 //! The charts are SVG written by hand and not by a plotting crate: their colours are the page's CSS
 //! variables, so one picture serves a light and a dark page and a printer, and their labels are
@@ -16,6 +16,7 @@ mod machines;
 mod markup;
 mod page;
 mod patching;
+mod runs;
 mod samples;
 mod strip;
 #[cfg(test)]
@@ -23,3 +24,4 @@ mod tests;
 
 pub use machines::render as render_machines;
 pub use page::render;
+pub use runs::render as render_runs;

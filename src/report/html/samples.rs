@@ -13,7 +13,8 @@ pub(super) fn samples(report: &RunReport) -> String {
     report.samples.iter().map(sample).collect()
 }
 
-fn sample(sample: &Sample) -> String {
+/// One of them.
+pub(super) fn sample(sample: &Sample) -> String {
     let mut facts = vec![sample.settings.clone()];
     let patch_count = glyph::patches(&sample.ids, &sample.patch_lengths).len();
     if patch_count > 0 {

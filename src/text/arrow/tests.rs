@@ -74,7 +74,7 @@ fn a_file_of_pyarrow_is_read() {
         rows.iter().map(|it| it.entropies.iter().map(|it| it.to_f32()).collect()).collect();
     assert_eq!(
         entropies,
-        [vec![0.5, 1.25, 0.0999755859375, 3.0], vec![5.5, 0.0, 1.0, 2.0, 0.25], vec![1.0, 0.5]]
+        [vec![0.5, 1.25, 0.099_975_586, 3.0], vec![5.5, 0.0, 1.0, 2.0, 0.25], vec![1.0, 0.5]]
     );
     // The same rows written here are the same file to whoever reads Arrow; byte for byte they are
     // not, since writers differ in padding.

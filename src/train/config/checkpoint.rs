@@ -19,6 +19,22 @@ pub struct CheckpointConfig {
     pub dump: SaveConfig,
     /// Checkpoints that are evaluated; every 1000 updates, all are kept.
     pub eval: SaveConfig,
+    /// Save where held-out text was scored better than ever before, and keep that checkpoint on
+    /// top of the last ones; true.
+    #[serde(default = "yes")]
+    pub best: bool,
+    /// Another file of weights, or of moments, is begun where one would pass this many bytes;
+    /// 5 000 000 000.
+    #[serde(default = "shard_bytes")]
+    pub shard_bytes: u64,
+}
+
+fn shard_bytes() -> u64 {
+    5_000_000_000
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How often something is saved and how many of it are kept.
@@ -37,6 +53,12 @@ pub struct SaveConfig {
 pub struct LoggingConfig {
     /// Updates from one line to the next; 10.
     pub freq: u64,
+    /// Write event files for TensorBoard too, into `tensorboard` in `dump_dir`; true.
+    #[serde(default = "yes")]
+    pub tensorboard: bool,
+    /// Measure what the device computes at best, and compare the speed of the run with it; true.
+    #[serde(default = "yes")]
+    pub peak: bool,
 }
 
 /// Held-out bits per byte while the run goes on.
@@ -49,6 +71,9 @@ pub struct EvalConfig {
     /// Most bytes of held-out text that are scored, from its beginning; absent: all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
+    /// Evaluations in a row without a better score after which the run ends; absent: it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
 }
 
 impl Default for CheckpointConfig {
@@ -57,13 +82,15 @@ impl Default for CheckpointConfig {
             path: None,
             dump: SaveConfig { every: 1000, keep: 3 },
             eval: SaveConfig { every: 1000, keep: -1 },
+            best: true,
+            shard_bytes: shard_bytes(),
         }
     }
 }
 
 impl Default for LoggingConfig {
     fn default() -> Self {
-        Self { freq: 10 }
+        Self { freq: 10, tensorboard: true, peak: true }
     }
 }
 
@@ -74,6 +101,8 @@ impl CheckpointConfig {
             path: section.optional_path("path")?,
             dump: section.within("dump", |section| SaveConfig::read(section, default.dump))?,
             eval: section.within("eval", |section| SaveConfig::read(section, default.eval))?,
+            best: section.flag("best", default.best)?,
+            shard_bytes: section.count("shard_bytes", default.shard_bytes, 1..)?,
         })
     }
 }
@@ -102,7 +131,12 @@ impl SaveConfig {
 
 impl LoggingConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        Ok(Self { freq: section.count("freq", Self::default().freq, 1..)? })
+        let default = Self::default();
+        Ok(Self {
+            freq: section.count("freq", default.freq, 1..)?,
+            tensorboard: section.flag("tensorboard", default.tensorboard)?,
+            peak: section.flag("peak", default.peak)?,
+        })
     }
 }
 
@@ -111,6 +145,7 @@ impl EvalConfig {
         Ok(Self {
             every: section.optional_count("every", ..)?,
             max_bytes: section.optional_count("max_bytes", 1..)?,
+            patience: section.optional_count("patience", 1..)?,
         })
     }
 }

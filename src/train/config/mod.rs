@@ -12,6 +12,7 @@ mod nearest;
 mod optim;
 mod overrides;
 mod run;
+mod sample;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -22,3 +23,4 @@ pub use nearest::nearest;
 pub use optim::OptimConfig;
 pub use overrides::apply_override;
 pub use run::{ModelKeys, RunConfig};
+pub use sample::SampleConfig;

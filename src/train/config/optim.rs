@@ -1,13 +1,16 @@
 //! `[optim]`: AdamW and its schedule (spec §16.1, §16.2).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::section::Section;
-use crate::error::Result;
-use crate::train::TableUpdateRule;
+use crate::error::{Error, Result};
 use crate::train::schedule::{Schedule, ScheduleKind};
+use crate::train::{ParameterGroup, TableUpdateRule};
 
-/// The optimiser. Weight decay applies to every parameter, norms and embeddings included.
+/// The optimiser. Weight decay applies to every parameter, norms and embeddings included, unless a
+/// group says otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimConfig {
@@ -40,6 +43,9 @@ pub struct OptimConfig {
     /// `dense`, `lazy` or `auto`: whether hash tables are stepped as a whole, or rows that are
     /// not touched replay their steps later, with the same result; auto.
     pub table_updates: TableUpdateRule,
+    /// Groups of parameters that are stepped in their own way, by a name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, ParameterGroup>,
 }
 
 impl Default for OptimConfig {
@@ -59,6 +65,7 @@ impl Default for OptimConfig {
             decay_fraction: 0.1,
             exp_factor: 0.5,
             table_updates: TableUpdateRule::Auto,
+            groups: BTreeMap::new(),
         }
     }
 }
@@ -99,6 +106,24 @@ impl OptimConfig {
             table_updates: section
                 .choice("table_updates", &TableUpdateRule::NAMES)?
                 .unwrap_or(default.table_updates),
+            groups: section.within("groups", |groups| {
+                let names = groups.keys().into_iter();
+                names.map(|name| Ok((name.clone(), groups.within(&name, read_group)?))).collect()
+            })?,
         })
+    }
+}
+
+fn read_group(section: &mut Section<'_>) -> Result<ParameterGroup> {
+    let group = ParameterGroup {
+        tensors: section.strings("tensors")?,
+        lr_scale: section.number("lr_scale", 1.0, 0.0..)?,
+        weight_decay: section.optional_number("weight_decay", 0.0..)?,
+        freeze: section.flag("freeze", false)?,
+    };
+    match group.tensors.is_empty() {
+        true => Err(Error::config(section.dotted("tensors"), "expected at least one name")
+            .with_hint("for example `tensors = [\"model.global_transformer.*\"]`")),
+        false => Ok(group),
     }
 }

@@ -10,6 +10,7 @@ use super::data::{DataConfig, PatchingMode};
 use super::ignored;
 use super::optim::OptimConfig;
 use super::overrides::apply_override;
+use super::sample::SampleConfig;
 use super::section::{Reading, Section};
 use crate::error::{Error, Result};
 use crate::graph::{Precision, Recompute};
@@ -54,6 +55,8 @@ pub struct RunConfig {
     pub checkpoint: CheckpointConfig,
     pub logging: LoggingConfig,
     pub eval: EvalConfig,
+    #[serde(default)]
+    pub sample: SampleConfig,
     /// `[model]`, without the keys that do nothing; parsed by the model's own configuration.
     #[serde(default, skip_serializing_if = "Table::is_empty")]
     pub model: Table,
@@ -174,6 +177,7 @@ impl RunConfig {
             checkpoint: section.within("checkpoint", CheckpointConfig::read)?,
             logging: section.within("logging", LoggingConfig::read)?,
             eval: section.within("eval", EvalConfig::read)?,
+            sample: section.within("sample", SampleConfig::read)?,
             model: section.within("model", |model| read_model(model, keys.model))?,
             entropy_model: section
                 .within("entropy_model", |model| read_model(model, keys.entropy_model))?,

@@ -80,6 +80,11 @@ impl Section<'_> {
         Ok(value)
     }
 
+    /// The keys that were not asked for yet.
+    pub fn keys(&self) -> Vec<String> {
+        self.table.keys().cloned().collect()
+    }
+
     /// The value of a key, whatever its type.
     pub fn take(&mut self, key: &str) -> Option<Value> {
         let dotted = self.dotted(key);
@@ -190,6 +195,21 @@ impl Section<'_> {
     /// A string.
     pub fn string(&mut self, key: &str, default: &str) -> Result<String> {
         Ok(self.optional_string(key)?.unwrap_or_else(|| default.into()))
+    }
+
+    /// A string or a list of strings; none when absent.
+    pub fn strings(&mut self, key: &str) -> Result<Vec<String>> {
+        let expected = "a string or a list of strings";
+        let values = match self.take(key) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(values)) => values,
+            Some(value) => vec![value],
+        };
+        let string = |value: Value| match value {
+            Value::String(string) => Ok(string),
+            other => Err(self.wrong(key, expected, &other)),
+        };
+        values.into_iter().map(string).collect()
     }
 
     /// A path that may be absent.

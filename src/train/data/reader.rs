@@ -223,7 +223,7 @@ impl SourceReader {
 /// A text that was there when the run began and is not any more.
 fn gone(error: Error) -> Error {
     match error {
-        Error::Io { action: "open", path, source } => {
+        Error::Io { action: "open", path, source, .. } => {
             let problem = format!("it was there before and cannot be opened now: {source}");
             Error::input(path.display().to_string(), problem)
                 .with_hint("put it back and go on with `--resume`")

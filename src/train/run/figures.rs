@@ -22,6 +22,13 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         let (loss, interval_loss) = (loss as f32, (interval.nats / interval.target_count) as f32);
         let bits = (interval.nats / interval.target_count / std::f64::consts::LN_2) as f32;
         let target_count = interval.target_count as u64;
+        // Every byte is scored by the entropy model once.
+        let entropy_flops = self.entropy_flops.map(|flops| flops * interval.byte_count);
+        let flops = interval.flops + entropy_flops.unwrap_or(0);
+        let rate = |flops: u64| (interval.seconds > 0.0).then(|| flops as f64 / interval.seconds);
+        let memory = self.trainer.memory();
+        let entropies = self.batches.entropies().and_then(Option::as_ref);
+        let entropy_bytes = entropies.map_or(0, |scorer| scorer.model.layout.size_bytes());
         Metrics {
             global_step: self.step,
             acc_step: 0,
@@ -41,6 +48,23 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
             target_count,
             target_count_across: target_count,
             bytes_per_patch: interval.bytes_per_patch(),
+            patch_lengths: interval.counted_lengths(),
+            flops_per_second: rate(flops),
+            entropy_flops_per_second: entropy_flops.and_then(rate),
+            percent_of_peak: self
+                .peak_flops
+                .zip(rate(flops))
+                .map(|(peak, rate)| rate / peak * 100.0),
+            loss_scale: Some(state.loss_scale),
+            skipped_count: Some(state.skipped_steps as u64),
+            memory_gib: Some(gib(memory.total() + entropy_bytes)),
+            weights_gib: Some(gib(memory.weights)),
+            halves_gib: (memory.halves > 0).then(|| gib(memory.halves)),
+            gradients_gib: Some(gib(memory.gradients)),
+            moments_gib: Some(gib(memory.moments)),
+            activations_gib: Some(gib(memory.activations)),
+            other_gib: Some(gib(memory.constants + memory.inputs)),
+            entropy_model_gib: (entropy_bytes > 0).then(|| gib(entropy_bytes)),
             created_at: iso_utc(self.platform.unix_seconds()),
             ..Metrics::default()
         }
@@ -52,7 +76,14 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
             self.waiting_line = Some(line);
             return Ok(());
         }
-        self.metrics_file.append(&line)
+        self.append_line(&line)
+    }
+
+    /// Writes a line to where all lines go.
+    pub(super) fn append_line(&mut self, line: &Metrics) -> Result<()> {
+        self.metrics_file.append(line)?;
+        let seconds = self.platform.unix_seconds();
+        self.event_file.as_mut().map_or(Ok(()), |events| events.append(line, seconds))
     }
 
     /// How many updates up to now were skipped in a row, as far as the counts tell: between two
@@ -95,4 +126,8 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
             },
         )
     }
+}
+
+fn gib(bytes: usize) -> f64 {
+    bytes as f64 / (1_u64 << 30) as f64
 }

@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::blt::Batch;
 use crate::blt::patching::bytes_per_patch;
+use crate::engine::InputValues;
 use crate::kernels::Axis;
+
+/// Patches of this length and of all longer ones are counted together.
+const LONGEST_COUNTED: usize = 32;
 
 /// Sums over the updates since the last line.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +20,11 @@ pub struct Interval {
     /// Patches, or bytes where there are none.
     pub patch_count: u64,
     pub step_count: u64,
+    /// Patches by their length in bytes, the last entry of that length and longer ones; empty
+    /// where there are none.
+    pub patch_lengths: Vec<u64>,
+    /// Operations of the model, forward and backward.
+    pub flops: u64,
     /// Seconds in updates and in reading data for them.
     pub seconds: f64,
     /// Seconds of those in reading data.
@@ -31,6 +40,9 @@ pub struct SavedInterval {
     pub target_count: f64,
     pub byte_count: u64,
     pub patch_count: u64,
+    /// None in checkpoints of before they were counted.
+    #[serde(default)]
+    pub patch_lengths: Vec<u64>,
 }
 
 impl Interval {
@@ -39,6 +51,19 @@ impl Interval {
         self.target_count += batch.target_count;
         self.byte_count += batch.counts.get(Axis::Bytes) as u64;
         self.patch_count += patch_count(batch);
+        if let Some(InputValues::U(ranges)) = batch.inputs.get("patch_byte_range") {
+            self.patch_lengths.resize(LONGEST_COUNTED + 1, 0);
+            for range in ranges.chunks_exact(2) {
+                let length = range[1].saturating_sub(range[0]) as usize;
+                self.patch_lengths[length.min(LONGEST_COUNTED)] += 1;
+            }
+        }
+    }
+
+    /// [`Self::patch_lengths`] up to the longest that came.
+    pub fn counted_lengths(&self) -> Option<Vec<u64>> {
+        let longest = self.patch_lengths.iter().rposition(|&count| count > 0)?;
+        Some(self.patch_lengths[..=longest].to_vec())
     }
 
     /// Targets in a patch; `None` where the rows have no patches.
@@ -54,6 +79,7 @@ impl Interval {
             target_count: self.target_count,
             byte_count: self.byte_count,
             patch_count: self.patch_count,
+            patch_lengths: self.patch_lengths.clone(),
         }
     }
 
@@ -64,6 +90,7 @@ impl Interval {
             target_count: saved.target_count,
             byte_count: saved.byte_count,
             patch_count: saved.patch_count,
+            patch_lengths: saved.patch_lengths.clone(),
             ..Self::default()
         }
     }

@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 
+use super::advice::advised;
+use super::best::BestScore;
 use super::evaluation::HeldOut;
+use super::event_file::EventFile;
 use super::figures::MAX_SKIPPED_IN_A_ROW;
 use super::interval::{Interval, patch_count};
 use super::metrics_file::MetricsFile;
+use super::samples::{SampleLine, SamplesFile};
 use crate::blt::{Batch, TableUpdates};
-use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::checkpoint::{Checkpoint, Checkpoints, DirectoryLock};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::eval::bits_per_byte::BitsPerByte;
@@ -15,6 +19,7 @@ use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::train::config::RunConfig;
 use crate::train::data::{BatchStream, DataState, EntropyScorer};
+use crate::train::flops::{ForwardWork, TRAINING_FACTOR};
 use crate::train::metrics::Metrics;
 use crate::train::schedule::Schedule;
 use crate::train::{AdamW, Trainer};
@@ -26,6 +31,8 @@ pub enum Event {
     Step { step: u64, learning_rate: f64, metrics: Option<Box<Metrics>> },
     /// Held-out text was scored.
     Evaluated { step: u64, score: BitsPerByte, seconds: f64 },
+    /// The model wrote texts.
+    Sampled { step: u64, samples: Vec<SampleLine> },
     /// A checkpoint stands there.
     Saved { step: u64, path: PathBuf },
     /// The run was asked to stop; it can be resumed from there.
@@ -45,6 +52,14 @@ pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) held_out: Option<HeldOut<E>>,
     pub(super) checkpoints: Checkpoints,
     pub(super) metrics_file: MetricsFile,
+    pub(super) event_file: Option<EventFile>,
+    pub(super) samples_file: SamplesFile,
+    /// Counts the operations of the model.
+    pub(super) work: ForwardWork,
+    /// Operations of the entropy model for a byte, if one cuts the text.
+    pub(super) entropy_flops: Option<u64>,
+    /// What the device does at best, operations per second.
+    pub(super) peak_flops: Option<f64>,
     pub(super) adamw: AdamW,
     pub(super) table_updates: TableUpdates,
     pub(super) warnings: Vec<String>,
@@ -62,6 +77,9 @@ pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) skipped_count: f32,
     pub(super) skipped_in_a_row: u64,
     pub(super) evaluated_step: Option<u64>,
+    pub(super) score: BestScore,
+    /// What keeps other runs out, until this one has ended.
+    pub(super) locks: Vec<DirectoryLock>,
     pub(super) saved: Option<Checkpoint>,
     /// The newest checkpoint that an applied update is known to have followed.
     pub(super) good: Option<PathBuf>,
@@ -77,6 +95,10 @@ pub(super) struct Parts<'e, E: Engine, P> {
     pub held_out: Option<HeldOut<E>>,
     pub checkpoints: Checkpoints,
     pub metrics_file: MetricsFile,
+    pub event_file: Option<EventFile>,
+    pub samples_file: SamplesFile,
+    pub work: ForwardWork,
+    pub entropy_flops: Option<u64>,
     pub adamw: AdamW,
     pub table_updates: TableUpdates,
 }
@@ -89,21 +111,34 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     /// A text that cannot be read, a disk that refuses, a lost device, or too many updates skipped
     /// in a row. The last checkpoint stays.
     pub async fn step(&mut self) -> Result<Event> {
+        let event = self.next().await;
+        event.map_err(|error| {
+            let saved = self.saved.as_ref().map(|saved| saved.path.as_path());
+            advised(error, saved)
+        })
+    }
+
+    async fn next(&mut self) -> Result<Event> {
         let step = self.step;
         let is_last = step >= self.last_step();
         let is_saved = self.saved.as_ref().is_some_and(|saved| saved.step == step);
         if self.platform.is_stop_requested() && !(is_last && is_saved) {
             let path = if is_saved { self.saved_path() } else { self.save().await? };
+            self.locks.clear();
             return Ok(Event::Stopped { step, path });
         }
         if self.evaluation_is_due(step) && self.evaluated_step != Some(step) {
             return self.evaluate().await;
+        }
+        if self.sample_is_due(step) {
+            return self.sample().await;
         }
         if !is_saved && self.save_is_due(step) {
             let path = self.save().await?;
             return Ok(Event::Saved { step, path });
         }
         if is_last {
+            self.locks.clear();
             return Ok(Event::Finished { step, path: self.saved_path() });
         }
         self.update().await
@@ -114,14 +149,35 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         self.step
     }
 
-    /// Updates after which the run is finished.
+    /// Updates after which the run is finished: those of the configuration, or those behind it
+    /// where scores get no better.
     pub fn last_step(&self) -> u64 {
-        self.config.last_step()
+        match self.is_hopeless() {
+            true => self.step,
+            false => self.config.last_step(),
+        }
+    }
+
+    /// Whether the run ends because `eval.patience` is at its end.
+    pub fn is_hopeless(&self) -> bool {
+        self.score.is_hopeless(self.config.eval.patience)
+    }
+
+    /// The checkpoint with the best score on held-out text so far, and its bits per byte.
+    pub fn best(&self) -> Option<(Checkpoint, f64)> {
+        let checkpoint = self.checkpoints.best().ok()??;
+        let bits_per_byte = self.score.bits_per_byte()?;
+        (self.score.step() == Some(checkpoint.step)).then_some((checkpoint, bits_per_byte))
     }
 
     /// The configuration.
     pub fn config(&self) -> &RunConfig {
         &self.config
+    }
+
+    /// Says how many operations per second the device does at best, for figures against that.
+    pub fn set_peak_flops(&mut self, flops: Option<f64>) {
+        self.peak_flops = flops;
     }
 
     /// The trainer, for its model.
@@ -152,6 +208,11 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             held_out: parts.held_out,
             checkpoints: parts.checkpoints,
             metrics_file: parts.metrics_file,
+            event_file: parts.event_file,
+            samples_file: parts.samples_file,
+            work: parts.work,
+            entropy_flops: parts.entropy_flops,
+            peak_flops: None,
             adamw: parts.adamw,
             table_updates: parts.table_updates,
             warnings: Vec::new(),
@@ -164,6 +225,8 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             skipped_count: 0.0,
             skipped_in_a_row: 0,
             evaluated_step: None,
+            score: BestScore::default(),
+            locks: Vec::new(),
             saved: None,
             good: None,
         }
@@ -205,6 +268,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             }
             self.trainer.micro(batch, loss_weight).await?;
             self.interval.add(batch);
+            self.interval.flops += TRAINING_FACTOR * self.work.flops(batch);
             self.patch_count += patch_count(batch);
         }
         let learning_rate = self.config.optim.lr * self.schedule.multiplier(self.step);
@@ -242,17 +306,18 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let score = held_out.bits_per_byte(self.engine, self.trainer.settled()?).await?;
         let seconds = self.platform.monotonic_seconds() - started;
         self.evaluated_step = Some(self.step);
+        self.score.add(self.step, score.bits_per_byte());
         if let Some(mut line) = self.waiting_line.take() {
             line.eval_bits_per_byte = Some(score.bits_per_byte());
             line.eval_target_count = Some(score.target_count);
-            self.metrics_file.append(&line)?;
+            self.append_line(&line)?;
         }
         Ok(Event::Evaluated { step: self.step, score, seconds })
     }
 
     async fn save(&mut self) -> Result<PathBuf> {
         if let Some(line) = self.waiting_line.take() {
-            self.metrics_file.append(&line)?;
+            self.append_line(&line)?;
         }
         let checkpoint = self.write_checkpoint().await.map_err(|error| match error {
             // A weight that is not finite.
@@ -285,6 +350,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     fn save_is_due(&self, step: u64) -> bool {
         // While updates are skipped the weights stay, and older checkpoints are worth more.
         let is_good = self.skipped_in_a_row == 0;
-        is_good && self.config.checkpoint.dump.is_due(step) || step >= self.last_step()
+        let is_best = self.config.checkpoint.best && self.score.step() == Some(step);
+        is_good && (is_best || self.config.checkpoint.dump.is_due(step)) || step >= self.last_step()
     }
 }

@@ -6,22 +6,30 @@
 //!
 //! ```text
 //! RUN/metrics.jsonl                     a line every logging.freq updates
+//! RUN/samples.jsonl                     texts that the model wrote, every sample.every updates
+//! RUN/tensorboard/                      the same for TensorBoard
 //! RUN/checkpoints/latest                the name of the newest checkpoint
+//! RUN/checkpoints/best                  the name of the one with the best score on held-out text
 //! RUN/checkpoints/step-0000001000/      a model directory, and beside the model:
 //!     config.toml                       the configuration, every default written out
 //!     train_state.json                  step, place in the texts, words of the device, schedule
-//!     optimizer-00001.safetensors       `<tensor>.moment1`, `<tensor>.moment2`
+//!     optimizer-00001.safetensors ..    `<tensor>.moment1`, `<tensor>.moment2`
 //!     plan.json                         what the run was compiled to, device and driver
 //! ```
 
+mod advice;
+mod best;
 mod evaluation;
+mod event_file;
 mod figures;
 mod interval;
 mod job;
 mod metrics_file;
 mod models;
+mod moments;
 mod plan;
 mod resume;
+mod samples;
 mod save;
 mod start;
 mod state;
@@ -30,4 +38,5 @@ pub use evaluation::{HeldOut, HeldOutOptions};
 pub use figures::MAX_SKIPPED_IN_A_ROW;
 pub use job::{Event, Run};
 pub use models::{RunModel, load_entropy_model, run_model};
+pub use samples::{SampleLine, parse_samples};
 pub use start::Start;

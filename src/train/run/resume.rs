@@ -2,10 +2,11 @@
 
 use toml::Table;
 
+use super::moments::restore_moments;
 use super::plan::{SavedPlan, saved_plan};
-use super::state::{CONFIG_FILE, OPTIMIZER_FILE, PLAN_FILE, STATE_FILE, SavedState};
+use super::state::{CONFIG_FILE, PLAN_FILE, STATE_FILE, SavedState};
 use crate::blt::config::{ModelConfig, ReferenceEntropyKeys, ReferenceModelKeys};
-use crate::blt::{LoadedModel, MOMENT1, MOMENT2, TRAIN_STATE, TRAIN_STATE_LENGTH, TableUpdates};
+use crate::blt::{LoadedModel, TRAIN_STATE, TRAIN_STATE_LENGTH, TableUpdates};
 use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -68,6 +69,7 @@ fn fixed_keys(config: &RunConfig) -> Result<Table> {
         "checkpoint",
         "logging",
         "eval",
+        "sample",
     ] {
         table.remove(key);
     }
@@ -127,7 +129,7 @@ pub async fn restore<E: Engine>(
         let problem = "this is another model than the one that config.toml beside it describes";
         return Err(Error::model(place("config.json"), problem));
     }
-    let state: SavedState = checkpoint.read_json(STATE_FILE)?;
+    let state = saved_state(checkpoint)?;
     if state.device_words.len() != TRAIN_STATE_LENGTH {
         let got = state.device_words.len();
         let problem = format!("device_words: expected {TRAIN_STATE_LENGTH}, got {got}");
@@ -157,27 +159,25 @@ pub async fn restore<E: Engine>(
     for spec in &model.parameters {
         model.write(engine, &spec.name, &files.read(&spec.name)?)?;
     }
-    let moments = checkpoint.tensors(OPTIMIZER_FILE)?;
-    for spec in &model.parameters {
-        for class in [MOMENT1, MOMENT2] {
-            let name = format!("{}.{class}", spec.name);
-            let subject = || format!("{}: {name}", place(OPTIMIZER_FILE));
-            let shape = &moments.entry(&name)?.shape;
-            if *shape != spec.shape() {
-                let problem = format!("expected shape {:?}, got {shape:?}", spec.shape());
-                return Err(Error::model(subject(), problem));
-            }
-            let values = moments.read(&name)?;
-            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-                let problem = format!("expected finite numbers, got {} at {at}", values[at]);
-                return Err(Error::model(subject(), problem));
-            }
-            model.write(engine, &name, &values)?;
-        }
-    }
+    restore_moments(engine, model, checkpoint)?;
     let words: Vec<_> = state.device_words.iter().map(|&bits| f32::from_bits(bits)).collect();
     model.write(engine, TRAIN_STATE, &words)?;
     Ok(Resumed { state, plan, difference })
+}
+
+/// What a checkpoint says of its run; where it cannot be read, by which program it was written.
+fn saved_state(checkpoint: &Checkpoint) -> Result<SavedState> {
+    checkpoint.read_json(STATE_FILE).map_err(|error| {
+        let program = checkpoint.read_json::<serde_json::Value>(STATE_FILE);
+        let program = program.ok().and_then(|state| Some(state["program"].as_str()?.to_owned()));
+        let here = env!("CARGO_PKG_VERSION");
+        match program {
+            Some(program) if program != here => error.with_hint(format!(
+                "version {program} of the program wrote it, this is {here}: resume with that one"
+            )),
+            _ => error,
+        }
+    })
 }
 
 #[cfg(test)]

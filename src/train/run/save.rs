@@ -1,12 +1,13 @@
 //! Writing a checkpoint of a run.
 
 use super::job::Run;
+use super::moments::write_moments;
 use super::plan::saved_plan;
-use super::state::{CONFIG_FILE, OPTIMIZER_FILE, PLAN_FILE, STATE_FILE, SavedState};
+use super::state::{CONFIG_FILE, PLAN_FILE, STATE_FILE, SavedState};
+use crate::blt::LoadedModel;
 use crate::blt::config::ModelConfig;
 use crate::blt::parameters::{PATCHER_PREFIX, model_parameters};
-use crate::blt::{LoadedModel, MOMENT1, MOMENT2};
-use crate::checkpoint::{Checkpoint, CheckpointDraft, atomic_write};
+use crate::checkpoint::{Checkpoint, CheckpointDraft, PIECE_ELEMENTS, atomic_write};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::platform::Platform;
@@ -23,7 +24,8 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         let model = self.trainer.settled()?;
         let draft = self.checkpoints.begin(self.step)?;
         self.write_weights(&draft, model).await?;
-        self.write_moments(&draft, model).await?;
+        let shard_bytes = self.config.checkpoint.shard_bytes;
+        write_moments(self.engine, &draft, model, shard_bytes).await?;
         draft.write_json(STATE_FILE, &self.saved_state().await?)?;
         let capacity = *self.trainer.micro_capacity();
         let plan =
@@ -31,34 +33,25 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         draft.write_json(PLAN_FILE, &plan)?;
         let config = self.config.to_toml()?;
         atomic_write(draft.path().join(CONFIG_FILE), |file| file.write_all(config.as_bytes()))?;
-        draft.commit()
+        let best = self.score.step().filter(|_| self.config.checkpoint.best);
+        draft.with_best(best).commit()
     }
 
     async fn write_weights(&self, draft: &CheckpointDraft, model: &LoadedModel<E>) -> Result<()> {
         let config = &model.config;
-        let mut writer = draft.model_writer(config)?;
+        let mut writer = draft.model_writer(config, Some(self.config.checkpoint.shard_bytes))?;
         for spec in model_parameters(config) {
             let in_patcher = match config {
                 ModelConfig::Blt(_) => spec.name.strip_prefix(PATCHER_PREFIX),
                 ModelConfig::Entropy(_) => None,
             };
-            let values = match (in_patcher, self.batches.entropies().and_then(Option::as_ref)) {
-                (Some(name), Some(scorer)) => scorer.model.read(self.engine, name).await?,
-                _ => model.read(self.engine, &spec.name).await?,
+            let (of, name) = match (in_patcher, self.batches.entropies().and_then(Option::as_ref)) {
+                (Some(name), Some(scorer)) => (&scorer.model, name),
+                _ => (model, spec.name.as_str()),
             };
-            writer.push(&spec.name, &values)?;
-        }
-        writer.commit()
-    }
-
-    async fn write_moments(&self, draft: &CheckpointDraft, model: &LoadedModel<E>) -> Result<()> {
-        let both = |spec: &crate::blt::parameters::ParameterSpec| {
-            [MOMENT1, MOMENT2].map(|class| (format!("{}.{class}", spec.name), spec.shape()))
-        };
-        let tensors: Vec<_> = model.parameters.iter().flat_map(both).collect();
-        let mut writer = draft.tensor_writer(OPTIMIZER_FILE, &tensors)?;
-        for (name, _) in &tensors {
-            writer.push(name, &model.read(self.engine, name).await?)?;
+            for rows in spec.row_pieces(PIECE_ELEMENTS) {
+                writer.push(&spec.name, &of.read_rows(self.engine, name, rows).await?)?;
+            }
         }
         writer.commit()
     }
@@ -76,6 +69,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
             patch_count: self.patch_count,
             skipped_in_a_row: self.skipped_in_a_row,
             evaluated_step: self.evaluated_step,
+            score: self.score,
             interval: self.interval.saved(),
         })
     }

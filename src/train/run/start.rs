@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use super::advice::advised;
 use super::evaluation::{HeldOut, HeldOutOptions};
+use super::event_file::EventFile;
 use super::interval::Interval;
 use super::job::{Parts, Run};
 use super::metrics_file::MetricsFile;
 use super::models::{RunModel, load_entropy_model, run_model};
 use super::resume::{Resumed, check_config, restore};
+use super::samples::SamplesFile;
 use crate::blt::config::ModelConfig;
 use crate::blt::{LoadedModel, TableUpdates};
-use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::checkpoint::{Checkpoint, Checkpoints, DirectoryLock};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kernels::optim::train_state::TrainState;
@@ -21,8 +24,9 @@ use crate::train::data::{
     BatchOptions, BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream,
     RowUnit, patching_of, source_texts, text_files,
 };
+use crate::train::flops::{ForwardWork, entropy_flops_per_byte};
 use crate::train::packing::PackerOptions;
-use crate::train::{AdamW, Trainer, UpdateSituation};
+use crate::train::{AdamW, TableUpdateRule, Trainer, UpdateSituation, table_is_frozen};
 
 /// Whether a run begins or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,20 @@ pub enum Start {
     ResumeElsewhere,
 }
 
+impl Start {
+    /// How a run that began so goes on after its device was lost: from its newest checkpoint, or
+    /// from the beginning where it has left none.
+    ///
+    /// # Errors
+    /// If the directory of checkpoints cannot be read.
+    pub fn after_loss(self, config: &RunConfig) -> Result<Self> {
+        match self {
+            Self::Fresh if checkpoints(config).latest()?.is_some() => Ok(Self::Resume),
+            same => Ok(same),
+        }
+    }
+}
+
 impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     /// A run in front of its first update, with its first micro-batches ready.
     ///
@@ -44,14 +62,27 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     /// directory has checkpoints and the run is to begin, or has none and the run is to go on;
     /// `Model` where a checkpoint is damaged or another run's; or if the device has not the memory.
     pub async fn new(engine: &'e E, platform: P, config: RunConfig, start: Start) -> Result<Self> {
+        let checkpoints = checkpoints(&config);
+        Self::begin(engine, platform, config, start).await.map_err(|error| match error {
+            // A file that cannot be read, not one that could not be written.
+            Error::Io { .. } => error,
+            other => {
+                let saved = checkpoints.latest().ok().flatten();
+                advised(other, saved.as_ref().map(|saved| saved.path.as_path()))
+            }
+        })
+    }
+
+    async fn begin(engine: &'e E, platform: P, config: RunConfig, start: Start) -> Result<Self> {
         config.check()?;
         let mut model = run_model(&config)?;
         let open: OpenTexts = Arc::new(|| Box::new(Files));
         let sources = source_texts(&config.data)?;
         let reader = DocumentReader::new(sources, OpenTexts::clone(&open), config.data.seed, None)?;
-        let keep_count = config.checkpoint.dump.kept_count();
-        let keep_count = keep_count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-        let checkpoints = Checkpoints::new(config.checkpoint_dir(), keep_count);
+        let checkpoints = checkpoints(&config);
+        // Of a directory that is not there yet nothing is read.
+        let is_there = config.dump_dir.is_dir() || config.checkpoint_dir().is_dir();
+        let mut locks = if is_there { locks(&config)? } else { Vec::new() };
         let checkpoint = find_checkpoint(&checkpoints, &config, start)?;
         if let Some(checkpoint) = &checkpoint {
             check_config(checkpoint, &config)?;
@@ -59,7 +90,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
         let entropy_scorer = entropy_scorer(engine, &config, &mut model, &checkpoint).await?;
         let (model_config, precision) = (model.config.clone(), config.precision);
-        let updates = table_updates(engine, &config, &model_config);
+        let updates = table_updates(engine, &config, &model_config)?;
         let mut loaded =
             LoadedModel::create_to_train(engine, model_config, precision, updates).await?;
         loaded.recompute = config.recompute;
@@ -86,7 +117,12 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             }
         };
         let tuned_otherwise = !engine.tuned().is_empty() && loaded.tuned != engine.tuned();
-        let trainer = Trainer::new(engine, loaded, &adamw).await?;
+        let work = ForwardWork::new(&loaded)?;
+        let entropy_flops = match &entropy_scorer {
+            Some(scorer) => entropy_flops_per_byte(&scorer.model)?,
+            None => None,
+        };
+        let trainer = Trainer::with_groups(engine, loaded, &adamw, &config.optim.groups).await?;
 
         let mut rows = RowStream::new(reader, row_options(&config), entropy_scorer)?;
         if let Some(resumed) = &resumed {
@@ -114,6 +150,12 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
                 MetricsFile::resume(&config.dump_dir, step, waits)?
             }
         };
+        let said = step - u64::from(waiting_line.is_some());
+        let event_file = config.logging.tensorboard.then(|| EventFile::new(&config.dump_dir, said));
+        let samples_file = match start {
+            Start::Fresh => SamplesFile::new(&config),
+            Start::Resume | Start::ResumeElsewhere => SamplesFile::resume(&config, step)?,
+        };
         let mut warnings = model.warnings;
         warnings.extend(config.schedule_warning());
         warnings.extend(tuned_otherwise.then(|| {
@@ -131,6 +173,10 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             held_out,
             checkpoints,
             metrics_file,
+            event_file,
+            samples_file,
+            work,
+            entropy_flops,
             adamw,
         });
         if let (Some(resumed), Some(checkpoint)) = (resumed, checkpoint) {
@@ -146,6 +192,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             run.patch_count = state.patch_count;
             run.skipped_in_a_row = state.skipped_in_a_row;
             run.evaluated_step = state.evaluated_step;
+            run.score = state.score;
             run.interval = Interval::restored(&state.interval);
             run.saved = Some(checkpoint);
         }
@@ -159,8 +206,35 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             Some(Err(error)) => return Err(error),
             prepared => run.prepared = prepared,
         }
+        // It begins. Who was quicker has the directory, or has left checkpoints in it.
+        if locks.is_empty() {
+            locks = self::locks(&run.config)?;
+            find_checkpoint(&run.checkpoints, &run.config, start)?;
+        }
+        if !locks.iter().all(DirectoryLock::is_held) {
+            let problem = "this file system has no locks: see to it that no other run writes there";
+            run.warnings.push(format!("{}: {problem}", run.config.dump_dir.display()));
+        }
+        run.locks = locks;
         Ok(run)
     }
+}
+
+fn checkpoints(config: &RunConfig) -> Checkpoints {
+    let keep_count = config.checkpoint.dump.kept_count();
+    let keep_count = keep_count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+    Checkpoints::new(config.checkpoint_dir(), keep_count)
+}
+
+/// What the run writes to is taken: `dump_dir`, and the directory of checkpoints if it lies
+/// elsewhere.
+fn locks(config: &RunConfig) -> Result<Vec<DirectoryLock>> {
+    let mut locks = vec![DirectoryLock::take(&config.dump_dir)?];
+    let checkpoints = config.checkpoint_dir();
+    if !checkpoints.starts_with(&config.dump_dir) {
+        locks.push(DirectoryLock::take(&checkpoints)?);
+    }
+    Ok(locks)
 }
 
 /// The checkpoint to go on from, if the run does.
@@ -216,8 +290,24 @@ async fn entropy_scorer<'e, E: Engine>(
 }
 
 /// How hash tables are updated; a touched row has room whatever the texts are.
-fn table_updates<E: Engine>(engine: &E, config: &RunConfig, model: &ModelConfig) -> TableUpdates {
-    let ModelConfig::Blt(model) = model else { return TableUpdates::Dense };
+///
+/// # Errors
+/// `Config` for a frozen table that is to be updated lazily.
+fn table_updates<E: Engine>(
+    engine: &E,
+    config: &RunConfig,
+    model: &ModelConfig,
+) -> Result<TableUpdates> {
+    let ModelConfig::Blt(model) = model else { return Ok(TableUpdates::Dense) };
+    if table_is_frozen(&config.optim.groups)? {
+        return match config.optim.table_updates {
+            TableUpdateRule::Lazy => {
+                let problem = "expected \"dense\" or \"auto\" where optim.groups freezes the table";
+                Err(Error::config("optim.table_updates", problem))
+            }
+            TableUpdateRule::Auto | TableUpdateRule::Dense => Ok(TableUpdates::Dense),
+        };
+    }
     let data = &config.data;
     let micro_count = usize::try_from(config.grad_acc_steps).unwrap_or(usize::MAX);
     let row_bytes = data.batch_size.saturating_mul(data.max_encoder_seq_length);
@@ -228,7 +318,7 @@ fn table_updates<E: Engine>(engine: &E, config: &RunConfig, model: &ModelConfig)
         byte_count,
         width: model.encoder.hidden_size,
     };
-    config.optim.table_updates.choose(&model.hash, &situation)
+    Ok(config.optim.table_updates.choose(&model.hash, &situation))
 }
 
 fn adamw(config: &RunConfig) -> AdamW {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::best::BestScore;
 use super::interval::SavedInterval;
 use crate::train::data::DataState;
 use crate::train::schedule::Schedule;
@@ -10,8 +11,6 @@ use crate::train::schedule::Schedule;
 pub const STATE_FILE: &str = "train_state.json";
 /// The resolved configuration beside it.
 pub const CONFIG_FILE: &str = "config.toml";
-/// Moments of the optimiser.
-pub const OPTIMIZER_FILE: &str = "optimizer-00001.safetensors";
 /// What the run was compiled to.
 pub const PLAN_FILE: &str = "plan.json";
 
@@ -39,6 +38,9 @@ pub struct SavedState {
     pub skipped_in_a_row: u64,
     /// The update after which held-out text was last scored.
     pub evaluated_step: Option<u64>,
+    /// The best score on held-out text; none in checkpoints of before there was one.
+    #[serde(default)]
+    pub score: BestScore,
     /// What has been added up since the last line of metrics.
     pub interval: SavedInterval,
 }
