@@ -214,6 +214,43 @@ fn a_gpu_goes_on_behind_a_step_that_was_dropped() {
     slow.0.context().check().unwrap();
 }
 
+/// A prompt that is read in parts, by a reader that is left every few times that it waits.
+#[test]
+fn a_prompt_in_parts_goes_on_where_its_reader_was_left() {
+    let prompt: Vec<u32> = (0..1000).map(|index| 1 + 79 * (index % 3)).collect();
+    // The widest are 384 numbers a byte, and the largest weights twice 98,304.
+    let slow = Slow(Host::with_max_binding_elements(200_000));
+    let limited = directory(&slow);
+    let mut streams = block_on(Streams::new(&slow, &limited, 1)).unwrap();
+    let id = streams.open(&prompt, sampler(0.0)).unwrap();
+    let mut left_count = 0;
+    loop {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut reader = Box::pin(streams.prefill());
+        let done = (0..5).find_map(|_| match reader.as_mut().poll(&mut context) {
+            Poll::Ready(unread) => Some(unread.unwrap()),
+            Poll::Pending => None,
+        });
+        drop(reader);
+        match done {
+            Some(unread) => break assert!(unread.is_empty(), "{unread:?}"),
+            None => left_count += 1,
+        }
+        assert_eq!(streams.ids(id), prompt, "whoever asks sees all of it");
+        assert!(streams.generated(id).is_empty() && left_count < 1000);
+    }
+    assert!(left_count > 10, "it was left {left_count} times");
+    let host = Host::default();
+    let plain = directory(&host);
+    let mut at_once = block_on(Streams::new(&host, &plain, 1)).unwrap();
+    let other = at_once.open(&prompt, sampler(0.0)).unwrap();
+    for _ in 0..10 {
+        block_on(streams.step()).unwrap();
+        block_on(at_once.step()).unwrap();
+    }
+    assert_eq!(streams.ids(id), at_once.ids(other));
+}
+
 /// Greedy ids behind the prompt, each read with all of the text; `drops`: a step is begun and left
 /// before each.
 fn recomputed<E: Engine>(engine: &E, drops: bool, count: usize) -> Vec<u32> {

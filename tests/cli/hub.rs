@@ -5,18 +5,19 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use crate::program::{Run, command, fixture, run, text_of};
 
-const NAME: &str = "someone/tiny";
+pub const NAME: &str = "someone/tiny";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// To which the branch moves.
 const NEWER: &str = "89abcdef0123456789abcdef0123456789abcdef";
 
 /// How the stand-in behaves.
 #[derive(Clone, Copy, PartialEq)]
-enum Mood {
+pub enum Mood {
     Fine,
     /// Answers are cut off after so many bytes of a file.
     Cut(usize),
@@ -36,6 +37,8 @@ enum Mood {
     Content(&'static str),
     /// A byte now and then.
     Slow,
+    /// Ten parts of a file, with so many milliseconds between them.
+    Paced(u64),
 }
 
 #[derive(Default)]
@@ -45,7 +48,7 @@ struct Seen {
 }
 
 /// A hub with one model, until the test ends.
-struct Hub {
+pub struct Hub {
     address: String,
     mood: Arc<Mutex<Mood>>,
     seen: Arc<Mutex<Seen>>,
@@ -53,7 +56,7 @@ struct Hub {
 }
 
 impl Hub {
-    fn new(folder: &str, files: &[&str], mood: Mood) -> Self {
+    pub fn new(folder: &str, files: &[&str], mood: Mood) -> Self {
         let read = |name: &&str| (name.to_string(), fs::read(fixture(folder).join(name)).unwrap());
         let files: BTreeMap<String, Vec<u8>> = files.iter().map(read).collect();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -70,22 +73,29 @@ impl Hub {
         Self { address, mood, seen, home: tempfile::tempdir().unwrap() }
     }
 
-    fn set(&self, mood: Mood) {
+    pub fn set(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
     }
 
-    /// Runs `blt info` for the model of that name.
+    /// What `blt info` says of the model of that name.
     fn info(&self, name: &str, environment: &[(&str, &str)]) -> Run {
+        let mut command = self.command(name);
+        command.envs(environment.iter().copied());
+        run(command)
+    }
+
+    /// `blt info` for the model of that name, asking this hub.
+    pub fn command(&self, name: &str) -> Command {
         let mut command = command(&["info", name, "--json", "--device", "cpu"]);
         for name in ["HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE"] {
             command.env_remove(name);
         }
         command.env("HF_HOME", self.home.path()).env("HF_ENDPOINT", &self.address);
-        command.env("no_proxy", "*").envs(environment.iter().copied());
-        run(command)
+        command.env("no_proxy", "*");
+        command
     }
 
-    fn requests(&self) -> Vec<(String, String, String)> {
+    pub fn requests(&self) -> Vec<(String, String, String)> {
         std::mem::take(&mut self.seen.lock().unwrap().requests)
     }
 }
@@ -170,6 +180,14 @@ fn answer(
         }
         return Ok(());
     }
+    if let Mood::Paced(milliseconds) = mood {
+        reply(stream, 206, &headers, &[], part.len())?;
+        for piece in sent.chunks(sent.len().div_ceil(10)) {
+            std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+            (&mut &*stream).write_all(piece)?;
+        }
+        return Ok(());
+    }
     reply(stream, 206, &headers, sent, part.len())
 }
 
@@ -188,7 +206,7 @@ fn reply(
     stream.write_all(body)
 }
 
-const HUGGING_FACE: [&str; 3] = ["config.json", "generation_config.json", "model.safetensors"];
+pub const HUGGING_FACE: [&str; 3] = ["config.json", "generation_config.json", "model.safetensors"];
 const RELEASE: [&str; 4] = [
     "config.json",
     "model.safetensors",
@@ -285,12 +303,7 @@ fn an_answer_does_not_say_where_anything_is_written() {
 #[test]
 fn ctrl_c_ends_a_download_and_what_has_come_stays() {
     let hub = Hub::new("k2_entropy", &HUGGING_FACE, Mood::Slow);
-    let mut command = command(&["info", NAME, "--json", "--device", "cpu"]);
-    command.env("HF_HOME", hub.home.path()).env("HF_ENDPOINT", &hub.address).env("no_proxy", "*");
-    for name in ["HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE"] {
-        command.env_remove(name);
-    }
-    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = hub.command(NAME).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let blobs = hub.home.path().join("hub/models--someone--tiny/blobs");
     let begun = || {
         let mut files = fs::read_dir(&blobs).ok()?.map(|file| file.unwrap());

@@ -12,6 +12,8 @@ mod eval;
 mod generate;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(all(feature = "hub", unix))]
+mod hub_progress;
 mod init;
 mod interrupt;
 mod logits;

@@ -207,19 +207,20 @@ struct Bar<'t> {
 
 impl<'t> Bar<'t> {
     fn new(file: &str, size: u64, got: u64, terminal: &'t Terminal) -> Self {
-        let bar = ProgressBar::new(size);
-        bar.set_draw_target(match terminal.is_watched {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
-        });
+        let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::hidden());
         if let Ok(style) = indicatif::ProgressStyle::with_template(
             "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
         ) {
             bar.set_style(style);
         }
         bar.set_message(file.to_owned());
+        // What was there before did not come now: nobody sees the rate that it would have had.
         bar.set_position(got);
         bar.reset_eta();
+        if terminal.is_watched {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.tick();
+        }
         Self { bar, terminal, file: file.to_owned(), said: got }
     }
 
