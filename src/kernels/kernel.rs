@@ -238,10 +238,10 @@ pub struct Situation<'a> {
 
 /// A set of variants of kernels, by their places in the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Distrusted([u64; 8]);
+pub struct Distrusted([u64; 16]);
 
-/// Most variants of one kernel: a byte of the set for each kernel.
-const MOST_VARIANTS: usize = 8;
+/// Most variants of one kernel: two bytes of the set for each kernel.
+const MOST_VARIANTS: usize = 16;
 
 impl Distrusted {
     /// Adds a variant of a kernel of the registry.
@@ -259,7 +259,7 @@ impl Distrusted {
     fn place(kernel: &Kernel, variant: usize) -> (usize, usize) {
         let index = REGISTRY.iter().position(|other| other.name == kernel.name);
         let place = index.expect("kernels are registered") * MOST_VARIANTS + variant;
-        assert!(variant < MOST_VARIANTS && place < 512, "{}: the set is too small", kernel.name);
+        assert!(variant < MOST_VARIANTS && place < 1024, "{}: the set is too small", kernel.name);
         (place / 64, place % 64)
     }
 }
@@ -302,7 +302,7 @@ impl Abilities {
         processors: 8,
         hardware: false,
         software: false,
-        distrusted: Distrusted([0; 8]),
+        distrusted: Distrusted([0; 16]),
     };
 
     /// Whether a variant that needs this runs there.

@@ -10,6 +10,7 @@ mod call;
 mod case;
 pub mod decode;
 pub mod dense;
+mod eights;
 pub mod embedding;
 mod extent;
 mod fingerprint;

@@ -74,6 +74,10 @@ pub static KERNEL: Kernel = Kernel {
             include_str!("../../../shaders/attention/attention.lanes.wgsl"),
             lanes::query_groups,
         ),
+        lanes::lanes_eights(
+            include_str!("../../../shaders/attention/attention.lanes_eights.wgsl"),
+            lanes::query_groups,
+        ),
         few::few(include_str!("../../../shaders/attention/attention.few.wgsl"), few::query_groups),
         few::few_subgroups(include_str!("../../../shaders/attention/attention.few_subgroups.wgsl")),
         faster::square(

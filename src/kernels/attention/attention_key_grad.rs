@@ -41,6 +41,10 @@ pub static KERNEL: Kernel = Kernel {
             include_str!("../../../shaders/attention/attention_key_grad.lanes.wgsl"),
             lanes::key_groups,
         ),
+        lanes::lanes_eights(
+            include_str!("../../../shaders/attention/attention_key_grad.lanes_eights.wgsl"),
+            lanes::key_groups,
+        ),
         few::few(
             include_str!("../../../shaders/attention/attention_key_grad.few.wgsl"),
             few::key_groups,

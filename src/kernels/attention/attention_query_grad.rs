@@ -41,6 +41,10 @@ pub static KERNEL: Kernel = Kernel {
             include_str!("../../../shaders/attention/attention_query_grad.lanes.wgsl"),
             lanes::query_groups,
         ),
+        lanes::lanes_eights(
+            include_str!("../../../shaders/attention/attention_query_grad.lanes_eights.wgsl"),
+            lanes::query_groups,
+        ),
         few::few(
             include_str!("../../../shaders/attention/attention_query_grad.few.wgsl"),
             few::query_groups,

@@ -8,7 +8,7 @@ use bytemuck::Zeroable;
 
 pub(super) fn forward_cases() -> Vec<Case> {
     let mut cases: Vec<Case> = setups().iter().map(Setup::forward).collect();
-    cases.extend(vector_setups().iter().map(Setup::forward));
+    cases.extend(vector_setups().iter().chain(&eight_setups()).map(Setup::forward));
     cases.push(many_heads().forward());
     cases.extend(with_halves().iter().map(|setup| setup.forward().halves(&[0, 1, 3])));
     cases.extend(vector_caches().iter().map(Setup::cached));
@@ -27,7 +27,8 @@ pub(super) fn row_cases() -> Vec<Case> {
 }
 
 pub(super) fn query_grad_cases() -> Vec<Case> {
-    let setups = setups().into_iter().chain(vector_setups()).chain([many_heads()]);
+    let setups = setups().into_iter().chain(vector_setups()).chain(eight_setups());
+    let setups = setups.chain([many_heads()]);
     let mut cases: Vec<Case> = setups.map(|setup| setup.query_grad()).collect();
     let in_halves = |setup: &Setup| setup.query_grad().halves(&[0, 1, 3, 5, 7]);
     let with_halves = with_halves();
@@ -36,7 +37,8 @@ pub(super) fn query_grad_cases() -> Vec<Case> {
 }
 
 pub(super) fn key_grad_cases() -> Vec<Case> {
-    let setups = setups().into_iter().chain(vector_setups()).chain([many_keys()]);
+    let setups = setups().into_iter().chain(vector_setups()).chain(eight_setups());
+    let setups = setups.chain([many_keys()]);
     let mut cases: Vec<Case> = setups.map(|setup| setup.key_grad()).collect();
     let in_halves = |setup: &Setup| setup.key_grad().halves(&[0, 1, 3, 6]);
     let with_halves = with_halves();
@@ -152,6 +154,28 @@ fn vector_setups() -> Vec<Setup> {
         setup("vectors, unpooling, heads of 32", [3, 3], 32, [1, 2], 23, transposed_patches(23)),
         setup("vectors, empty ranges of 32", [2, 1], 32, [1, 1], 90, sparse(80)),
         setup("vectors, empty ranges", [2, 2], 128, [1, 1], 90, sparse(80)),
+    ]
+}
+
+/// Shapes whose heads of 32 lie at multiples of eight, in f32: several workgroups of 64 rows, both
+/// factors, rows that see nothing.
+fn eight_setups() -> Vec<Setup> {
+    let setup = |name, heads, factors, unit_count, key_range| Setup {
+        name,
+        heads,
+        head_dim: 32,
+        factors,
+        unit_count,
+        key_range,
+        spare: 8,
+    };
+    vec![
+        setup("eights, one query", [1, 1], [1, 1], 1, vec![0, 1]),
+        setup("eights, window 70", [4, 2], [1, 1], 211, windows(&[100, 64, 47], 70)),
+        setup("eights, pooling", [2, 2], [2, 1], 149, patches(37)),
+        setup("eights, unpooling", [3, 3], [1, 2], 23, transposed_patches(23)),
+        setup("eights, both factors", [4, 2], [2, 3], 40, windows(&[13, 27], 5)),
+        setup("eights, empty ranges", [2, 1], [1, 1], 90, sparse(80)),
     ]
 }
 

@@ -3,8 +3,9 @@
 //! x and out are [rows, cols]; the first `rotated_cols` columns are heads of `head_dim` columns,
 //! the rest is copied. `table` is [positions, head_dim]: for every pair the cosine, then the sine.
 
+use crate::kernels::eights::{are_eights, chunk_groups, lanes_eights};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, WIDE,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Step, Variant, WIDE,
     fold_groups, integers, values,
 };
 use crate::oracle;
@@ -50,7 +51,14 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("table", Element::F32),
         Binding::write("out", Element::F32).or_half(),
     ],
-    variants: &[Variant::base(include_str!("../../../shaders/attention/rope.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/attention/rope.wgsl"), groups),
+        lanes_eights(
+            include_str!("../../../shaders/attention/rope.lanes_eights.wgsl"),
+            takes_eights,
+            eights_groups,
+        ),
+    ],
     constants,
     cost,
     cpu,
@@ -73,6 +81,16 @@ fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let invocations =
         if params.are_vectors() { (rows * cols / 4).div_ceil(2) } else { rows * cols.div_ceil(2) };
     fold_groups(invocations.div_ceil(WIDTH))
+}
+
+fn takes_eights(params: &[u8], halves: Halves) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    halves == Halves::NONE && are_eights(&[params.cols, params.rotated_cols, params.head_dim])
+}
+
+fn eights_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    chunk_groups(params.rows.length(counts) * params.cols as usize)
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
@@ -158,8 +176,15 @@ fn oracle(mut call: Call<'_, f64>) {
 
 fn cases() -> Vec<Case> {
     // Rows, columns, rotated columns, head_dim.
-    let shapes =
-        [(1, 2, 2, 2), (3, 11, 8, 4), (7, 36, 24, 12), (33, 64, 0, 8), (1_400_000, 6, 2, 2)];
+    let shapes = [
+        (1, 2, 2, 2),
+        (3, 11, 8, 4),
+        (7, 36, 24, 12),
+        (33, 64, 0, 8),
+        (1_400_000, 6, 2, 2),
+        (67, 96, 64, 32),
+        (70, 64, 64, 16),
+    ];
     let mut cases = Vec::new();
     for (index, (rows, cols, rotated_cols, head_dim)) in shapes.into_iter().enumerate() {
         let sign = [1.0, -1.0][index % 2];

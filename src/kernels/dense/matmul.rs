@@ -10,7 +10,7 @@
 
 use super::deep::deep;
 use super::gemm::{Layout, gemm};
-use super::lanes_pairs::lanes_pairs;
+use super::lanes_fours::{lanes_eights, lanes_fours};
 use super::matrix::{self, matrix};
 use super::product::product;
 use crate::kernels::{
@@ -123,8 +123,10 @@ pub static KERNEL: Kernel = Kernel {
             groups: lanes_groups,
         },
         matrix(MATRIX, matrix::takes),
-        lanes_pairs(true),
-        lanes_pairs(false),
+        lanes_fours(true),
+        lanes_fours(false),
+        lanes_eights(true),
+        lanes_eights(false),
         deep(include_str!("../../../shaders/dense/matmul.wgsl")),
     ],
     constants,
@@ -340,6 +342,7 @@ fn cases_of_many_tiles() -> Vec<Case> {
         (true, [130, 260, 64], [0, 1]),
         (true, [140, 136, 100], [0, 0]),
         (false, [260, 72, 100], [1, 0]),
+        (false, [68, 76, 37], [1, 0]),
     ];
     let mut cases = Vec::new();
     for (index, (is_batch, [m, n, k], [ta, tb])) in shapes.into_iter().enumerate() {
@@ -351,7 +354,7 @@ fn cases_of_many_tiles() -> Vec<Case> {
         };
         let mut params = Params::new(rows, Extent::fixed(n), depth, ta == 1, tb == 1);
         params.residual_scale = [1.0, 0.0][index % 2];
-        params.accumulate = [0, 0, 1, 1, 0, 0, 0, 0, 1][index];
+        params.accumulate = [0, 0, 1, 1, 0, 0, 0, 0, 1, 0][index];
         params.some_rows = (k == 64).into();
         let seed = 3000 + index as u64;
         let case = || {

@@ -6,7 +6,7 @@ mod deep;
 pub mod elementwise;
 pub mod fill;
 pub mod gemm;
-mod lanes_pairs;
+mod lanes_fours;
 pub mod matmul;
 pub mod matmul_rope;
 pub mod matmul_swiglu;

@@ -5,9 +5,10 @@
 
 use super::elementwise::{STRIDING_COUNT, elementwise_groups};
 use crate::kernels::attention::fast_exp::exp;
+use crate::kernels::eights::{are_eights, chunk_groups, lanes_eights};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, lane_count,
-    values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Step, Variant,
+    lane_count, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -39,7 +40,14 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("gate_up", Element::F32).or_half(),
         Binding::write("out", Element::F32).or_half(),
     ],
-    variants: &[Variant::base(include_str!("../../../shaders/dense/swiglu.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/dense/swiglu.wgsl"), groups),
+        lanes_eights(
+            include_str!("../../../shaders/dense/swiglu.lanes_eights.wgsl"),
+            takes_eights,
+            eights_groups,
+        ),
+    ],
     constants,
     cost,
     cpu,
@@ -56,6 +64,16 @@ pub(super) fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let count = params.rows.length(counts) * params.features as usize;
     elementwise_groups(count / lane_count(params.features))
+}
+
+pub(super) fn takes_eights(params: &[u8], halves: Halves) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    halves == Halves::NONE && are_eights(&[params.features])
+}
+
+pub(super) fn eights_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    chunk_groups(params.rows.length(counts) * params.features as usize)
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
@@ -105,12 +123,13 @@ fn oracle(mut call: Call<'_, f64>) {
 }
 
 /// Shapes of the cases, [rows, features].
-pub(super) const SHAPES: [(usize, usize); 7] = [
+pub(super) const SHAPES: [(usize, usize); 8] = [
     (1, 1),
     (1, 7),
     (5, 3),
     (17, 130),
     (3, 344),
+    (70, 72),
     (8191, STRIDING_COUNT / 8191 + 1),
     (8191, 4 * STRIDING_COUNT / 8191 / 4 * 4 + 4),
 ];

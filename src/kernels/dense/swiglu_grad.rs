@@ -2,8 +2,9 @@
 //!
 //! With s = sigmoid(gate): dgate = dout up s (1 + gate (1 - s)), dup = dout gate s (spec §5.5).
 
-use super::swiglu::{SHAPES, constants, gate_up, groups};
+use super::swiglu::{SHAPES, constants, eights_groups, gate_up, groups, takes_eights};
 use crate::kernels::attention::fast_exp::exp;
+use crate::kernels::eights::lanes_eights;
 use crate::kernels::{
     Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, values,
 };
@@ -22,7 +23,14 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("dout", Element::F32).or_half(),
         Binding::write("dgate_up", Element::F32).or_half(),
     ],
-    variants: &[Variant::base(include_str!("../../../shaders/dense/swiglu_grad.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/dense/swiglu_grad.wgsl"), groups),
+        lanes_eights(
+            include_str!("../../../shaders/dense/swiglu_grad.lanes_eights.wgsl"),
+            takes_eights,
+            eights_groups,
+        ),
+    ],
     constants,
     cost,
     cpu,

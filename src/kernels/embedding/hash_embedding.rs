@@ -7,9 +7,10 @@
 //! from what out holds. Since later tables lie in later shards, calls over all shards in order give
 //! the bits of one call over one shard. Its gradient is [`scatter_add`](super::scatter_add).
 
+use crate::kernels::eights::{are_eights, chunk_groups, lanes_eights};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, Weight,
-    fold_groups, integers, packing_constants, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Step, Variant,
+    Weight, fold_groups, integers, packing_constants, values, wide,
 };
 use crate::oracle::embedding::{HashEmbeddingShape, hash_embedding};
 use crate::packed::WeightType;
@@ -54,10 +55,14 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("x", Element::F32),
         Binding::update("out", Element::F32),
     ],
-    variants: &[Variant::base(
-        include_str!("../../../shaders/embedding/hash_embedding.wgsl"),
-        groups,
-    )],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/embedding/hash_embedding.wgsl"), groups),
+        lanes_eights(
+            include_str!("../../../shaders/embedding/hash_embedding.lanes_eights.wgsl"),
+            takes_eights,
+            eights_groups,
+        ),
+    ],
     constants,
     cost,
     cpu,
@@ -85,6 +90,19 @@ fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
 }
 
 /// As if every row lay in the shards of this call.
+/// Tables of f32 in one shard.
+fn takes_eights(params: &[u8], _halves: Halves) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    let row_count = u64::from(params.table_count) * u64::from(params.rows_per_table);
+    let is_one_shard = params.first_shard == 0 && row_count <= u64::from(params.rows_per_shard);
+    is_one_shard && params.weight_type == WeightType::F32.number() && are_eights(&[params.cols])
+}
+
+fn eights_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    chunk_groups(params.bytes.length(counts) * params.cols as usize)
+}
+
 fn cost(params: &[u8], counts: &Counts) -> Cost {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let (bytes, cols) = (params.bytes.length(counts) as u64, u64::from(params.cols));
@@ -187,6 +205,7 @@ fn cases() -> Vec<Case> {
         [9, 4, 66, 7, 100, 0, 5],
         [9, 70, 130, 3, 200, 1, 1],
         [66_000, 2, 1, 260, 100, 0, 3],
+        [70, 72, 2, 11, 22, 0, 1],
     ];
     let mut cases = Vec::new();
     let plain = shapes.into_iter().enumerate().map(|shape| (shape, WeightType::F32));

@@ -5,11 +5,12 @@
 //! [row_count, cols] and begins with row `first_row` of the whole: touched rows outside of it are
 //! left to calls over the other shards. No atomics, so the bits are always the same.
 
+use crate::kernels::eights::{are_eights, chunk_groups, lanes_eights};
 use crate::kernels::patch::disjoint_rows::for_disjoint_rows;
 use crate::kernels::scratch::with_scratch;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Step, Variant, fold_groups,
-    integers, lane_count, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Step, Variant,
+    fold_groups, integers, lane_count, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -46,7 +47,14 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("dout", Element::F32),
         Binding::update("table", Element::F32),
     ],
-    variants: &[Variant::base(include_str!("../../../shaders/embedding/scatter_add.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/embedding/scatter_add.wgsl"), groups),
+        lanes_eights(
+            include_str!("../../../shaders/embedding/scatter_add.lanes_eights.wgsl"),
+            takes_eights,
+            eights_groups,
+        ),
+    ],
     constants,
     cost,
     cpu,
@@ -67,6 +75,16 @@ fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let lanes = params.cols as usize / lane_count(params.cols);
     fold_groups(params.touched.length(counts) * lanes.div_ceil(BLOCK))
+}
+
+fn takes_eights(params: &[u8], _halves: Halves) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    are_eights(&[params.cols])
+}
+
+fn eights_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    chunk_groups(params.touched.length(counts) * params.cols as usize)
 }
 
 /// As if every touched row lay in the table of this call and had one entry: how many there are is
@@ -138,6 +156,7 @@ fn cases() -> Vec<Case> {
         [3, 400, 130, 0, 9],
         [30, 60, 300, 17, 31],
         [66_000, 100, 2, 0, 198_000],
+        [80, 300, 72, 3, 200],
     ];
     shapes.into_iter().enumerate().map(|(seed, shape)| case(seed as u64, shape)).collect()
 }

@@ -3,10 +3,11 @@
 //! x and out are [rows, cols], gain is `[cols]`; `inverse_rms` `[rows]` is kept for the backward
 //! pass.
 
+use crate::kernels::eights::{is_short_row, row_chunk_groups, rows_of_eights};
 use crate::kernels::row_lanes::{row_groups, row_lanes};
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, always,
-    fold_groups, lane_count, reduce::lanes, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, Step, Variant,
+    always, fold_groups, lane_count, reduce::lanes, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -35,6 +36,11 @@ pub static KERNEL: Kernel = Kernel {
     variants: &[
         Variant::base(include_str!("../../../shaders/norm/rms_norm.wgsl"), groups),
         row_lanes(include_str!("../../../shaders/norm/rms_norm.lanes.wgsl"), lanes_groups),
+        rows_of_eights(
+            include_str!("../../../shaders/norm/rms_norm.lanes_eights.wgsl"),
+            takes_eights,
+            eights_groups,
+        ),
         Variant {
             name: "subgroups",
             source: include_str!("../../../shaders/norm/rms_norm.subgroups.wgsl"),
@@ -84,6 +90,16 @@ fn lanes_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
     row_groups(params.rows.length(counts))
 }
 
+fn takes_eights(params: &[u8], halves: Halves) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    halves == Halves::NONE && is_short_row(params.cols)
+}
+
+fn eights_groups(params: &[u8], counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    row_chunk_groups(params.rows.length(counts))
+}
+
 fn cost(params: &[u8], counts: &Counts) -> Cost {
     let params: Params = bytemuck::pod_read_unaligned(params);
     let (rows, cols) = (params.rows.length(counts) as u64, u64::from(params.cols));
@@ -121,7 +137,18 @@ fn oracle(mut call: Call<'_, f64>) {
 }
 
 fn cases() -> Vec<Case> {
-    let shapes = [(1, 1), (1, 7), (3, 64), (5, 65), (17, 130), (70_000, 4), (2, 1024), (9, 2600)];
+    let shapes = [
+        (1, 1),
+        (1, 7),
+        (3, 64),
+        (5, 65),
+        (17, 130),
+        (70_000, 4),
+        (2, 1024),
+        (9, 2600),
+        (70, 128),
+        (67, 72),
+    ];
     let case = |(rows, cols): (usize, usize)| {
         let params = Params { rows: Extent::of(Axis::Bytes), cols: cols as u32, eps: 1e-5 };
         let step = Step::of(Counts::default().with(Axis::Bytes, rows));

@@ -8,10 +8,11 @@
 //! the chunks is the gradient of the gain. Every chunk is written, chunks past the last row with
 //! zeros.
 
+use crate::kernels::eights::{is_short_row, rows_of_eights};
 use crate::kernels::row_lanes::row_lanes;
 use crate::kernels::{
-    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Kernel, Needs, Step, Variant, always,
-    fold_groups, lane_count, reduce::lanes, values, wide,
+    Axis, Binding, Call, Case, Cost, Counts, Element, Extent, Halves, Kernel, Needs, Step, Variant,
+    always, fold_groups, lane_count, reduce::lanes, values, wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -74,6 +75,11 @@ pub static KERNEL: Kernel = Kernel {
     variants: &[
         Variant::base(include_str!("../../../shaders/norm/rms_norm_grad.wgsl"), groups),
         row_lanes(include_str!("../../../shaders/norm/rms_norm_grad.lanes.wgsl"), lanes_groups),
+        rows_of_eights(
+            include_str!("../../../shaders/norm/rms_norm_grad.lanes_eights.wgsl"),
+            takes_eights,
+            groups,
+        ),
         Variant {
             name: "subgroups",
             source: include_str!("../../../shaders/norm/rms_norm_grad.subgroups.wgsl"),
@@ -111,6 +117,12 @@ fn groups(params: &[u8], _counts: &Counts) -> [u32; 3] {
 fn lanes_groups(params: &[u8], _counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     fold_groups((params.chunk_count as usize).div_ceil(8))
+}
+
+/// Without a copy in another type.
+fn takes_eights(params: &[u8], halves: Halves) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    halves == Halves::NONE && params.with_half == 0 && is_short_row(params.cols)
 }
 
 fn cost(params: &[u8], counts: &Counts) -> Cost {
@@ -221,6 +233,9 @@ fn cases() -> Vec<Case> {
         (70_000, 4, 70_001),
         (2, 1024, 1),
         (100, 260, 16),
+        (67, 128, 5),
+        (2, 8, 1),
+        (33, 72, 40),
     ];
     let case = |(index, (rows, cols, chunk_count)): (usize, (usize, usize, usize))| {
         let mut params = Params::new(Extent::of(Axis::Bytes), cols as u32, chunk_count as u32);

@@ -9,8 +9,10 @@
 
 use super::train_state::{BETA1_POWER, BETA2_POWER, FIELD_COUNT, GRADIENT_SCALE, SKIP, initial};
 use crate::kernels::dense::elementwise::{CHUNK, STRIDING_COUNT, elementwise_groups};
+use crate::kernels::eights::{are_eights, chunk_groups, lanes_eights};
 use crate::kernels::{
-    Binding, Call, Case, Cost, Counts, Element, Kernel, Step, Variant, lane_count, values, wide,
+    Binding, Call, Case, Cost, Counts, Element, Halves, Kernel, Step, Variant, lane_count, values,
+    wide,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -51,7 +53,14 @@ pub static KERNEL: Kernel = Kernel {
         Binding::update("moment1", Element::F32),
         Binding::update("moment2", Element::F32),
     ],
-    variants: &[Variant::base(include_str!("../../../shaders/optim/adamw.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/optim/adamw.wgsl"), groups),
+        lanes_eights(
+            include_str!("../../../shaders/optim/adamw.lanes_eights.wgsl"),
+            takes_eights,
+            eights_groups,
+        ),
+    ],
     constants,
     cost,
     cpu,
@@ -67,6 +76,16 @@ fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
 fn groups(params: &[u8], _counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     elementwise_groups(params.length as usize / lane_count(params.length))
+}
+
+fn takes_eights(params: &[u8], _halves: Halves) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    are_eights(&[params.length])
+}
+
+fn eights_groups(params: &[u8], _counts: &Counts) -> [u32; 3] {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    chunk_groups(params.length as usize)
 }
 
 fn cost(params: &[u8], _counts: &Counts) -> Cost {
@@ -219,6 +238,6 @@ fn cases() -> Vec<Case> {
     };
     let lengths = [1, 3, 67, 1031, 40_000, 4 * STRIDING_COUNT + 8];
     let mut shapes: Vec<(usize, bool)> = lengths.iter().map(|&length| (length, false)).collect();
-    shapes.extend([(1, true), (1031, true), (STRIDING_COUNT + 77, false)]);
+    shapes.extend([(1, true), (1031, true), (4160, true), (STRIDING_COUNT + 77, false)]);
     shapes.into_iter().map(case).collect()
 }

@@ -4,9 +4,10 @@
 //! partial is [group_count, 2]. An element that is not finite, told by its bits, sets the flag to 1
 //! and counts as 0. Groups past the last element are zeros.
 
+use crate::kernels::eights::{are_eights, rows_of_eights};
 use crate::kernels::{
-    Binding, Call, Case, Cost, Counts, Element, Kernel, Step, Variant, fold_groups, no_constants,
-    reduce::lanes, values,
+    Binding, Call, Case, Cost, Counts, Element, Halves, Kernel, Step, Variant, fold_groups,
+    no_constants, reduce::lanes, values,
 };
 use crate::oracle;
 use bytemuck::{Pod, Zeroable};
@@ -38,7 +39,14 @@ pub static KERNEL: Kernel = Kernel {
     name: "grad_norm",
     params_bytes: size_of::<Params>(),
     bindings: &[Binding::read("gradient", Element::F32), Binding::write("partial", Element::F32)],
-    variants: &[Variant::base(include_str!("../../../shaders/optim/grad_norm.wgsl"), groups)],
+    variants: &[
+        Variant::base(include_str!("../../../shaders/optim/grad_norm.wgsl"), groups),
+        rows_of_eights(
+            include_str!("../../../shaders/optim/grad_norm.lanes_eights.wgsl"),
+            takes_eights,
+            groups,
+        ),
+    ],
     constants: no_constants,
     cost,
     cpu,
@@ -49,6 +57,11 @@ pub static KERNEL: Kernel = Kernel {
 fn groups(params: &[u8], _counts: &Counts) -> [u32; 3] {
     let params: Params = bytemuck::pod_read_unaligned(params);
     fold_groups(params.group_count as usize)
+}
+
+fn takes_eights(params: &[u8], _halves: Halves) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    are_eights(&[params.length, params.group_elements])
 }
 
 fn cost(params: &[u8], _counts: &Counts) -> Cost {
@@ -102,6 +115,7 @@ fn cases() -> Vec<Case> {
         (7, 8, 3),
         (1031, 256, 5),
         (1000, 257, 4),
+        (1000, 256, 5),
         (70_001, 1, 70_002),
         (40_000, 16_384, 32),
     ];
