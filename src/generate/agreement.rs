@@ -25,7 +25,7 @@ pub struct Agreement {
     pub ties: Vec<Tie>,
 }
 
-/// A byte that was chosen where the full pass has another that is as good within [`TOLERANCE`]. The
+/// A byte that was chosen where the full pass has another that is as good within 1e-4. The
 /// text goes on behind what was chosen, and so does the pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tie {
