@@ -359,7 +359,7 @@ fn what_is_wrong_with_texts_is_named() {
     write("empty.txt", "");
     write("broken.jsonl", "{\"text\": \"good enough\"}\n{\"text\": \n");
     write("latin.txt", "x");
-    write("train.parquet", "x");
+    write("train.pdf", "x");
     fs::create_dir(dir.path().join("no-texts")).unwrap();
     let message = |key: &str, file: &str| {
         let set = format!("{key}=[{file:?}]");
@@ -368,10 +368,14 @@ fn what_is_wrong_with_texts_is_named() {
     };
     assert!(message("data.sources", "missing.txt").contains("missing.txt"));
     assert!(message("data.sources", "empty.txt").contains("there is no text in it"));
-    let broken = message("data.sources", "broken.jsonl");
+    // A line that is no JSON ends a strict run alone.
+    let sets = ["data.sources=[\"broken.jsonl\"]", "data.strict=true"];
+    let strict = config(ENTROPY, dir.path(), "run", &sets);
+    let broken = error(&engine, strict, Start::Fresh).to_string();
     assert!(broken.contains("broken.jsonl") && broken.contains('2'), "{broken}");
-    assert!(message("data.sources", "no-texts").contains("no .txt or .jsonl"));
-    assert!(message("data.sources", "train.parquet").contains("expected a name ending in"));
+    let none = message("data.sources", "no-texts");
+    assert!(none.contains("no-texts") && none.contains(".jsonl"), "{none}");
+    assert!(message("data.sources", "train.pdf").contains("expected a name ending in"));
     assert!(message("data.valid", "empty.txt").contains("data.valid"));
     assert!(message("data.valid", "gone.txt").contains("gone.txt"));
     assert!(!dir.path().join("run").exists(), "nothing was begun");

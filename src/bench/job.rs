@@ -336,7 +336,7 @@ impl<'d, P: Platform + Sync + 'static> Bench<'d, P> {
 fn precision_text(task: &StepTask) -> String {
     match task.weights {
         WeightType::F32 => precision_name(task.precision).to_owned(),
-        weights => format!("f32, {} weights", weights.name()),
+        weights => format!("{}, {} weights", precision_name(task.precision), weights.name()),
     }
 }
 
