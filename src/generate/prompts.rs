@@ -115,7 +115,7 @@ impl<E: Engine> Streams<'_, E> {
             if readers.is_empty() {
                 return Ok(());
             }
-            for (stream, next) in self.choose_next(readers).await? {
+            for (stream, next) in self.choose_next(readers, true).await? {
                 match next {
                     Ok(next) => self.at_mut(stream).add_to_prompt(next),
                     Err(error) => refused.push((stream, error)),

@@ -23,10 +23,12 @@ use std::ops::Range;
 
 impl<E: Engine> Streams<'_, E> {
     /// What comes next of these streams, one id or as many as the device takes by itself, or why
-    /// nothing does. It changes nothing about them: who gets an answer adds it.
+    /// nothing does. It changes nothing about them: who gets an answer adds it. One id each unless
+    /// `may_link`.
     pub(super) async fn choose_next(
         &mut self,
         mut readers: Vec<usize>,
+        may_link: bool,
     ) -> Result<Vec<(usize, Result<VecDeque<Chosen>>)>> {
         let need = |&index: &usize| {
             let Slot { place, closes, .. } = self.at(index);
@@ -34,11 +36,12 @@ impl<E: Engine> Streams<'_, E> {
         };
         let needs: Vec<_> = readers.iter().map(need).collect();
         let mut refused = self.make_room(&needs).await?;
+        readers.retain(|index| refused.iter().all(|(other, _)| other != index));
         self.move_windows(&readers, &mut refused).await?;
         readers.retain(|index| refused.iter().all(|(other, _)| other != index));
         let mut all = Vec::new();
         let mut links: Vec<usize> =
-            readers.iter().copied().filter(|&stream| self.can_link(stream)).collect();
+            readers.iter().copied().filter(|&it| may_link && self.can_link(it)).collect();
         let needs: Vec<_> = links.iter().map(|&stream| self.linked_need(stream)).collect();
         if !needs.is_empty() && !self.make_room(&needs).await?.is_empty() {
             // There is room for single steps, which is less.

@@ -233,7 +233,10 @@ impl<'m, E: Engine> Streams<'m, E> {
             if dry.is_empty() {
                 break;
             }
-            for (index, next) in self.choose_next(dry).await? {
+            // Streams that are out of step take single steps until they are in step again: a run of
+            // several for one of them would read all weights for it alone.
+            let may_link = dry.len() == readers.len();
+            for (index, next) in self.choose_next(dry, may_link).await? {
                 match next {
                     Ok(ahead) => self.at_mut(index).ahead = ahead,
                     Err(error) => {

@@ -113,7 +113,7 @@ fn operand(
     half
 }
 
-/// Whether an op can write this output as f16, and the numbers it writes fit there.
+/// Whether an op can write this output as f16. Nothing clamps what is beyond its range.
 fn makes_halves(node: &Node, output: usize) -> bool {
     match node.op {
         Op::Matmul { .. }
