@@ -48,9 +48,8 @@ pub fn model_card(config: &ModelConfig, facts: &CardFacts) -> String {
 }
 
 fn front_matter(config: &ModelConfig, facts: &CardFacts) -> String {
-    let opens = facts.layout == DirectoryLayout::HuggingFace
-        && !facts.weights.is_blocks()
-        && config.model_type() == "blt";
+    let opens =
+        facts.layout == DirectoryLayout::HuggingFace && config.model_type(facts.weights) == "blt";
     let library = if opens { "transformers" } else { "blt-wgpu" };
     format!("---\nlibrary_name: {library}\ntags:\n- blt\n- byte-level\n---\n\n")
 }

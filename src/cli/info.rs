@@ -3,7 +3,9 @@
 use super::device::DeviceArgument;
 use super::model;
 use super::terminal::Terminal;
-use blt_wgpu::blt::config::{BltConfig, ModelConfig, PatchingConfig, Semantics, TransformerConfig};
+use blt_wgpu::blt::config::{
+    BltConfig, ModelConfig, PatchingConfig, Semantics, TransformerConfig, WeightType,
+};
 use blt_wgpu::blt::{
     TableUpdates, WeightTypes, entropies_graph, forward_graph, store_layout, training_graph,
 };
@@ -203,21 +205,27 @@ impl ModelCard {
             let weights = directory.weight_type(&parameter.name)?.name();
             *parameters_by_type.entry(weights).or_default() += parameter.element_count();
         }
+        // Of all types, blocks alone are what transformers cannot read.
+        let blocks = parameters_by_type
+            .keys()
+            .find_map(|name| WeightType::from_name(name).filter(|weights| weights.is_blocks()));
+        let weights = blocks.unwrap_or(WeightType::F32);
+        let difference = config.transformers_difference(weights);
         let mut stacks = BTreeMap::new();
-        let (semantics, difference, patching) = match config {
+        let (semantics, patching) = match config {
             ModelConfig::Blt(config) => {
                 stacks.extend(stacks_of(config));
                 let patching = describe_patching(&config.patching);
-                (config.semantics, config.transformers_difference(), Some(patching))
+                (config.semantics, Some(patching))
             }
             ModelConfig::Entropy(config) => {
                 stacks.insert("entropy model", describe_stack(&config.transformer));
-                (config.semantics, None, None)
+                (config.semantics, None)
             }
         };
         Ok(Self {
             path,
-            model_type: config.model_type(),
+            model_type: config.model_type(weights),
             semantics: Semantics::name(semantics),
             transformers_difference: difference,
             patching,

@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         "{} parameters in {} ({}, seed {})",
         blt_wgpu::report::short_count(count as f64),
         arguments.out.display(),
-        config.model_type(),
+        config.model_type(WeightType::F32),
         arguments.seed
     ));
     Ok(())

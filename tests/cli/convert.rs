@@ -170,6 +170,8 @@ fn blocks_are_measured_and_read_again() {
         assert_eq!(config["model_type"], "blt_wgpu");
         assert_eq!(config["quantization_config"]["format"], format);
         assert!(config["patching_batch_size"].as_str().unwrap().contains("blocks"));
+        let info = blt_cpu(&["info", text_of(&target), "--json"]).json();
+        assert_eq!(info["model"]["model_type"], "blt_wgpu");
         let got = computed(&target, place.path());
         let off = relative_distance(&got.get("logits").1, &expected.get("logits").1);
         assert!(off > 0.0 && off < bound, "{format}: {off}");

@@ -19,9 +19,7 @@ impl ModelConfig {
     /// The same beside weights of this type.
     pub fn to_json_beside(&self, weights: WeightType) -> String {
         let mut value = match self {
-            Self::Blt(config) => {
-                blt_value(config, config.transformers_difference().or_else(|| difference(weights)))
-            }
+            Self::Blt(config) => blt_value(config, self.transformers_difference(weights)),
             Self::Entropy(config) => lone_entropy_value(config),
         };
         value["dtype"] = weights.torch_name().into();
@@ -31,10 +29,16 @@ impl ModelConfig {
         pretty(&value)
     }
 
-    /// The `model_type` this model has on disk.
-    pub fn model_type(&self) -> &'static str {
+    /// Why `transformers` does not compute the same as this model with weights of a type.
+    pub fn transformers_difference(&self, weights: WeightType) -> Option<String> {
+        let Self::Blt(config) = self else { return None };
+        config.transformers_difference().or_else(|| difference(weights))
+    }
+
+    /// The `model_type` this model has on disk beside weights of a type.
+    pub fn model_type(&self, weights: WeightType) -> &'static str {
         match self {
-            Self::Blt(config) if config.transformers_difference().is_some() => "blt_wgpu",
+            Self::Blt(_) if self.transformers_difference(weights).is_some() => "blt_wgpu",
             Self::Blt(_) => "blt",
             Self::Entropy(_) => "blt_patcher",
         }

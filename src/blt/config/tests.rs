@@ -131,7 +131,7 @@ fn written_configurations_read_back_equal() {
     ] {
         config.validate().unwrap();
         let text = config.to_json();
-        assert_eq!(config.model_type(), model_type);
+        assert_eq!(config.model_type(WeightType::F32), model_type);
         assert!(text.contains(&format!("\"model_type\": \"{model_type}\"")), "{text}");
         let parsed = read(&text);
         assert_eq!(parsed.config, config);
