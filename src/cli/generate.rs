@@ -129,6 +129,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     }
     // A disk reads while the driver wakes up.
     let directory = model::open(&arguments.model, terminal)?;
+    model::warn_of_bytes(&directory, terminal);
     if arguments.weights.tables == Tables::Device {
         directory.read_ahead();
     }

@@ -4,6 +4,8 @@ use super::hub;
 use super::terminal::Terminal;
 use anyhow::Context;
 use blt_wgpu::blt::LoadedDirectory;
+use blt_wgpu::blt::config::ModelConfig;
+use blt_wgpu::blt::configured_patching;
 use blt_wgpu::checkpoint::{LoadOptions, ModelDirectory};
 use blt_wgpu::device::Device;
 use std::path::Path;
@@ -43,7 +45,19 @@ pub fn load(
     purpose: Purpose,
     terminal: &Terminal,
 ) -> anyhow::Result<LoadedDirectory<Device>> {
-    upload(path, &open(path, terminal)?, device, purpose)
+    let directory = open(path, terminal)?;
+    warn_of_bytes(&directory, terminal);
+    upload(path, &directory, device, purpose)
+}
+
+/// Says so where a model would cut texts by entropies and has no entropy model: then every byte is
+/// a patch, as in `transformers` (spec §22.4).
+pub fn warn_of_bytes(directory: &ModelDirectory, terminal: &Terminal) {
+    let ModelConfig::Blt(config) = directory.config() else { return };
+    if configured_patching(&config.patching).mode.needs_entropies() && config.patcher.is_none() {
+        terminal
+            .warn("the model cuts by entropies and has no entropy model: every byte is a patch");
+    }
 }
 
 /// Uploads the weights of a directory that is open.
