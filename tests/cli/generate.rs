@@ -78,6 +78,16 @@ fn greedy_texts_of_transformers_come_from_the_program() {
     }
 }
 
+/// A model that would cut by entropies and cannot says so; one that can is silent.
+#[test]
+fn generate_says_where_every_byte_is_a_patch() {
+    for (name, is_said) in [("k1_ones", true), ("k2_entropy", false)] {
+        let model = fixture(name);
+        let said = blt_cpu(&["generate", "--model", text_of(&model), "--prompt", "a", "-n", "1"]);
+        assert_eq!(said.stderr.contains("every byte is a patch"), is_said, "{}", said.stderr);
+    }
+}
+
 #[test]
 fn generate_names_what_is_wrong() {
     let model = fixture("k1_ones");
