@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::exchange::exchange_dense;
 use super::groups::{ParameterGroup, Pieces};
 use super::lazy_rows::LazyRows;
+use super::ranks::Ranks;
 use super::update::{AdamW, update_recording_in};
 use crate::blt::config::ModelConfig;
 use crate::blt::{
@@ -86,6 +88,26 @@ impl<'e, E: Engine> Trainer<'e, E> {
                 self.engine.run(plan, &step, &inputs)
             }
         }
+    }
+
+    /// Adds up what the micro-batches of all ranks have left, so that the update is that of all.
+    ///
+    /// # Errors
+    /// If the device is lost or a rank is gone; if all micro-batches together touch more rows of a
+    /// lazily updated table than it has slots.
+    pub async fn exchange(&mut self, ranks: &Ranks) -> Result<()> {
+        if ranks.is_alone() {
+            return Ok(());
+        }
+        let table = match &mut self.lazy {
+            None => None,
+            Some(lazy) => Some(lazy.begin_exchange(self.engine, &self.model, ranks).await?),
+        };
+        exchange_dense(self.engine, &self.model, ranks, table.is_some()).await?;
+        if let (Some(lazy), Some(sums)) = (&mut self.lazy, table) {
+            lazy.end_exchange(self.engine, &self.model, sums.wait()?)?;
+        }
+        Ok(())
     }
 
     /// One step of the optimiser with what has been added up.

@@ -22,7 +22,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use batches::{BatchOptions, BatchStream};
+pub use batches::{BatchOptions, BatchStream, DealtBatch, Share};
 pub use patcher::{EntropyScorer, EntropySource, NoEntropies, patching_config, patching_of};
 pub use reader::{DocumentReader, ReadDocument, SourcePosition};
 pub use row_packer::RowPacker;

@@ -26,6 +26,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         let entropy_flops = self.entropy_flops.map(|flops| flops * interval.byte_count);
         let flops = interval.flops + entropy_flops.unwrap_or(0);
         let rate = |flops: u64| (interval.seconds > 0.0).then(|| flops as f64 / interval.seconds);
+        let rank_count = self.ranks.place().count as f64;
         let memory = self.trainer.memory();
         let entropies = self.batches.entropies().and_then(Option::as_ref);
         let entropy_bytes = entropies.map_or(0, |scorer| scorer.model.layout.size_bytes());
@@ -54,7 +55,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
             percent_of_peak: self
                 .peak_flops
                 .zip(rate(flops))
-                .map(|(peak, rate)| rate / peak * 100.0),
+                .map(|(peak, rate)| rate / (peak * rank_count) * 100.0),
             loss_scale: Some(state.loss_scale),
             skipped_count: Some(state.skipped_steps as u64),
             memory_gib: Some(gib(memory.total() + entropy_bytes)),

@@ -1,6 +1,7 @@
 //! The run itself: what comes next, and doing it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::advice::advised;
 use super::best::BestScore;
@@ -10,7 +11,7 @@ use super::figures::MAX_SKIPPED_IN_A_ROW;
 use super::interval::{Interval, patch_count};
 use super::metrics_file::MetricsFile;
 use super::samples::{SampleLine, SamplesFile};
-use crate::blt::{Batch, TableUpdates};
+use crate::blt::TableUpdates;
 use crate::checkpoint::{Checkpoint, Checkpoints, DirectoryLock};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -18,20 +19,22 @@ use crate::eval::bits_per_byte::BitsPerByte;
 use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::train::config::RunConfig;
-use crate::train::data::{BatchStream, DataState, EntropyScorer};
+use crate::train::data::{BatchStream, DataState, DealtBatch, EntropyScorer};
 use crate::train::flops::{ForwardWork, TRAINING_FACTOR};
 use crate::train::metrics::Metrics;
+use crate::train::ranks::Ranks;
 use crate::train::schedule::Schedule;
 use crate::train::{AdamW, Trainer};
 
 /// What a step of a run was.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// An update; figures every `logging.freq` updates and where more is measured.
+    /// An update; figures every `logging.freq` updates and where more is measured, on the first
+    /// rank.
     Step { step: u64, learning_rate: f64, metrics: Option<Box<Metrics>> },
     /// Held-out text was scored.
     Evaluated { step: u64, score: BitsPerByte, seconds: f64 },
-    /// The model wrote texts.
+    /// The model wrote texts, on the first rank.
     Sampled { step: u64, samples: Vec<SampleLine> },
     /// A checkpoint stands there.
     Saved { step: u64, path: PathBuf },
@@ -45,6 +48,7 @@ pub enum Event {
 pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) engine: &'e E,
     pub(super) platform: P,
+    pub(super) ranks: Arc<Ranks>,
     pub(super) config: RunConfig,
     pub(super) schedule: Schedule,
     pub(super) trainer: Trainer<'e, E>,
@@ -68,7 +72,7 @@ pub struct Run<'e, E: Engine, P: Platform> {
     /// The place in the texts from which update `step` reads: before `prepared`.
     pub(super) data_state: DataState,
     /// The micro-batches of update `step`, or why there are none.
-    pub(super) prepared: Option<Result<Vec<Batch>>>,
+    pub(super) prepared: Option<Result<Vec<DealtBatch>>>,
     pub(super) interval: Interval,
     /// A line that waits for the evaluation of its step.
     pub(super) waiting_line: Option<Metrics>,
@@ -89,6 +93,7 @@ pub struct Run<'e, E: Engine, P: Platform> {
 pub(super) struct Parts<'e, E: Engine, P> {
     pub engine: &'e E,
     pub platform: P,
+    pub ranks: Arc<Ranks>,
     pub config: RunConfig,
     pub trainer: Trainer<'e, E>,
     pub batches: BatchStream<Option<EntropyScorer<'e, E>>>,
@@ -122,7 +127,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let step = self.step;
         let is_last = step >= self.last_step();
         let is_saved = self.saved.as_ref().is_some_and(|saved| saved.step == step);
-        if self.platform.is_stop_requested() && !(is_last && is_saved) {
+        if self.is_stop_requested()? && !(is_last && is_saved) {
             let path = if is_saved { self.saved_path() } else { self.save().await? };
             self.locks.clear();
             return Ok(Event::Stopped { step, path });
@@ -200,6 +205,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         Self {
             engine,
             platform,
+            ranks: parts.ranks,
             schedule: config.schedule(),
             config,
             trainer,
@@ -243,7 +249,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         }
     }
 
-    async fn prepare(&mut self) -> Result<Vec<Batch>> {
+    async fn prepare(&mut self) -> Result<Vec<DealtBatch>> {
         let mut batches = Vec::new();
         for _ in 0..self.config.grad_acc_steps {
             let batch = self.batches.next_batch().await?;
@@ -256,13 +262,16 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let started = self.platform.monotonic_seconds();
         self.prepare_ahead().await;
         let batches = self.prepared.take().expect("it was prepared in the line above")?;
-        self.metrics_file.begin()?;
+        if self.ranks.is_first() {
+            self.metrics_file.begin()?;
+        }
         let step = self.step + 1;
         let has_line = self.line_is_due(step);
         let target_count: f64 = batches.iter().map(|batch| batch.target_count).sum();
         let loss_weight = if target_count > 0.0 { (1.0 / target_count) as f32 } else { 0.0 };
-        for (index, batch) in batches.iter().enumerate() {
-            if has_line && index + 1 == batches.len() {
+        let own: Vec<_> = batches.iter().filter_map(|it| it.batch.as_ref()).collect();
+        for (index, batch) in own.iter().enumerate() {
+            if has_line && index + 1 == own.len() {
                 // The sum before the last micro-batch, so that its own loss can be told.
                 self.interval.nats += self.trainer.take_nats().await?;
             }
@@ -271,6 +280,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             self.interval.flops += TRAINING_FACTOR * self.work.flops(batch);
             self.patch_count += patch_count(batch);
         }
+        self.trainer.exchange(&self.ranks).await?;
         let learning_rate = self.config.optim.lr * self.schedule.multiplier(self.step);
         self.trainer.update(learning_rate as f32)?;
         self.step = step;
@@ -288,9 +298,13 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
                 let nats = self.trainer.take_nats().await?;
                 self.interval.nats += nats;
                 self.interval.seconds += self.platform.monotonic_seconds() - started;
-                let line = self.line(&state, learning_rate, nats / last.target_count);
-                self.write_line(line.clone())?;
-                metrics = Some(Box::new(line));
+                let is_own = last.batch.is_some();
+                let nats = self.add_up_figures(&words, if is_own { nats } else { 0.0 })?;
+                if self.ranks.is_first() {
+                    let line = self.line(&state, learning_rate, nats / last.target_count);
+                    self.write_line(line.clone())?;
+                    metrics = Some(Box::new(line));
+                }
             }
             self.check_skipped()?;
         }
@@ -303,7 +317,8 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     async fn evaluate(&mut self) -> Result<Event> {
         let started = self.platform.monotonic_seconds();
         let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
-        let score = held_out.bits_per_byte(self.engine, self.trainer.settled()?).await?;
+        let model = self.trainer.settled()?;
+        let score = held_out.bits_per_byte(self.engine, model, &self.ranks).await?;
         let seconds = self.platform.monotonic_seconds() - started;
         self.evaluated_step = Some(self.step);
         self.score.add(self.step, score.bits_per_byte());
