@@ -8,13 +8,17 @@ use std::sync::Arc;
 use std::thread;
 
 use blt_wgpu::Result;
+use blt_wgpu::blt::tables::Row;
+use blt_wgpu::blt::{Batch, GRADIENTS, LoadedModel, PlanSlot};
 use blt_wgpu::cpu::HostEngine;
-use blt_wgpu::engine::Engine;
+use blt_wgpu::engine::{EarlyRead, Engine};
+use blt_wgpu::graph::ArenaWrite;
+use blt_wgpu::kernels::Step;
 use blt_wgpu::platform::{NativePlatform, StopFlag};
 use blt_wgpu::train::config::RunConfig;
 use blt_wgpu::train::metrics::{Metrics, parse_lines};
 use blt_wgpu::train::ranks::{Link, Place, Ranks, ThreadLink};
-use blt_wgpu::train::run::{Event, Run, Start};
+use blt_wgpu::train::run::{Event, Run, Start, run_model};
 use pollster::block_on;
 use support::runs::{BLT, ENTROPY, config, texts};
 
@@ -120,9 +124,11 @@ fn as_one_process<E: Engine>(engine: impl Fn() -> E + Sync, base: &str, sets: &[
     train(1, &engine, &alone, Start::Fresh);
     assert!(lines(&alone).iter().all(|line| line.grad_norm > 0.05), "gradients are clipped");
     assert_eq!(lines(&alone).iter().filter(|it| it.eval_bits_per_byte.is_some()).count(), 2);
+    assert!(lines(&alone).iter().all(|line| line.rank_count.is_none()));
     for count in [2, 3, 4] {
         let shared = run(&format!("on-{count}"));
         let events = train(count, &engine, &shared, Start::Fresh);
+        assert!(lines(&shared).iter().all(|line| line.rank_count == Some(count as u64)));
         same_but_for_rounding(&shared, &alone, 2e-4);
         let again = run(&format!("on-{count}-again"));
         train(count, &engine, &again, Start::Fresh);
@@ -146,6 +152,28 @@ fn kind(event: &Event) -> String {
 #[test]
 fn an_entropy_model_on_several_ranks() {
     as_one_process(Host::default, ENTROPY, &[]);
+}
+
+#[test]
+fn a_rank_sends_twice_its_gradients() {
+    let dir = texts();
+    for count in [2, 4] {
+        let config = config(ENTROPY, dir.path(), &count.to_string(), &SHARED);
+        train(count, Host::default, &config, Start::Fresh);
+        let model = run_model(&config).unwrap();
+        let engine = Host::default();
+        let loaded = block_on(LoadedModel::create(&engine, model.config, true)).unwrap();
+        let gradients = loaded.layout.arenas_of(GRADIENTS).into_iter();
+        let length: usize = gradients.map(|arena| loaded.layout.arenas()[arena.0].length).sum();
+        let others = (count - 1) as f64 / count as f64;
+        let expected = 2.0 * 4.0 * length as f64 * others;
+        for line in lines(&config) {
+            // Behind the gradients: figures, scores, and whether to stop.
+            let beside = line.sent_bytes.unwrap() - expected;
+            assert!((0.0..4000.0 * count as f64).contains(&beside), "{beside} {expected}");
+            assert!(line.exchange_seconds.unwrap() >= 0.0);
+        }
+    }
 }
 
 #[test]
@@ -182,6 +210,68 @@ fn ranks_on_gpus() {
     }
     let engine = || support::gpu_engine(test).expect("it was there before");
     as_one_process(engine, BLT, &["optim.table_updates=\"lazy\"", "steps=6", "eval.every=3"]);
+}
+
+/// What is read on the way of a replay is what is there behind it: nothing is written any more.
+fn reads_on_the_way<E: Engine>(engine: &E) {
+    let dir = texts();
+    let shape = ["model.n_layers_global=3", "data.batch_size=1"];
+    let model = run_model(&config(BLT, dir.path(), "run", &shape)).unwrap();
+    let tokens = blt_wgpu::text::encode(b"the cat sees the house.", true, true);
+    let lengths = [vec![1], vec![2; (tokens.len() - 1) / 2]].concat();
+    block_on(async {
+        let loaded = LoadedModel::create(engine, model.config.clone(), true).await.unwrap();
+        model.initialise(engine, &loaded).unwrap();
+        let batch = Batch::new(&loaded.config, &[Row::from_tokens(tokens, lengths)]).unwrap();
+        let mut slot = PlanSlot::new("micro", loaded.training_graph());
+        let (plan, writes) = slot.get_with_writes(engine, &loaded, &batch.counts).await.unwrap();
+        let dispatch_count = writes.iter().map(|write| write.dispatch + 1).max().unwrap();
+        let mut reads = Vec::new();
+        for arena in loaded.layout.arenas_of(GRADIENTS) {
+            let end = loaded.layout.arenas()[arena.0].length;
+            for offset in (0..end).step_by(512) {
+                let length = 512.min(end - offset);
+                let is_in = |write: &&ArenaWrite| {
+                    let elements = &write.elements;
+                    write.arena == arena
+                        && elements.start < offset + length
+                        && offset < elements.end
+                };
+                let last = writes.iter().filter(is_in).map(|write| write.dispatch + 1).max();
+                reads.push(EarlyRead { behind: last.unwrap_or(0), arena, offset, length });
+            }
+        }
+        reads.sort_by_key(|read| read.behind);
+        assert!(reads.iter().any(|read| (1..dispatch_count).contains(&read.behind)));
+        let step = Step { loss_weight: 0.1, ..Step::of(batch.counts) };
+        let mut found = Vec::new();
+        let mut take = |index: usize, values: Vec<f32>| {
+            assert_eq!(index, found.len());
+            found.push(values);
+            Ok(())
+        };
+        let with = (&step, &batch.inputs);
+        engine.run_reading(plan, &loaded.store, with, &reads, &mut take).await.unwrap();
+        for (read, found) in reads.iter().zip(&found) {
+            let EarlyRead { arena, offset, length, .. } = *read;
+            let behind = engine.read(&loaded.store, arena, offset, length).await.unwrap();
+            assert!(*found == behind, "{read:?}");
+        }
+        assert!(found.iter().flatten().filter(|value| **value != 0.0).count() > 1000);
+    });
+}
+
+#[test]
+fn gradients_are_read_on_the_way_on_the_cpu() {
+    reads_on_the_way(&Host::default());
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn gradients_are_read_on_the_way_on_a_gpu() {
+    if let Some(engine) = support::gpu_engine("gradients_are_read_on_the_way_on_a_gpu") {
+        reads_on_the_way(&engine);
+    }
 }
 
 /// A link through which gradients do not get: of large exchanges the words of others are zeros.

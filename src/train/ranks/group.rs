@@ -1,5 +1,8 @@
 //! What a run holds of its ranks.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::link::{Link, Place, gather};
 use super::sums::{RowSums, sum, sum_rows};
 #[cfg(not(target_arch = "wasm32"))]
@@ -12,8 +15,35 @@ use crate::platform::{Keeper, Promise};
 /// its own, in the order in which it was asked.
 pub struct Ranks {
     place: Place,
+    sent_words: Arc<AtomicU64>,
     #[cfg(not(target_arch = "wasm32"))]
     link: Option<Keeper<Option<Box<dyn Link>>>>,
+}
+
+/// A link, and how much is given to others through it.
+#[cfg(not(target_arch = "wasm32"))]
+struct Counted<L> {
+    link: L,
+    sent_words: Arc<AtomicU64>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl<L: Link> Link for Counted<L> {
+    fn place(&self) -> Place {
+        self.link.place()
+    }
+
+    fn exchange(&mut self, parts: &[&[u32]], lengths: &[usize]) -> Result<Vec<u32>> {
+        let own = self.place().rank;
+        let others = parts.iter().enumerate().filter(|(rank, _)| *rank != own);
+        let words: usize = others.map(|(_, part)| part.len()).sum();
+        self.sent_words.fetch_add(words as u64, Ordering::Relaxed);
+        self.link.exchange(parts, lengths)
+    }
+
+    fn finish(self: Box<Self>) {
+        Box::new(self.link).finish();
+    }
 }
 
 /// A result that may still be on its way.
@@ -42,6 +72,7 @@ impl Ranks {
     pub fn alone() -> Self {
         Self {
             place: Place { rank: 0, count: 1, local_rank: 0 },
+            sent_words: Arc::default(),
             #[cfg(not(target_arch = "wasm32"))]
             link: None,
         }
@@ -58,13 +89,15 @@ impl Ranks {
     ) -> Result<Self> {
         let no_thread = |error: std::io::Error| Error::input("thread for ranks", error.to_string());
         let keeper = Keeper::new("ranks", || None).map_err(no_thread)?;
+        let sent_words: Arc<AtomicU64> = Arc::default();
+        let counter = Arc::clone(&sent_words);
         let begin = keeper.run(move |link: &mut Option<Box<dyn Link>>| {
             let made = make()?;
             let place = made.place();
-            *link = Some(Box::new(made));
+            *link = Some(Box::new(Counted { link: made, sent_words: counter }));
             Ok(place)
         });
-        Ok(Self { place: begin.wait()?, link: Some(keeper) })
+        Ok(Self { place: begin.wait()?, sent_words, link: Some(keeper) })
     }
 
     /// Which of them this is.
@@ -80,6 +113,11 @@ impl Ranks {
     /// Whether this is the one that writes what the run leaves.
     pub fn is_first(&self) -> bool {
         self.place.rank == 0
+    }
+
+    /// Bytes that were given to others since the last call.
+    pub fn take_sent_bytes(&self) -> u64 {
+        4 * self.sent_words.swap(0, Ordering::Relaxed)
     }
 
     /// Begins to replace `values`, as many on every rank, by their sums.

@@ -29,6 +29,8 @@ pub struct Interval {
     pub seconds: f64,
     /// Seconds of those in reading data.
     pub data_seconds: f64,
+    /// Seconds of those in exchanging gradients, where nothing else goes on.
+    pub exchange_seconds: f64,
 }
 
 /// What a checkpoint keeps of it: not the times.

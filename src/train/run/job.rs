@@ -275,12 +275,17 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
                 // The sum before the last micro-batch, so that its own loss can be told.
                 self.interval.nats += self.trainer.take_nats().await?;
             }
-            self.trainer.micro(batch, loss_weight).await?;
+            if index + 1 < own.len() {
+                self.trainer.micro(batch, loss_weight).await?;
+            } else {
+                let clock = || self.platform.monotonic_seconds();
+                let exchanged = self.trainer.last_micro(batch, loss_weight, &self.ranks, clock);
+                self.interval.exchange_seconds += exchanged.await?;
+            }
             self.interval.add(batch);
             self.interval.flops += TRAINING_FACTOR * self.work.flops(batch);
             self.patch_count += patch_count(batch);
         }
-        self.trainer.exchange(&self.ranks).await?;
         let learning_rate = self.config.optim.lr * self.schedule.multiplier(self.step);
         self.trainer.update(learning_rate as f32)?;
         self.step = step;
