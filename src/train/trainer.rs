@@ -49,7 +49,7 @@ impl<'e, E: Engine> Trainer<'e, E> {
         groups: &BTreeMap<String, ParameterGroup>,
     ) -> Result<Self> {
         let pieces = Pieces::of_model(&model, groups, adamw)?;
-        let recording = update_recording_in(&model.layout, adamw, &pieces);
+        let recording = update_recording_in(&model.layout, adamw, &pieces, &engine.abilities());
         let update_bytes = PlanBytes::of(&recording);
         let update = engine.compile(&model.store, recording).await?;
         if !model.layout.arenas_of(HALVES).is_empty() {
