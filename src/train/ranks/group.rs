@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::link::{Link, Place, gather};
-use super::sums::{RowSums, sum, sum_rows};
+use super::sums::{RowSums, Scratch, sum, sum_rows};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::error::Error;
 use crate::error::Result;
@@ -17,7 +17,14 @@ pub struct Ranks {
     place: Place,
     sent_words: Arc<AtomicU64>,
     #[cfg(not(target_arch = "wasm32"))]
-    link: Option<Keeper<Option<Box<dyn Link>>>>,
+    link: Option<Keeper<Option<Joined>>>,
+}
+
+/// A link and the room that it needs.
+#[cfg(not(target_arch = "wasm32"))]
+struct Joined {
+    link: Box<dyn Link>,
+    scratch: Scratch,
 }
 
 /// A link, and how much is given to others through it.
@@ -33,12 +40,22 @@ impl<L: Link> Link for Counted<L> {
         self.link.place()
     }
 
-    fn exchange(&mut self, parts: &[&[u32]], lengths: &[usize]) -> Result<Vec<u32>> {
-        let own = self.place().rank;
-        let others = parts.iter().enumerate().filter(|(rank, _)| *rank != own);
-        let words: usize = others.map(|(_, part)| part.len()).sum();
-        self.sent_words.fetch_add(words as u64, Ordering::Relaxed);
-        self.link.exchange(parts, lengths)
+    fn exchange(
+        &mut self,
+        words: &[u32],
+        counts: &[usize],
+        received: &mut [u32],
+        lengths: &[usize],
+    ) -> Result<()> {
+        let to_others = words.len() - counts[self.place().rank];
+        self.sent_words.fetch_add(to_others as u64, Ordering::Relaxed);
+        self.link.exchange(words, counts, received, lengths)
+    }
+
+    fn share(&mut self, words: &[u32], received: &mut [u32], lengths: &[usize]) -> Result<()> {
+        let to_others = words.len() * (self.place().count - 1);
+        self.sent_words.fetch_add(to_others as u64, Ordering::Relaxed);
+        self.link.share(words, received, lengths)
     }
 
     fn finish(self: Box<Self>) {
@@ -91,10 +108,11 @@ impl Ranks {
         let keeper = Keeper::new("ranks", || None).map_err(no_thread)?;
         let sent_words: Arc<AtomicU64> = Arc::default();
         let counter = Arc::clone(&sent_words);
-        let begin = keeper.run(move |link: &mut Option<Box<dyn Link>>| {
-            let made = make()?;
-            let place = made.place();
-            *link = Some(Box::new(Counted { link: made, sent_words: counter }));
+        let begin = keeper.run(move |joined: &mut Option<Joined>| {
+            let link = make()?;
+            let place = link.place();
+            let link = Box::new(Counted { link, sent_words: counter });
+            *joined = Some(Joined { link, scratch: Scratch::default() });
             Ok(place)
         });
         Ok(Self { place: begin.wait()?, sent_words, link: Some(keeper) })
@@ -122,9 +140,9 @@ impl Ranks {
 
     /// Begins to replace `values`, as many on every rank, by their sums.
     pub fn begin_sum(&self, mut values: Vec<f32>) -> Coming<Vec<f32>> {
-        self.begin(move |link| {
-            if let Some(link) = link {
-                sum(link, &mut values)?;
+        self.begin(move |joined| {
+            if let Some((link, scratch)) = joined {
+                sum(link, &mut values, scratch)?;
             }
             Ok(values)
         })
@@ -132,8 +150,8 @@ impl Ranks {
 
     /// Begins to sum rows, of which this rank has `rows`, increasing, with `values` [rows, cols].
     pub fn begin_sum_rows(&self, rows: Vec<u32>, values: Vec<f32>, cols: usize) -> Coming<RowSums> {
-        self.begin(move |link| match link {
-            Some(link) => sum_rows(link, &rows, &values, cols),
+        self.begin(move |joined| match joined {
+            Some((link, scratch)) => sum_rows(link, &rows, &values, cols, scratch),
             None => Ok(RowSums { rows, values }),
         })
     }
@@ -143,8 +161,8 @@ impl Ranks {
     /// # Errors
     /// If a rank is gone.
     pub fn gather(&self, words: Vec<u32>) -> Result<Vec<Vec<u32>>> {
-        let gathered = self.begin(move |link| match link {
-            Some(link) => gather(link, &words),
+        let gathered = self.begin(move |joined| match joined {
+            Some((link, _)) => gather(link, &words),
             None => Ok(vec![words]),
         });
         gathered.wait()
@@ -178,21 +196,22 @@ impl Ranks {
     pub fn finish(&self) {
         #[cfg(not(target_arch = "wasm32"))]
         if let Some(keeper) = &self.link {
-            keeper.run(|link| link.take().into_iter().for_each(Link::finish)).wait();
+            let finish = |joined: Joined| joined.link.finish();
+            keeper.run(move |joined| joined.take().into_iter().for_each(finish)).wait();
         }
     }
 
     /// Has something done with the link, if there is one.
     fn begin<T: Send + 'static>(
         &self,
-        work: impl FnOnce(Option<&mut dyn Link>) -> Result<T> + Send + 'static,
+        work: impl FnOnce(Option<(&mut dyn Link, &mut Scratch)>) -> Result<T> + Send + 'static,
     ) -> Coming<T> {
         #[cfg(not(target_arch = "wasm32"))]
         if let Some(keeper) = &self.link {
-            return Coming::Later(keeper.run(move |link| {
-                let link =
-                    link.as_mut().expect("it was made, and nothing is asked of one that ended");
-                work(Some(link.as_mut()))
+            return Coming::Later(keeper.run(move |joined| {
+                let Joined { link, scratch } =
+                    joined.as_mut().expect("nothing is asked at the end");
+                work(Some((link.as_mut(), scratch)))
             }));
         }
         Coming::Here(work(None).expect("nothing is moved"))

@@ -13,33 +13,49 @@ pub struct Place {
     pub local_rank: usize,
 }
 
-/// Moves words between the ranks of a run. All ranks do the same with it in the same order.
+/// Moves words between the ranks of a run. All ranks do the same with it in the same order, and
+/// know how much comes from whom.
 pub trait Link {
     /// Which of them this is.
     fn place(&self) -> Place;
 
-    /// Gives `parts[i]` to rank `i`, itself among them, and returns what every rank gave to this
-    /// one, `lengths[i]` words from rank `i`, one behind the other in the order of the ranks.
+    /// Gives the first `counts[0]` of `words` to rank 0, those behind to rank 1, and so on, this
+    /// rank among them; `received` gets `lengths[i]` words from rank `i`, in the same order.
     ///
     /// # Errors
     /// If a rank is gone.
-    fn exchange(&mut self, parts: &[&[u32]], lengths: &[usize]) -> Result<Vec<u32>>;
+    fn exchange(
+        &mut self,
+        words: &[u32],
+        counts: &[usize],
+        received: &mut [u32],
+        lengths: &[usize],
+    ) -> Result<()>;
+
+    /// Gives all of `words` to every rank; `received` gets `lengths[i]` words from rank `i`, in the
+    /// order of the ranks.
+    ///
+    /// # Errors
+    /// If a rank is gone.
+    fn share(&mut self, words: &[u32], received: &mut [u32], lengths: &[usize]) -> Result<()>;
 
     /// Ends the job in good order, once all ranks do so. A link that is only dropped leaves it to
     /// who started the processes to end the others.
     fn finish(self: Box<Self>);
 }
 
-/// All words of every rank: `words` goes to all, whatever its length.
+/// All words of every rank, whatever their number.
 ///
 /// # Errors
 /// If a rank is gone.
 pub fn gather(link: &mut dyn Link, words: &[u32]) -> Result<Vec<Vec<u32>>> {
     let count = link.place().count;
-    let length = [u32::try_from(words.len()).expect("words that are gathered fit memory")];
-    let lengths = link.exchange(&vec![&length[..]; count], &vec![1; count])?;
+    let length = u32::try_from(words.len()).expect("words that are gathered fit memory");
+    let mut lengths = vec![0; count];
+    link.share(&[length], &mut lengths, &vec![1; count])?;
     let lengths: Vec<_> = lengths.iter().map(|&length| length as usize).collect();
-    let all = link.exchange(&vec![words; count], &lengths)?;
+    let mut all = vec![0; lengths.iter().sum()];
+    link.share(words, &mut all, &lengths)?;
     let mut rest = &all[..];
     let split = |&length: &usize| {
         let (own, behind) = rest.split_at(length);

@@ -21,6 +21,6 @@ pub use group::{Coming, Ranks};
 pub use link::{Link, Place};
 #[cfg(all(feature = "mpi", not(target_arch = "wasm32")))]
 pub use mpi_link::MpiLink;
-pub use sums::{RowSums, sum, sum_rows};
+pub use sums::{RowSums, Scratch, sum, sum_rows};
 #[cfg(not(target_arch = "wasm32"))]
 pub use thread_link::ThreadLink;

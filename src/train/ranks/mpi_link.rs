@@ -49,15 +49,26 @@ impl Link for MpiLink {
         self.place
     }
 
-    fn exchange(&mut self, parts: &[&[u32]], lengths: &[usize]) -> Result<Vec<u32>> {
-        let sent = parts.concat();
-        let mut received = vec![0; lengths.iter().sum()];
-        let (send_counts, send_starts) = counts(parts.iter().map(|part| part.len()))?;
-        let (counts, starts) = counts(lengths.iter().copied())?;
-        let send = Partition::new(&sent[..], send_counts, send_starts);
-        let mut receive = PartitionMut::new(&mut received[..], counts, starts);
+    fn exchange(
+        &mut self,
+        words: &[u32],
+        counts: &[usize],
+        received: &mut [u32],
+        lengths: &[usize],
+    ) -> Result<()> {
+        let (counts, starts) = mpi_counts(counts)?;
+        let send = Partition::new(words, counts, starts);
+        let (counts, starts) = mpi_counts(lengths)?;
+        let mut receive = PartitionMut::new(received, counts, starts);
         self.world.all_to_all_varcount_into(&send, &mut receive);
-        Ok(received)
+        Ok(())
+    }
+
+    fn share(&mut self, words: &[u32], received: &mut [u32], lengths: &[usize]) -> Result<()> {
+        let (counts, starts) = mpi_counts(lengths)?;
+        let mut receive = PartitionMut::new(received, counts, starts);
+        self.world.all_gather_varcount_into(words, &mut receive);
+        Ok(())
     }
 
     fn finish(self: Box<Self>) {
@@ -67,7 +78,7 @@ impl Link for MpiLink {
 }
 
 /// Lengths and starts as MPI takes them.
-fn counts(lengths: impl Iterator<Item = usize>) -> Result<(Vec<i32>, Vec<i32>)> {
+fn mpi_counts(lengths: &[usize]) -> Result<(Vec<i32>, Vec<i32>)> {
     let (mut counts, mut starts, mut at) = (Vec::new(), Vec::new(), 0);
     let count = |number: usize| {
         i32::try_from(number).map_err(|_| Error::Limit {
@@ -77,7 +88,7 @@ fn counts(lengths: impl Iterator<Item = usize>) -> Result<(Vec<i32>, Vec<i32>)> 
             hint: "use fewer ranks or smaller batches".into(),
         })
     };
-    for length in lengths {
+    for &length in lengths {
         counts.push(count(length)?);
         starts.push(count(at)?);
         at += length;

@@ -31,6 +31,29 @@ impl ThreadLink {
         }
         links
     }
+
+    fn send(&self, rank: usize, words: &[u32]) -> Result<()> {
+        self.to[rank].send(words.to_vec()).map_err(|_| gone(rank))
+    }
+
+    fn receive(&self, received: &mut [u32], lengths: &[usize]) -> Result<()> {
+        let mut rest = received;
+        for (rank, (from, &length)) in self.from.iter().zip(lengths).enumerate() {
+            let words = from.recv().map_err(|_| gone(rank))?;
+            if words.len() != length {
+                let problem = format!("expected {length} words, got {}", words.len());
+                return Err(Error::input(format!("rank {rank}"), problem));
+            }
+            let (part, behind) = rest.split_at_mut(length);
+            part.copy_from_slice(&words);
+            rest = behind;
+        }
+        Ok(())
+    }
+}
+
+fn gone(rank: usize) -> Error {
+    Error::input(format!("rank {rank}"), "it has left the run")
 }
 
 impl Link for ThreadLink {
@@ -38,21 +61,27 @@ impl Link for ThreadLink {
         self.place
     }
 
-    fn exchange(&mut self, parts: &[&[u32]], lengths: &[usize]) -> Result<Vec<u32>> {
-        let gone = |rank| Error::input(format!("rank {rank}"), "it has left the run");
-        for (rank, (to, part)) in self.to.iter().zip(parts).enumerate() {
-            to.send(part.to_vec()).map_err(|_| gone(rank))?;
+    fn exchange(
+        &mut self,
+        words: &[u32],
+        counts: &[usize],
+        received: &mut [u32],
+        lengths: &[usize],
+    ) -> Result<()> {
+        let mut rest = words;
+        for (rank, &count) in counts.iter().enumerate() {
+            let (part, behind) = rest.split_at(count);
+            self.send(rank, part)?;
+            rest = behind;
         }
-        let mut received = Vec::with_capacity(lengths.iter().sum());
-        for (rank, (from, &length)) in self.from.iter().zip(lengths).enumerate() {
-            let part = from.recv().map_err(|_| gone(rank))?;
-            if part.len() != length {
-                let problem = format!("expected {length} words, got {}", part.len());
-                return Err(Error::input(format!("rank {rank}"), problem));
-            }
-            received.extend(part);
+        self.receive(received, lengths)
+    }
+
+    fn share(&mut self, words: &[u32], received: &mut [u32], lengths: &[usize]) -> Result<()> {
+        for rank in 0..self.place.count {
+            self.send(rank, words)?;
         }
-        Ok(received)
+        self.receive(received, lengths)
     }
 
     fn finish(self: Box<Self>) {}
@@ -60,7 +89,7 @@ impl Link for ThreadLink {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sums::{sum, sum_rows};
+    use super::super::sums::{Scratch, sum, sum_rows};
     use super::*;
 
     /// What every rank makes of a link.
@@ -83,7 +112,7 @@ mod tests {
                 let sums = on_all(count, |rank, link| {
                     let mut own: Vec<f32> =
                         (0..length).map(|at| values[rank] + at as f32).collect();
-                    sum(link, &mut own).unwrap();
+                    sum(link, &mut own, &mut Scratch::default()).unwrap();
                     own
                 });
                 let expected: Vec<f32> = (0..length)
@@ -100,7 +129,7 @@ mod tests {
         let value = |rank: usize, row: u32| [row as f32 + 0.5, 100.0 * rank as f32];
         let sums = on_all(3, |rank, link| {
             let own: Vec<f32> = rows[rank].iter().flat_map(|&row| value(rank, row)).collect();
-            sum_rows(link, rows[rank], &own, 2).unwrap()
+            sum_rows(link, rows[rank], &own, 2, &mut Scratch::default()).unwrap()
         });
         assert_eq!(sums[0].rows, [0, 2, 5, 9, 11]);
         let expected = [0.5, 200.0, 2.5, 0.0, 11.0, 200.0, 19.0, 200.0, 11.5, 200.0];
@@ -112,7 +141,7 @@ mod tests {
     fn a_rank_that_leaves_is_named() {
         let errors = on_all(3, |rank, link| match rank {
             1 => String::new(),
-            _ => sum(link, &mut [1.0; 8]).unwrap_err().to_string(),
+            _ => sum(link, &mut [1.0; 8], &mut Scratch::default()).unwrap_err().to_string(),
         });
         assert_eq!(errors[0], "rank 1: it has left the run");
         assert!(errors[2].contains("it has left the run"), "{errors:?}");
