@@ -15,6 +15,7 @@ use blt_wgpu::graph::Precision;
 use blt_wgpu::platform::NativePlatform;
 use blt_wgpu::train::config::{ModelKeys, RunConfig};
 use blt_wgpu::train::metrics::Metrics;
+use blt_wgpu::train::data::ScoringProgress;
 use blt_wgpu::train::run::{Event, Run, Start};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -153,6 +154,7 @@ fn train(
             Event::Sampled { step, samples } => {
                 for sample in samples {
                     let text = format!("{}{}", sample.prompt, sample.text);
+            Event::Scoring { progress, .. } => watch.say(&scoring(progress.as_ref())),
                     watch.note(&format!("step {step}: {text:?}"));
                 }
             }
@@ -190,6 +192,15 @@ fn train(
 fn peak(device: &Device, config: &RunConfig, terminal: &Terminal) -> anyhow::Result<Option<f64>> {
     if !config.logging.peak {
         return Ok(None);
+/// What a run does that waits for the entropy model.
+fn scoring(progress: Option<&ScoringProgress>) -> String {
+    let Some(ScoringProgress { document, scored_bytes, bytes }) = progress else {
+        return "scoring text".to_owned();
+    };
+    let megabytes = |bytes: usize| bytes as f64 / 1e6;
+    format!("scoring {document}: {:.1} of {:.1} MB", megabytes(*scored_bytes), megabytes(*bytes))
+}
+
     }
     let platform = NativePlatform::new(interrupt::flag().clone());
     let has_halves = config.precision == Precision::Mixed;

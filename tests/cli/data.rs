@@ -33,6 +33,16 @@ fn a_run_names_what_is_odd_in_its_texts_and_goes_on() {
     let other = place.path().join("strict");
     let strict = ["train", config.as_str(), "--out", text_of(&other), "--set", "data.strict=true"];
     blt_cpu(&strict).fails(1, &["a.jsonl:41: expected a JSON object"]);
+    // Held-out text is read by the same rule.
+    let scored = place.path().join("scored");
+    let valid = format!("data.valid=[{:?}]", text_of(&texts.join("a.jsonl")));
+    let sources = format!("data.sources=[{:?}]", text_of(&texts.join("b.txt")));
+    let sets = ["--set", &valid, "--set", &sources, "--set", "eval.every=4"];
+    let train = ["train", config.as_str(), "--out", text_of(&scored)];
+    let run = blt_cpu(&[&train[..], &sets].concat()).ok();
+    assert!(run.stderr.contains("a.jsonl:41: expected a JSON object"), "{}", run.stderr);
+    let strict = [&train[..2], &["--out", text_of(&other)], &sets, &["--set", "data.strict=true"]];
+    blt_cpu(&strict.concat()).fails(1, &["a.jsonl:41: expected a JSON object"]);
 }
 
 /// A fresh entropy model of few parameters.

@@ -18,7 +18,7 @@ use crate::eval::bits_per_byte::BitsPerByte;
 use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::train::config::RunConfig;
-use crate::train::data::{BatchStream, DataState, EntropyScorer};
+use crate::train::data::{BatchStream, DataState, EntropyScorer, ScoringProgress};
 use crate::train::flops::{ForwardWork, TRAINING_FACTOR};
 use crate::train::metrics::Metrics;
 use crate::train::schedule::Schedule;
@@ -29,6 +29,9 @@ use crate::train::{AdamW, Trainer};
 pub enum Event {
     /// An update; figures every `logging.freq` updates and where more is measured.
     Step { step: u64, learning_rate: f64, metrics: Option<Box<Metrics>> },
+    /// The entropy model scores text, and the next update, or the evaluation, has to wait for it:
+    /// where it is, if it is in a document.
+    Scoring { step: u64, progress: Option<ScoringProgress> },
     /// Held-out text was scored.
     Evaluated { step: u64, score: BitsPerByte, seconds: f64 },
     /// The model wrote texts.
@@ -69,6 +72,10 @@ pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) data_state: DataState,
     /// The micro-batches of update `step`, or why there are none.
     pub(super) prepared: Option<Result<Vec<Batch>>>,
+    /// Those of them that are there while others are still to be made.
+    pub(super) preparing: Vec<Batch>,
+    /// Whether an update has begun: what is read before is no wait of any.
+    pub(super) has_begun: bool,
     pub(super) interval: Interval,
     /// A line that waits for the evaluation of its step.
     pub(super) waiting_line: Option<Metrics>,
@@ -128,7 +135,10 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             return Ok(Event::Stopped { step, path });
         }
         if self.evaluation_is_due(step) && self.evaluated_step != Some(step) {
-            return self.evaluate().await;
+            return match self.cut_held_out().await? {
+                None => self.evaluate().await,
+                progress => Ok(Event::Scoring { step, progress }),
+            };
         }
         if self.sample_is_due(step) {
             return self.sample().await;
@@ -143,6 +153,9 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         }
         self.update().await
     }
+        if !self.prepare_ahead().await {
+            return Ok(Event::Scoring { step, progress: self.batches.progress() });
+        }
 
     /// Updates done.
     pub fn step_count(&self) -> u64 {
@@ -220,6 +233,8 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             prepared: None,
             interval: Interval::default(),
             waiting_line: None,
+            preparing: Vec::new(),
+            has_begun: false,
             patch_count: 0,
             applied_count: 0.0,
             skipped_count: 0.0,
@@ -232,30 +247,11 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         }
     }
 
-    /// Reads the micro-batches of the next update, while the device may still be busy with this
-    /// one. What goes wrong is said when it is that update's turn.
-    pub(super) async fn prepare_ahead(&mut self) {
-        if self.step < self.last_step() && self.prepared.is_none() {
-            let started = self.platform.monotonic_seconds();
-            self.data_state = self.batches.state();
-            self.prepared = Some(self.prepare().await);
-            self.interval.data_seconds += self.platform.monotonic_seconds() - started;
-        }
-    }
-
-    async fn prepare(&mut self) -> Result<Vec<Batch>> {
-        let mut batches = Vec::new();
-        for _ in 0..self.config.grad_acc_steps {
-            let batch = self.batches.next_batch().await?;
-            batches.push(batch.expect("a stream that is read over and over does not end"));
-        }
-        Ok(batches)
-    }
-
     async fn update(&mut self) -> Result<Event> {
         let started = self.platform.monotonic_seconds();
-        self.prepare_ahead().await;
-        let batches = self.prepared.take().expect("it was prepared in the line above")?;
+        let waited_before = self.interval.data_seconds;
+        self.has_begun = true;
+        let batches = self.prepared.take().expect("an update follows when it is prepared")?;
         self.metrics_file.begin()?;
         let step = self.step + 1;
         let has_line = self.line_is_due(step);
@@ -276,7 +272,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         self.step = step;
         self.data_state = self.batches.state();
         self.interval.step_count += 1;
-        self.prepare_ahead().await;
+        self.look_ahead().await;
 
         let mut metrics = None;
         if has_line || step.is_multiple_of(MAX_SKIPPED_IN_A_ROW) {
@@ -287,7 +283,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
                 let last = batches.last().expect("an update has at least one micro-batch");
                 let nats = self.trainer.take_nats().await?;
                 self.interval.nats += nats;
-                self.interval.seconds += self.platform.monotonic_seconds() - started;
+                self.count_seconds(started, waited_before);
                 let line = self.line(&state, learning_rate, nats / last.target_count);
                 self.write_line(line.clone())?;
                 metrics = Some(Box::new(line));
@@ -295,7 +291,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             self.check_skipped()?;
         }
         if !has_line {
-            self.interval.seconds += self.platform.monotonic_seconds() - started;
+            self.count_seconds(started, waited_before);
         }
         Ok(Event::Step { step, learning_rate, metrics })
     }

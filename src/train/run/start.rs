@@ -22,7 +22,7 @@ use crate::text::Files;
 use crate::train::config::RunConfig;
 use crate::train::data::{
     BatchOptions, BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream,
-    RowUnit, patching_of, source_texts, text_files,
+    RowUnit, document_options, patching_of, source_texts, text_files,
 };
 use crate::train::flops::{ForwardWork, entropy_flops_per_byte};
 use crate::train::packing::PackerOptions;
@@ -126,9 +126,9 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
         let mut rows = RowStream::new(reader, row_options(&config), entropy_scorer)?;
         if let Some(resumed) = &resumed {
-            rows.resume(&resumed.state.data).await?;
+            rows.resume(&resumed.state.data)?;
         }
-        let held_out = held_out(&config, &open, &mut rows.entropies).await?;
+        let held_out = held_out(&config, &open)?;
         let reference_row_bytes = (config.data.reference_packing && !config.train_entropy_model)
             .then_some(config.data.max_encoder_seq_length);
         let options = BatchOptions {
@@ -163,6 +163,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
              were measured since"
                 .to_owned()
         }));
+        warnings.extend(held_out.iter().flat_map(|it| it.notes.clone()));
         let mut run = Self::assemble(Parts {
             engine,
             table_updates: updates,
@@ -353,11 +354,7 @@ fn row_options(config: &RunConfig) -> RowOptions {
     }
 }
 
-async fn held_out<E: Engine>(
-    config: &RunConfig,
-    open: &OpenTexts,
-    entropies: &mut Option<EntropyScorer<'_, E>>,
-) -> Result<Option<HeldOut<E>>> {
+fn held_out<E: Engine>(config: &RunConfig, open: &OpenTexts) -> Result<Option<HeldOut<E>>> {
     let data = &config.data;
     if data.valid.is_empty() || config.eval_every() == 0 {
         return Ok(None);
@@ -376,5 +373,6 @@ async fn held_out<E: Engine>(
         batch_bytes: data.batch_size.saturating_mul(context),
         max_bytes: config.eval.max_bytes,
     };
-    HeldOut::read(&paths, open, options, entropies).await.map(Some)
+    HeldOut::read(&paths, open, options).map(Some)
 }
+        documents: document_options(data),
