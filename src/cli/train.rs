@@ -128,6 +128,13 @@ fn train(
         terminal.warn(warning);
     }
     if let Some(peak) = peak(device, run.config(), terminal)? {
+    if start != Start::Fresh && run.step_count() >= run.last_step() {
+        let why = match run.is_hopeless() {
+            true => "eval.patience evaluations in a row were no better".to_owned(),
+            false => format!("its {step_count} updates are done, a larger `steps` has more"),
+        };
+        terminal.note(&format!("this run is finished: {why}"));
+    }
         run.set_peak_flops(Some(peak));
         terminal.note(&format!("measured peak: {:.3} TFLOP/s", peak / 1e12));
     }

@@ -84,6 +84,8 @@ pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) skipped_count: f32,
     pub(super) skipped_in_a_row: u64,
     pub(super) evaluated_step: Option<u64>,
+    /// Whether there is a score of this step that its checkpoint was written without.
+    pub(super) has_new_score: bool,
     pub(super) score: BestScore,
     /// What keeps other runs out, until this one has ended.
     pub(super) locks: Vec<DirectoryLock>,
@@ -128,7 +130,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     async fn next(&mut self) -> Result<Event> {
         let step = self.step;
         let is_last = step >= self.last_step();
-        let is_saved = self.saved.as_ref().is_some_and(|saved| saved.step == step);
+        let is_saved = !self.has_new_score && self.is_saved(step);
         if self.platform.is_stop_requested() && !(is_last && is_saved) {
             let path = if is_saved { self.saved_path() } else { self.save().await? };
             self.locks.clear();
@@ -143,7 +145,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         if self.sample_is_due(step) {
             return self.sample().await;
         }
-        if !is_saved && self.save_is_due(step) {
+        if !is_saved && (self.has_new_score || self.save_is_due(step)) {
             let path = self.save().await?;
             return Ok(Event::Saved { step, path });
         }
@@ -240,6 +242,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             skipped_count: 0.0,
             skipped_in_a_row: 0,
             evaluated_step: None,
+            has_new_score: false,
             score: BestScore::default(),
             locks: Vec::new(),
             saved: None,
@@ -302,6 +305,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let score = held_out.bits_per_byte(self.engine, self.trainer.settled()?).await?;
         let seconds = self.platform.monotonic_seconds() - started;
         self.evaluated_step = Some(self.step);
+        self.has_new_score = self.is_saved(self.step);
         self.score.add(self.step, score.bits_per_byte());
         if let Some(mut line) = self.waiting_line.take() {
             line.eval_bits_per_byte = Some(score.bits_per_byte());
@@ -322,7 +326,12 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         })?;
         let path = checkpoint.path.clone();
         self.saved = Some(checkpoint);
+        self.has_new_score = false;
         Ok(path)
+    }
+
+    fn is_saved(&self, step: u64) -> bool {
+        self.saved.as_ref().is_some_and(|saved| saved.step == step)
     }
 
     fn saved_path(&self) -> PathBuf {
