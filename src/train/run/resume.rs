@@ -74,8 +74,8 @@ fn fixed_keys(config: &RunConfig) -> Result<Table> {
         table.remove(key);
     }
     if let Some(toml::Value::Table(data)) = table.get_mut("data") {
-        // Of these only how soon batches are there depends.
-        for key in ["valid", "workers", "prefetch_size"] {
+        // No row depends on these.
+        for key in ["valid", "workers", "prefetch_size", "accept_entropies"] {
             data.remove(key);
         }
         // A run that goes on has its entropy model in the checkpoint.

@@ -24,6 +24,7 @@ use crate::train::data::{
     BatchOptions, BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream,
     RowUnit, document_options, patching_of, source_texts, text_files,
 };
+use crate::train::entropies::check_entropies;
 use crate::train::flops::{ForwardWork, entropy_flops_per_byte};
 use crate::train::packing::PackerOptions;
 use crate::train::{AdamW, TableUpdateRule, Trainer, UpdateSituation, table_is_frozen};
@@ -78,6 +79,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let mut model = run_model(&config)?;
         let open: OpenTexts = Arc::new(|| Box::new(Files));
         let sources = source_texts(&config.data)?;
+        let paths: Vec<_> = sources.iter().flat_map(|source| source.paths.clone()).collect();
         let reader = DocumentReader::new(sources, OpenTexts::clone(&open), config.data.seed, None)?;
         let checkpoints = checkpoints(&config);
         // Of a directory that is not there yet nothing is read.
@@ -89,6 +91,10 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         }
 
         let entropy_scorer = entropy_scorer(engine, &config, &mut model, &checkpoint).await?;
+        if let Some(scorer) = entropy_scorer.as_ref().filter(|_| !config.data.accept_entropies) {
+            let checked = check_entropies(engine, &scorer.model, &paths).await?;
+            model.warnings.extend(checked);
+        }
         let (model_config, precision) = (model.config.clone(), config.precision);
         let updates = table_updates(engine, &config, &model_config)?;
         let mut loaded =
@@ -157,13 +163,13 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             Start::Resume | Start::ResumeElsewhere => SamplesFile::resume(&config, step)?,
         };
         let mut warnings = model.warnings;
+        warnings.extend(held_out.iter().flat_map(|it| it.notes.clone()));
         warnings.extend(config.schedule_warning());
         warnings.extend(tuned_otherwise.then(|| {
             "the run goes on with the variants of kernels that it began with, not with those that \
              were measured since"
                 .to_owned()
         }));
-        warnings.extend(held_out.iter().flat_map(|it| it.notes.clone()));
         let mut run = Self::assemble(Parts {
             engine,
             table_updates: updates,
@@ -372,7 +378,7 @@ fn held_out<E: Engine>(config: &RunConfig, open: &OpenTexts) -> Result<Option<He
         context_patches: data.seq_len,
         batch_bytes: data.batch_size.saturating_mul(context),
         max_bytes: config.eval.max_bytes,
+        documents: document_options(data),
     };
     HeldOut::read(&paths, open, options).map(Some)
 }
-        documents: document_options(data),
