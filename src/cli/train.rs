@@ -1,6 +1,7 @@
 //! `blt train`: a run from a configuration, seen from a terminal.
 
 use super::device::{DeviceArgument, warn_of_distrusted};
+use super::failure::Usage;
 use super::interrupt;
 use super::progress::{Figures, Watch};
 use super::terminal::Terminal;
@@ -14,8 +15,8 @@ use blt_wgpu::engine::Engine;
 use blt_wgpu::graph::Precision;
 use blt_wgpu::platform::NativePlatform;
 use blt_wgpu::train::config::{ModelKeys, RunConfig};
-use blt_wgpu::train::metrics::Metrics;
 use blt_wgpu::train::data::ScoringProgress;
+use blt_wgpu::train::metrics::Metrics;
 use blt_wgpu::train::run::{Event, Run, Start};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -127,7 +128,6 @@ fn train(
     for warning in run.warnings() {
         terminal.warn(warning);
     }
-    if let Some(peak) = peak(device, run.config(), terminal)? {
     if start != Start::Fresh && run.step_count() >= run.last_step() {
         let why = match run.is_hopeless() {
             true => "eval.patience evaluations in a row were no better".to_owned(),
@@ -135,6 +135,7 @@ fn train(
         };
         terminal.note(&format!("this run is finished: {why}"));
     }
+    if let Some(peak) = peak(device, run.config(), terminal)? {
         run.set_peak_flops(Some(peak));
         terminal.note(&format!("measured peak: {:.3} TFLOP/s", peak / 1e12));
     }
@@ -153,6 +154,7 @@ fn train(
                 let figures = metrics.map(|metrics| figures(&metrics, held_out_bpb));
                 watch.step(step, step_count, figures.as_ref());
             }
+            Event::Scoring { progress, .. } => watch.say(&scoring(progress.as_ref())),
             Event::Evaluated { step, score, .. } => {
                 let bpb = score.bits_per_byte();
                 held_out_bpb = Some(bpb);
@@ -161,7 +163,6 @@ fn train(
             Event::Sampled { step, samples } => {
                 for sample in samples {
                     let text = format!("{}{}", sample.prompt, sample.text);
-            Event::Scoring { progress, .. } => watch.say(&scoring(progress.as_ref())),
                     watch.note(&format!("step {step}: {text:?}"));
                 }
             }
@@ -191,14 +192,6 @@ fn train(
     }
 }
 
-/// What the device computes at best, which speeds are compared with; nothing where that is not
-/// wanted, or the device cannot be measured.
-///
-/// # Errors
-/// If the device is lost.
-fn peak(device: &Device, config: &RunConfig, terminal: &Terminal) -> anyhow::Result<Option<f64>> {
-    if !config.logging.peak {
-        return Ok(None);
 /// What a run does that waits for the entropy model.
 fn scoring(progress: Option<&ScoringProgress>) -> String {
     let Some(ScoringProgress { document, scored_bytes, bytes }) = progress else {
@@ -208,6 +201,14 @@ fn scoring(progress: Option<&ScoringProgress>) -> String {
     format!("scoring {document}: {:.1} of {:.1} MB", megabytes(*scored_bytes), megabytes(*bytes))
 }
 
+/// What the device computes at best, which speeds are compared with; nothing where that is not
+/// wanted, or the device cannot be measured.
+///
+/// # Errors
+/// If the device is lost.
+fn peak(device: &Device, config: &RunConfig, terminal: &Terminal) -> anyhow::Result<Option<f64>> {
+    if !config.logging.peak {
+        return Ok(None);
     }
     let platform = NativePlatform::new(interrupt::flag().clone());
     let has_halves = config.precision == Precision::Mixed;
@@ -245,8 +246,15 @@ fn quoted(word: &str) -> String {
 /// Reads a configuration with its overrides, and what should be said about it.
 pub fn read(path: &PathBuf, set: &[String]) -> anyhow::Result<(RunConfig, Vec<String>)> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-    RunConfig::from_toml(&text, set, model_keys())
-        .with_context(|| format!("{} cannot be used", path.display()))
+    let read = |set: &[String]| RunConfig::from_toml(&text, set, model_keys());
+    match read(set) {
+        // The file alone is none the better: it is at fault.
+        Err(error) if !set.is_empty() && read(&[]).is_ok() => {
+            let hint = error.hint().unwrap_or("`--set KEY=VALUE` changes a key of the file");
+            Err(Usage::new(format!("--set: {error}"), hint).into())
+        }
+        read => read.with_context(|| format!("{} cannot be used", path.display())),
+    }
 }
 
 /// The keys that the tables of models may have.

@@ -153,11 +153,11 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             self.locks.clear();
             return Ok(Event::Finished { step, path: self.saved_path() });
         }
-        self.update().await
-    }
         if !self.prepare_ahead().await {
             return Ok(Event::Scoring { step, progress: self.batches.progress() });
         }
+        self.update().await
+    }
 
     /// Updates done.
     pub fn step_count(&self) -> u64 {
@@ -233,10 +233,10 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             warnings: Vec::new(),
             step: 0,
             prepared: None,
-            interval: Interval::default(),
-            waiting_line: None,
             preparing: Vec::new(),
             has_begun: false,
+            interval: Interval::default(),
+            waiting_line: None,
             patch_count: 0,
             applied_count: 0.0,
             skipped_count: 0.0,
