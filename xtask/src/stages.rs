@@ -61,6 +61,11 @@ pub const STAGES: &[Stage] = &[
         steps: &[TestAllBut(&[SHADER_TESTS])],
     },
     Stage {
+        name: "parquet",
+        proves: "texts in Parquet files are read, by the feature of that name",
+        steps: &[Test(&["--lib", "--features", "parquet", "text::"])],
+    },
+    Stage {
         name: "shaders",
         proves: "shaders translate to SPIR-V, MSL and, without matrices, HLSL; bindings are Rust's",
         steps: &[Test(&["--test", SHADER_TESTS])],
