@@ -7,7 +7,7 @@ use super::plan::{SavedPlan, saved_plan};
 use super::state::{CONFIG_FILE, PLAN_FILE, STATE_FILE, SavedState};
 use crate::blt::config::{ModelConfig, ReferenceEntropyKeys, ReferenceModelKeys};
 use crate::blt::{LoadedModel, TRAIN_STATE, TRAIN_STATE_LENGTH, TableUpdates};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, write_weights};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kernels::Tuned;
@@ -156,10 +156,8 @@ pub async fn restore<E: Engine>(
         plan.check(&here)?;
     }
 
-    for spec in &model.parameters {
-        model.write(engine, &spec.name, &files.read(&spec.name)?)?;
-    }
-    restore_moments(engine, model, checkpoint)?;
+    write_weights(engine, model, &files, "").await?;
+    restore_moments(engine, model, checkpoint).await?;
     let words: Vec<_> = state.device_words.iter().map(|&bits| f32::from_bits(bits)).collect();
     model.write(engine, TRAIN_STATE, &words)?;
     Ok(Resumed { state, plan, difference })
