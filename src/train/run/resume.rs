@@ -151,8 +151,10 @@ pub async fn restore<E: Engine>(
         plan.check_updates(updates)?;
         // What is computed again may change and changes no bit: compared is what the run did.
         let recompute = std::mem::replace(&mut model.recompute, plan.recompute);
+        // What is frozen may change like any setting of the optimiser.
+        let frozen = std::mem::replace(&mut model.frozen, plan.frozen.clone());
         let here = saved_plan(engine, model, plan.capacity(), updates, adamw).await?;
-        model.recompute = recompute;
+        (model.recompute, model.frozen) = (recompute, frozen);
         plan.check(&here)?;
     }
 
