@@ -14,7 +14,7 @@ use blt_wgpu::checkpoint::ModelDirectory;
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::graph::{Precision, Recording, compile};
-use blt_wgpu::kernels::{Axis, Counts, Kernel, REGISTRY};
+use blt_wgpu::kernels::{Abilities, Axis, Counts, Kernel, REGISTRY};
 use blt_wgpu::report::{grouped, short_count};
 use blt_wgpu::train::{AdamW, update_recording};
 use serde::Serialize;
@@ -158,7 +158,7 @@ impl ProgramCalls {
         let own = layout(config, true)?;
         add(&mut forward, &compile(forward_graph(config)?, "forward", &own, counts)?);
         add(&mut training, &compile(training_graph(config)?, "micro", &own, counts)?);
-        add(&mut training, &update_recording(&own, &AdamW::default()));
+        add(&mut training, &update_recording(&own, &AdamW::default(), &Abilities::CORE));
         let scoring = match config {
             ModelConfig::Entropy(_) => Some(config.clone()),
             ModelConfig::Blt(config) if config.patching.mode.needs_entropies() => {

@@ -48,7 +48,7 @@ impl<'e, E: Engine> Trainer<'e, E> {
     ) -> Result<Self> {
         model.frozen = frozen_parameters(&model.parameters, groups)?;
         let pieces = Pieces::of_model(&model, groups, adamw)?;
-        let recording = update_recording_in(&model.layout, adamw, &pieces);
+        let recording = update_recording_in(&model.layout, adamw, &pieces, &engine.abilities());
         let update_bytes = PlanBytes::of(&recording);
         let update = engine.compile(&model.store, recording).await?;
         if !model.layout.arenas_of(HALVES).is_empty() {

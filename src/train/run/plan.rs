@@ -56,7 +56,7 @@ pub async fn saved_plan<E: Engine>(
     adamw: &AdamW,
 ) -> Result<SavedPlan> {
     let micro = model.compile(engine, model.training_graph(), "micro", capacity).await?;
-    let update = update_recording(&model.layout, adamw);
+    let update = update_recording(&model.layout, adamw, &engine.abilities());
     let programs = [(micro, true), (update, false)]
         .map(|(recording, fixed)| (recording.name.clone(), saved(&recording, fixed)));
     Ok(SavedPlan {
