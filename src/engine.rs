@@ -99,6 +99,27 @@ pub trait Engine {
     /// If an input is missing or of the wrong size, or the device is lost.
     fn run(&self, plan: &Self::Plan, step: &Step, inputs: &Inputs) -> Result<()>;
 
+    /// Replays a plan and reads ranges of the Store as they are behind some of its dispatches, in
+    /// the order of `reads`, whose `behind` never falls. `take` has the number of each and its
+    /// elements as soon as they are there, while what comes behind may still go on.
+    ///
+    /// # Errors
+    /// As [`Self::run`] and [`Self::read`], or what `take` says.
+    async fn run_reading(
+        &self,
+        plan: &Self::Plan,
+        store: &Self::Store,
+        (step, inputs): (&Step, &Inputs),
+        reads: &[EarlyRead],
+        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+    ) -> Result<()> {
+        self.run(plan, step, inputs)?;
+        for (index, EarlyRead { arena, offset, length, .. }) in reads.iter().enumerate() {
+            take(index, self.read(store, *arena, *offset, *length).await?)?;
+        }
+        Ok(())
+    }
+
     /// Reads an output of the last replay of a plan, as long as the counts of `step` say.
     ///
     /// # Errors
@@ -248,6 +269,18 @@ impl<'e> Reading<'e> {
     pub async fn finish(self) -> Result<Vec<Vec<f32>>> {
         self.0.await
     }
+}
+
+/// A range of the Store that is read on the way of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EarlyRead {
+    /// Dispatches that are done before.
+    pub behind: usize,
+    pub arena: ArenaId,
+    /// First element.
+    pub offset: usize,
+    /// Number of elements.
+    pub length: usize,
 }
 
 /// Consecutive elements that are copied from one Store into another.

@@ -3,13 +3,14 @@
 use super::ahead::Found;
 use super::buffers::{self, BufferCopy};
 use super::context::Context;
+use super::early_reads::StagingRing;
 use super::launch::SubmitRule;
 use super::pipelines::Pipelines;
 use super::plan::GpuPlan;
 use super::readback::{self, Readback};
 use super::store::{GpuStore, max_binding_elements};
 use super::trust::Trust;
-use crate::engine::{Engine, EngineFingerprint, Inputs, Reading, StoreCopy};
+use crate::engine::{EarlyRead, Engine, EngineFingerprint, Inputs, Reading, StoreCopy};
 use crate::error::Result;
 use crate::graph::{ArenaId, Recording, StoreLayout};
 use crate::kernels::{Abilities, Step, Tuned, fingerprint};
@@ -19,6 +20,7 @@ pub struct GpuEngine {
     pub(super) context: Context,
     pub(super) pipelines: Pipelines,
     pub(super) readback: Readback,
+    staging: StagingRing,
     pub(super) trust: Trust,
     submit_flops: Option<u64>,
     tuned: Tuned,
@@ -32,6 +34,7 @@ impl GpuEngine {
             context,
             pipelines: Pipelines::default(),
             readback: Readback::default(),
+            staging: StagingRing::default(),
             trust: Trust::default(),
             submit_flops: None,
             tuned: Tuned::NONE,
@@ -191,6 +194,17 @@ impl Engine for GpuEngine {
         plan.submit_but_last(context)?;
         let sent = readback.send(context, ahead).await?;
         Ok(Reading::new(readback.receive(context, sent)))
+    }
+
+    async fn run_reading(
+        &self,
+        plan: &GpuPlan,
+        store: &GpuStore,
+        with: (&Step, &Inputs),
+        reads: &[EarlyRead],
+        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+    ) -> Result<()> {
+        self.staging.replay(&self.context, plan, store, with, reads, take).await
     }
 
     async fn output(&self, plan: &GpuPlan, name: &str, step: &Step) -> Result<Vec<f32>> {

@@ -102,6 +102,37 @@ impl GpuPlan {
         })
     }
 
+    /// Submits some launches, cut where they are always cut, and behind them what `last` encodes.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub(super) fn submit(
+        &self,
+        context: &Context,
+        launches: Range<usize>,
+        last: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<wgpu::SubmissionIndex> {
+        let within =
+            |range: &Range<usize>| range.start.max(launches.start)..range.end.min(launches.end);
+        let mut pieces: Vec<_> =
+            self.submissions.iter().map(within).filter(|piece| !piece.is_empty()).collect();
+        let final_piece = pieces.pop();
+        context.scoped_now(&self.recording.name, || {
+            let encoder = || context.device.create_command_encoder(&Default::default());
+            for piece in pieces {
+                let mut encoder = encoder();
+                self.encode(piece, &mut encoder);
+                context.queue.submit([encoder.finish()]);
+            }
+            let mut encoder = encoder();
+            if let Some(piece) = final_piece {
+                self.encode(piece, &mut encoder);
+            }
+            last(&mut encoder);
+            context.queue.submit([encoder.finish()])
+        })
+    }
+
     /// Encodes the launches of the last submission of a replay.
     pub(super) fn encode_last(&self, encoder: &mut wgpu::CommandEncoder) {
         let last = self.submissions.last().expect("a replay submits something");

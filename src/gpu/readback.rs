@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
 
 /// What is read is numbers, or words.
-const ELEMENT_BYTES: usize = 4;
+pub(super) const ELEMENT_BYTES: usize = 4;
 
 /// Most bytes that are mapped at once.
 const CHUNK_BYTES: usize = 64 << 20;
@@ -218,6 +218,46 @@ fn commands(
         to += bytes(*count);
     }
     encoder.finish()
+}
+
+/// A buffer that is being mapped.
+pub(super) struct Mapping {
+    bytes: u64,
+    submission: wgpu::SubmissionIndex,
+    mapped: Awaited,
+}
+
+/// Begins to map the first bytes of a buffer, as they are behind a submission.
+pub(super) fn map(
+    staging: &wgpu::Buffer,
+    bytes: u64,
+    submission: wgpu::SubmissionIndex,
+) -> Mapping {
+    let (answer, mapped) = answer();
+    staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| answer.give(result.is_ok()));
+    Mapping { bytes, submission, mapped }
+}
+
+impl Mapping {
+    /// Waits, reads so many elements and unmaps the buffer.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn read(
+        self,
+        context: &Context,
+        staging: &wgpu::Buffer,
+        length: usize,
+    ) -> Result<Vec<f32>> {
+        wait_for(context, self.submission, self.mapped).await?;
+        let values = {
+            let view = staging.get_mapped_range(0..self.bytes);
+            let view = view.map_err(|error| failed(context, &error.to_string()))?;
+            bytemuck::cast_slice(&view)[..length].to_vec()
+        };
+        staging.unmap();
+        Ok(values)
+    }
 }
 
 /// Copies bytes to the start of `staging` and waits until they are mapped.

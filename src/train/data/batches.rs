@@ -40,6 +40,37 @@ pub struct BatchOptions {
     pub worker_count: usize,
     /// Batches that are made ahead of the reader, where that is in another thread.
     pub most_ahead: usize,
+    /// Which of the batches are made here.
+    pub share: Share,
+}
+
+/// The part of a rank in batches that several read: all walk through the same ones, and each makes
+/// the tables of its own. So where a stream stands depends on nobody's share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub rank: usize,
+    pub rank_count: usize,
+    /// Batches of an update, which are dealt out in turns: the first to rank 0.
+    pub update_batches: u64,
+}
+
+impl Share {
+    /// Everything.
+    pub const WHOLE: Self = Self { rank: 0, rank_count: 1, update_batches: 1 };
+
+    /// Whether the batch of this number, from the beginning of an update on, is one's own.
+    fn has(&self, index: u64) -> bool {
+        index % self.update_batches % self.rank_count as u64 == self.rank as u64
+    }
+}
+
+/// A batch that was read, here or by another rank.
+#[derive(Clone, Debug)]
+pub struct DealtBatch {
+    /// As [`Batch::target_count`].
+    pub target_count: f64,
+    /// `None` where another rank has it.
+    pub batch: Option<Batch>,
 }
 
 /// Batches of a stream of rows.
@@ -71,6 +102,8 @@ struct Maker<S: EntropySource> {
     gathered: Vec<Row>,
     model: Arc<ModelConfig>,
     options: BatchOptions,
+    /// Batches so far.
+    count: u64,
     #[cfg(not(target_arch = "wasm32"))]
     workers: Workers,
 }
@@ -83,12 +116,12 @@ struct Made {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-type Making = Result<Promise<Result<Batch>>>;
+type Making = Result<Promise<Result<DealtBatch>>>;
 #[cfg(target_arch = "wasm32")]
-type Making = Result<Batch>;
+type Making = Result<DealtBatch>;
 
 impl<S: EntropySource> BatchStream<S> {
-    /// Batches of rows for a model.
+    /// Batches of rows for a model, in front of the first batch of an update.
     ///
     /// # Errors
     /// If the system has no threads to give.
@@ -106,6 +139,7 @@ impl<S: EntropySource> BatchStream<S> {
                     gathered: Vec::new(),
                     model,
                     options,
+                    count: 0,
                     workers,
                 };
                 let most_ahead = options.most_ahead.max(1);
@@ -113,13 +147,13 @@ impl<S: EntropySource> BatchStream<S> {
                     .map_err(no_threads)?;
                 return Ok(Self { source: Source::Ahead(made), state, notes: Vec::new() });
             }
-            let maker = Maker { rows, gathered: Vec::new(), model, options, workers };
+            let maker = Maker { rows, gathered: Vec::new(), model, options, count: 0, workers };
             let here = Here { maker, waiting: VecDeque::new(), is_ended: false };
             Ok(Self { source: Source::Here(Box::new(here)), state, notes: Vec::new() })
         }
         #[cfg(target_arch = "wasm32")]
         {
-            let maker = Maker { rows, gathered: Vec::new(), model, options };
+            let maker = Maker { rows, gathered: Vec::new(), model, options, count: 0 };
             let here = Here { maker, waiting: VecDeque::new(), is_ended: false };
             Ok(Self { source: Source::Here(Box::new(here)), state, notes: Vec::new() })
         }
@@ -140,7 +174,7 @@ impl<S: EntropySource> BatchStream<S> {
     /// # Errors
     /// A text that cannot be read, rows longer than the model's positions, or a device that fails.
     /// Nothing comes behind an error.
-    pub async fn next_batch(&mut self) -> Result<Option<Batch>> {
+    pub async fn next_batch(&mut self) -> Result<Option<DealtBatch>> {
         while !self.advance().await {}
         let made = match &mut self.source {
             Source::Here(here) => here.waiting.pop_front(),
@@ -260,11 +294,17 @@ impl<S: EntropySource> Maker<S> {
             return Some(None);
         }
         let (model, options) = (Arc::clone(&self.model), self.options);
+        let is_own = options.share.has(self.count);
+        self.count += 1;
         let make = move || {
             if let Some(row_bytes) = options.reference_row_bytes {
                 pad_reference_batch(&mut rows, options.batch_rows, row_bytes, false)?;
             }
-            Batch::new(&model, &rows)
+            if is_own {
+                let batch = Batch::new(&model, &rows)?;
+                return Ok(DealtBatch { target_count: batch.target_count, batch: Some(batch) });
+            }
+            Ok(DealtBatch { target_count: Batch::target_count_of(&rows), batch: None })
         };
         #[cfg(not(target_arch = "wasm32"))]
         let batch = Ok(self.workers.run(make));

@@ -23,7 +23,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use batches::{BatchOptions, BatchStream};
+pub use batches::{BatchOptions, BatchStream, DealtBatch, Share};
 pub use document_queue::ScoringProgress;
 pub use patcher::{EntropyScorer, EntropySource, NoEntropies, patching_config, patching_of};
 pub use reader::{DocumentReader, ReadDocument, SourcePosition};

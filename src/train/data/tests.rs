@@ -375,17 +375,65 @@ mod batches {
         worker_count: usize,
         count: usize,
     ) -> Vec<(String, DataState)> {
-        let options =
-            BatchOptions { batch_rows: 3, reference_row_bytes: None, worker_count, most_ahead: 2 };
+        shared_batches(rows, unit, worker_count, count, Share::WHOLE)
+            .into_iter()
+            .map(|(dealt, state)| (shown(&dealt.batch.expect("all are one's own")), state))
+            .collect()
+    }
+
+    /// The same of a share.
+    fn shared_batches<S: EntropySource>(
+        rows: RowStream<S>,
+        unit: RowUnit,
+        worker_count: usize,
+        count: usize,
+        share: Share,
+    ) -> Vec<(DealtBatch, DataState)> {
+        let options = BatchOptions {
+            batch_rows: 3,
+            reference_row_bytes: None,
+            worker_count,
+            most_ahead: 2,
+            share,
+        };
         let mut stream = BatchStream::new(rows, model(unit), options).unwrap();
         let mut found = Vec::new();
-        for _ in 0..count {
-            match now(stream.next_batch()).unwrap() {
-                Some(batch) => found.push((shown(&batch), stream.state())),
-                None => break,
-            }
+        while found.len() < count
+            && let Some(dealt) = now(stream.next_batch()).unwrap()
+        {
+            found.push((dealt, stream.state()));
         }
         found
+    }
+
+    #[test]
+    fn shares_are_all_batches_in_turns_and_every_stream_stands_where_all_stand() {
+        let sources = [(words(), 1.0)];
+        let unit = patches(PatchingMode::Space, false);
+        let rows =
+            || RowStream::new(reader(&sources, Some(4)), options(unit, 4), NoEntropies).unwrap();
+        let whole = batches(rows(), unit, 0, 12);
+        assert!(whole.len() > 6, "{}", whole.len());
+        // Three batches an update for two ranks: 0 1 0, 0 1 0, ..
+        for (rank_count, update_batches) in [(1, 1), (2, 4), (2, 3), (4, 4)] {
+            let shares: Vec<_> = (0..rank_count)
+                .map(|rank| {
+                    let share = Share { rank, rank_count, update_batches };
+                    shared_batches(rows(), unit, rank % 2, 12, share)
+                })
+                .collect();
+            for (index, (expected, state)) in whole.iter().enumerate() {
+                let owner = index % update_batches as usize % rank_count;
+                for (rank, share) in shares.iter().enumerate() {
+                    let (dealt, own_state) = &share[index];
+                    assert_eq!(own_state, state);
+                    let targets = format!(" {}", dealt.target_count);
+                    assert!(expected.ends_with(&targets), "{expected} {targets}");
+                    let batch = dealt.batch.as_ref().map(shown);
+                    assert_eq!(batch.as_ref(), (rank == owner).then_some(expected));
+                }
+            }
+        }
     }
 
     #[test]
@@ -438,6 +486,7 @@ mod batches {
                 reference_row_bytes: None,
                 worker_count,
                 most_ahead: 2,
+                share: Share::WHOLE,
             };
             let mut stream = BatchStream::new(rows, model(unit), options).unwrap();
             let mut count = 0;

@@ -84,13 +84,11 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
     /// model is, when it has to go on.
     pub(super) async fn cut_held_out(&mut self) -> Result<Option<ScoringProgress>> {
         let started = self.platform.monotonic_seconds();
-        let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
-        let Some(entropies) = self.batches.entropies_mut() else { return Ok(None) };
         loop {
+            let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
+            let Some(entropies) = self.batches.entropies_mut() else { return Ok(None) };
             let progress = held_out.cut(entropies).await?;
-            let seconds = self.platform.monotonic_seconds() - started;
-            let is_asked = self.platform.is_stop_requested();
-            if progress.is_none() || seconds >= MOST_SILENT_SECONDS || is_asked {
+            if progress.is_none() || self.is_time_to_speak(started) {
                 return Ok(progress);
             }
         }
@@ -102,7 +100,12 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         self.interval.seconds += self.platform.monotonic_seconds() - started - waited;
     }
 
+    /// Among other ranks never: they agree on what comes next before every event, so that all must
+    /// come to the same ones.
     fn is_time_to_speak(&self, started: f64) -> bool {
+        if !self.ranks.is_alone() {
+            return false;
+        }
         let seconds = self.platform.monotonic_seconds() - started;
         seconds >= MOST_SILENT_SECONDS || self.platform.is_stop_requested()
     }

@@ -10,6 +10,7 @@ use crate::eval::bits_per_byte::{BitsPerByte, next_window, windows};
 use crate::eval::{ScoreOptions, ScoredDocument, Scorer};
 use crate::text::{self, DocumentOptions, Documents};
 use crate::train::data::{EntropySource, OpenTexts, ScoringProgress};
+use crate::train::ranks::{Place, Ranks};
 
 /// How held-out text is scored.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,10 +142,11 @@ impl<E: Engine> HeldOut<E> {
         Ok(())
     }
 
-    /// The score of all documents with the weights as they are now.
+    /// The score of all documents with the weights as they are now, each scored by one of the
+    /// ranks: the same on all of them, and the same however many there are.
     ///
     /// # Errors
-    /// If the device has not the memory or is lost.
+    /// If the device has not the memory or is lost, or a rank is gone.
     ///
     /// # Panics
     /// If [`Self::cut`] has something to do.
@@ -152,10 +154,12 @@ impl<E: Engine> HeldOut<E> {
         &mut self,
         engine: &E,
         model: &LoadedModel<E>,
+        ranks: &Ranks,
     ) -> Result<BitsPerByte> {
         assert_eq!(self.cut_count, self.documents.len(), "documents are scored once they are cut");
-        let mut sum = BitsPerByte::default();
-        for document in &self.documents {
+        let Place { rank, count, .. } = ranks.place();
+        let mut scores = Vec::new();
+        for document in self.documents.iter().skip(rank).step_by(count) {
             let known = self.scorers.iter().position(|(context, _)| *context == document.context);
             let index = known.unwrap_or_else(|| {
                 let batch_bytes = self.options.batch_bytes;
@@ -166,7 +170,13 @@ impl<E: Engine> HeldOut<E> {
             let HeldOutDocument { ids, patch_lengths, .. } = document;
             let scored = ScoredDocument { ids, patch_lengths };
             let score = self.scorers[index].1.bits_per_byte(engine, model, scored).await?;
-            sum.add(score.nats, score.target_count);
+            scores.extend([score.nats, score.target_count as f64]);
+        }
+        let scores = ranks.gather_numbers(&scores)?;
+        let mut sum = BitsPerByte::default();
+        for index in 0..self.documents.len() {
+            let score = &scores[index % count][2 * (index / count)..];
+            sum.add(score[0], score[1] as u64);
         }
         Ok(sum)
     }

@@ -1,6 +1,7 @@
 //! The run itself: what comes next, and doing it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::advice::advised;
 use super::best::BestScore;
@@ -10,7 +11,7 @@ use super::figures::MAX_SKIPPED_IN_A_ROW;
 use super::interval::{Interval, patch_count};
 use super::metrics_file::MetricsFile;
 use super::samples::{SampleLine, SamplesFile};
-use crate::blt::{Batch, TableUpdates};
+use crate::blt::TableUpdates;
 use crate::checkpoint::{Checkpoint, Checkpoints, DirectoryLock};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -18,23 +19,25 @@ use crate::eval::bits_per_byte::BitsPerByte;
 use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::train::config::RunConfig;
-use crate::train::data::{BatchStream, DataState, EntropyScorer, ScoringProgress};
+use crate::train::data::{BatchStream, DataState, DealtBatch, EntropyScorer, ScoringProgress};
 use crate::train::flops::{ForwardWork, TRAINING_FACTOR};
 use crate::train::metrics::Metrics;
+use crate::train::ranks::Ranks;
 use crate::train::schedule::Schedule;
 use crate::train::{AdamW, Trainer};
 
 /// What a step of a run was.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// An update; figures every `logging.freq` updates and where more is measured.
+    /// An update; figures every `logging.freq` updates and where more is measured, on the first
+    /// rank.
     Step { step: u64, learning_rate: f64, metrics: Option<Box<Metrics>> },
     /// The entropy model scores text, and the next update, or the evaluation, has to wait for it:
     /// where it is, if it is in a document.
     Scoring { step: u64, progress: Option<ScoringProgress> },
     /// Held-out text was scored.
     Evaluated { step: u64, score: BitsPerByte, seconds: f64 },
-    /// The model wrote texts.
+    /// The model wrote texts, on the first rank.
     Sampled { step: u64, samples: Vec<SampleLine> },
     /// A checkpoint stands there.
     Saved { step: u64, path: PathBuf },
@@ -48,6 +51,7 @@ pub enum Event {
 pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) engine: &'e E,
     pub(super) platform: P,
+    pub(super) ranks: Arc<Ranks>,
     pub(super) config: RunConfig,
     pub(super) schedule: Schedule,
     pub(super) trainer: Trainer<'e, E>,
@@ -71,9 +75,9 @@ pub struct Run<'e, E: Engine, P: Platform> {
     /// The place in the texts from which update `step` reads: before `prepared`.
     pub(super) data_state: DataState,
     /// The micro-batches of update `step`, or why there are none.
-    pub(super) prepared: Option<Result<Vec<Batch>>>,
+    pub(super) prepared: Option<Result<Vec<DealtBatch>>>,
     /// Those of them that are there while others are still to be made.
-    pub(super) preparing: Vec<Batch>,
+    pub(super) preparing: Vec<DealtBatch>,
     /// Whether an update has begun: what is read before is no wait of any.
     pub(super) has_begun: bool,
     pub(super) interval: Interval,
@@ -98,6 +102,7 @@ pub struct Run<'e, E: Engine, P: Platform> {
 pub(super) struct Parts<'e, E: Engine, P> {
     pub engine: &'e E,
     pub platform: P,
+    pub ranks: Arc<Ranks>,
     pub config: RunConfig,
     pub trainer: Trainer<'e, E>,
     pub batches: BatchStream<Option<EntropyScorer<'e, E>>>,
@@ -131,7 +136,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let step = self.step;
         let is_last = step >= self.last_step();
         let is_saved = !self.has_new_score && self.is_saved(step);
-        if self.platform.is_stop_requested() && !(is_last && is_saved) {
+        if self.is_stop_requested()? && !(is_last && is_saved) {
             let path = if is_saved { self.saved_path() } else { self.save().await? };
             self.locks.clear();
             return Ok(Event::Stopped { step, path });
@@ -215,6 +220,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         Self {
             engine,
             platform,
+            ranks: parts.ranks,
             schedule: config.schedule(),
             config,
             trainer,
@@ -255,17 +261,26 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let waited_before = self.interval.data_seconds;
         self.has_begun = true;
         let batches = self.prepared.take().expect("an update follows when it is prepared")?;
-        self.metrics_file.begin()?;
+        if self.ranks.is_first() {
+            self.metrics_file.begin()?;
+        }
         let step = self.step + 1;
         let has_line = self.line_is_due(step);
         let target_count: f64 = batches.iter().map(|batch| batch.target_count).sum();
         let loss_weight = if target_count > 0.0 { (1.0 / target_count) as f32 } else { 0.0 };
-        for (index, batch) in batches.iter().enumerate() {
-            if has_line && index + 1 == batches.len() {
+        let own: Vec<_> = batches.iter().filter_map(|it| it.batch.as_ref()).collect();
+        for (index, batch) in own.iter().enumerate() {
+            if has_line && index + 1 == own.len() {
                 // The sum before the last micro-batch, so that its own loss can be told.
                 self.interval.nats += self.trainer.take_nats().await?;
             }
-            self.trainer.micro(batch, loss_weight).await?;
+            if index + 1 < own.len() {
+                self.trainer.micro(batch, loss_weight).await?;
+            } else {
+                let clock = || self.platform.monotonic_seconds();
+                let exchanged = self.trainer.last_micro(batch, loss_weight, &self.ranks, clock);
+                self.interval.exchange_seconds += exchanged.await?;
+            }
             self.interval.add(batch);
             self.interval.flops += TRAINING_FACTOR * self.work.flops(batch);
             self.patch_count += patch_count(batch);
@@ -287,9 +302,13 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
                 let nats = self.trainer.take_nats().await?;
                 self.interval.nats += nats;
                 self.count_seconds(started, waited_before);
-                let line = self.line(&state, learning_rate, nats / last.target_count);
-                self.write_line(line.clone())?;
-                metrics = Some(Box::new(line));
+                let is_own = last.batch.is_some();
+                let nats = self.add_up_figures(&words, if is_own { nats } else { 0.0 })?;
+                if self.ranks.is_first() {
+                    let line = self.line(&state, learning_rate, nats / last.target_count);
+                    self.write_line(line.clone())?;
+                    metrics = Some(Box::new(line));
+                }
             }
             self.check_skipped()?;
         }
@@ -302,7 +321,8 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     async fn evaluate(&mut self) -> Result<Event> {
         let started = self.platform.monotonic_seconds();
         let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
-        let score = held_out.bits_per_byte(self.engine, self.trainer.settled()?).await?;
+        let model = self.trainer.settled()?;
+        let score = held_out.bits_per_byte(self.engine, model, &self.ranks).await?;
         let seconds = self.platform.monotonic_seconds() - started;
         self.evaluated_step = Some(self.step);
         self.has_new_score = self.is_saved(self.step);

@@ -32,6 +32,7 @@ mod plan;
 mod resume;
 mod samples;
 mod save;
+mod sharing;
 mod start;
 mod state;
 
