@@ -9,6 +9,7 @@ use crate::kernels::{Abilities, Step, Tuned};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// Runs Recordings over Stores.
@@ -145,6 +146,22 @@ pub trait Engine {
         Ok(outputs)
     }
 
+    /// The same without waiting, where the device works by itself: what is replayed behind it, of
+    /// this plan too, does not change what the reading finds.
+    ///
+    /// # Errors
+    /// As [`Self::run`] and [`Self::output`].
+    async fn begin<'e>(
+        &'e self,
+        plan: &Self::Plan,
+        step: &Step,
+        inputs: &Inputs,
+        names: &[&str],
+    ) -> Result<Reading<'e>> {
+        let outputs = self.run_for(plan, step, inputs, names).await?;
+        Ok(Reading::new(std::future::ready(Ok(outputs))))
+    }
+
     /// Overwrites a tensor of the Store, all shards of it.
     ///
     /// # Errors
@@ -233,6 +250,24 @@ pub trait Engine {
             values.extend(self.read(store, shard.arena, shard.offset, length).await?);
         }
         Ok(values)
+    }
+}
+
+/// Outputs of a replay that is on its way, in the order in which they were asked for.
+pub struct Reading<'e>(Pin<Box<dyn Future<Output = Result<Vec<Vec<f32>>>> + 'e>>);
+
+impl<'e> Reading<'e> {
+    /// What this future waits for; the work does not wait for the future.
+    pub fn new(outputs: impl Future<Output = Result<Vec<Vec<f32>>>> + 'e) -> Self {
+        Self(Box::pin(outputs))
+    }
+
+    /// Waits for the outputs.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn finish(self) -> Result<Vec<Vec<f32>>> {
+        self.0.await
     }
 }
 

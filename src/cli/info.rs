@@ -2,6 +2,7 @@
 
 use super::device::DeviceArgument;
 use super::model;
+use super::numbers::counted;
 use super::terminal::Terminal;
 use blt_wgpu::blt::config::{
     BltConfig, ModelConfig, PatchingConfig, Semantics, TransformerConfig, WeightType,
@@ -251,9 +252,9 @@ fn stacks_of(config: &BltConfig) -> Vec<(&'static str, String)> {
     if config.hash.table_count() > 0 {
         let sizes: Vec<String> = config.hash.group_sizes.iter().map(usize::to_string).collect();
         let text = format!(
-            "n-grams of {} bytes, {} function(s), {} rows a table",
+            "n-grams of {} bytes, {}, {} rows a table",
             sizes.join(", "),
-            config.hash.function_count,
+            counted(config.hash.function_count, "function"),
             config.hash.rows_per_table
         );
         stacks.push(("hash tables", text));

@@ -1,6 +1,7 @@
 //! `blt train`: a run from a configuration, seen from a terminal.
 
 use super::device::{DeviceArgument, warn_of_distrusted};
+use super::failure::Usage;
 use super::interrupt;
 use super::progress::{Figures, Watch};
 use super::ranks;
@@ -15,6 +16,7 @@ use blt_wgpu::engine::Engine;
 use blt_wgpu::graph::Precision;
 use blt_wgpu::platform::NativePlatform;
 use blt_wgpu::train::config::{ModelKeys, RunConfig};
+use blt_wgpu::train::data::ScoringProgress;
 use blt_wgpu::train::metrics::Metrics;
 use blt_wgpu::train::ranks::Ranks;
 use blt_wgpu::train::run::{Event, Run, Start};
@@ -166,6 +168,13 @@ fn train(
     for warning in run.warnings() {
         terminal.warn(warning);
     }
+    if start != Start::Fresh && run.step_count() >= run.last_step() {
+        let why = match run.is_hopeless() {
+            true => "eval.patience evaluations in a row were no better".to_owned(),
+            false => format!("its {step_count} updates are done, a larger `steps` has more"),
+        };
+        terminal.note(&format!("this run is finished: {why}"));
+    }
     if ranks.is_first()
         && let Some(peak) = peak(device, run.config(), terminal)?
     {
@@ -187,6 +196,7 @@ fn train(
                 let figures = metrics.map(|metrics| figures(&metrics, held_out_bpb));
                 watch.step(step, step_count, figures.as_ref());
             }
+            Event::Scoring { progress, .. } => watch.say(&scoring(progress.as_ref())),
             Event::Evaluated { step, score, .. } => {
                 let bpb = score.bits_per_byte();
                 held_out_bpb = Some(bpb);
@@ -222,6 +232,15 @@ fn train(
             }
         }
     }
+}
+
+/// What a run does that waits for the entropy model.
+fn scoring(progress: Option<&ScoringProgress>) -> String {
+    let Some(ScoringProgress { document, scored_bytes, bytes }) = progress else {
+        return "scoring text".to_owned();
+    };
+    let megabytes = |bytes: usize| bytes as f64 / 1e6;
+    format!("scoring {document}: {:.1} of {:.1} MB", megabytes(*scored_bytes), megabytes(*bytes))
 }
 
 /// What the device computes at best, which speeds are compared with; nothing where that is not
@@ -273,8 +292,15 @@ fn quoted(word: &str) -> String {
 /// Reads a configuration with its overrides, and what should be said about it.
 pub fn read(path: &PathBuf, set: &[String]) -> anyhow::Result<(RunConfig, Vec<String>)> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-    RunConfig::from_toml(&text, set, model_keys())
-        .with_context(|| format!("{} cannot be used", path.display()))
+    let read = |set: &[String]| RunConfig::from_toml(&text, set, model_keys());
+    match read(set) {
+        // The file alone is none the better: it is at fault.
+        Err(error) if !set.is_empty() && read(&[]).is_ok() => {
+            let hint = error.hint().unwrap_or("`--set KEY=VALUE` changes a key of the file");
+            Err(Usage::new(format!("--set: {error}"), hint).into())
+        }
+        read => read.with_context(|| format!("{} cannot be used", path.display())),
+    }
 }
 
 /// The keys that the tables of models may have.

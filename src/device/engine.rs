@@ -1,7 +1,7 @@
 //! One of the engines, with its Stores and plans, as an engine itself.
 
 use crate::cpu::{HostEngine, HostPlan, HostStore};
-use crate::engine::{EarlyRead, Engine, EngineFingerprint, Inputs, StoreCopy};
+use crate::engine::{EarlyRead, Engine, EngineFingerprint, Inputs, Reading, StoreCopy};
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{GpuEngine, GpuPlan, GpuStore};
@@ -226,6 +226,18 @@ impl Engine for Device {
     ) -> Result<Vec<Vec<f32>>> {
         dispatch!(self, plan: DevicePlan, |engine, plan| {
             engine.run_for(plan, step, inputs, names).await
+        })
+    }
+
+    async fn begin<'e>(
+        &'e self,
+        plan: &DevicePlan,
+        step: &Step,
+        inputs: &Inputs,
+        names: &[&str],
+    ) -> Result<Reading<'e>> {
+        dispatch!(self, plan: DevicePlan, |engine, plan| {
+            engine.begin(plan, step, inputs, names).await
         })
     }
 

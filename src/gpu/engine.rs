@@ -10,7 +10,7 @@ use super::plan::GpuPlan;
 use super::readback::{self, Readback};
 use super::store::{GpuStore, max_binding_elements};
 use super::trust::Trust;
-use crate::engine::{EarlyRead, Engine, EngineFingerprint, Inputs, StoreCopy};
+use crate::engine::{EarlyRead, Engine, EngineFingerprint, Inputs, Reading, StoreCopy};
 use crate::error::Result;
 use crate::graph::{ArenaId, Recording, StoreLayout};
 use crate::kernels::{Abilities, Step, Tuned, fingerprint};
@@ -161,11 +161,7 @@ impl Engine for GpuEngine {
         inputs: &Inputs,
         names: &[&str],
     ) -> Result<Vec<Vec<f32>>> {
-        let regions = names.iter().map(|name| {
-            let (buffer, first, count) = plan.output(name, step)?;
-            Ok((buffer.clone(), first, count))
-        });
-        let regions = regions.collect::<Result<Vec<_>>>()?;
+        let regions = plan.outputs(step, names)?;
         let (context, readback) = (&self.context, &self.readback);
         let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode_last(encoder);
         let Found { ahead, is_repeated } = plan.ahead.take(&regions);
@@ -181,6 +177,23 @@ impl Engine for GpuEngine {
             plan.ahead.put(next);
         }
         Ok(values)
+    }
+
+    async fn begin<'e>(
+        &'e self,
+        plan: &GpuPlan,
+        step: &Step,
+        inputs: &Inputs,
+        names: &[&str],
+    ) -> Result<Reading<'e>> {
+        let (context, readback) = (&self.context, &self.readback);
+        let regions = plan.outputs(step, names)?;
+        let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode_last(encoder);
+        let ahead = readback.encode(context, encode, regions).await?;
+        plan.upload(context, step, inputs)?;
+        plan.submit_but_last(context)?;
+        let sent = readback.send(context, ahead).await?;
+        Ok(Reading::new(readback.receive(context, sent)))
     }
 
     async fn run_reading(

@@ -3,7 +3,7 @@
 //! Pipelines, bind groups, offsets and workgroup counts are made once; a replay writes two
 //! buffers and encodes one pass over a list of [`Launch`]es.
 
-use super::ahead::AheadSlot;
+use super::ahead::{AheadSlot, Elements};
 use super::buffers::{self, Span};
 use super::context::Context;
 use super::inputs::InputArena;
@@ -185,6 +185,18 @@ impl GpuPlan {
         let Span { buffer, element, offset, .. } = self.buffers.locate(&output.region);
         assert!(element != Element::F16, "{name}: outputs are not halves");
         Ok((buffer, offset, length))
+    }
+
+    /// Where these outputs lie.
+    ///
+    /// # Errors
+    /// As [`Self::output`].
+    pub(super) fn outputs(&self, step: &Step, names: &[&str]) -> Result<Vec<Elements>> {
+        let regions = names.iter().map(|name| {
+            let (buffer, first, count) = self.output(name, step)?;
+            Ok((buffer.clone(), first, count))
+        });
+        regions.collect()
     }
 
     /// That a step does not exceed what the plan was compiled for.

@@ -6,6 +6,7 @@ mod compile;
 mod decode;
 mod epilogues;
 mod few_rows;
+mod frozen;
 #[allow(clippy::module_inception, reason = "the file is named after its one type")]
 mod graph;
 mod host_embedding;

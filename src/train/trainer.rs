@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::exchange::Exchange;
-use super::groups::{ParameterGroup, Pieces};
+use super::groups::{ParameterGroup, Pieces, frozen_parameters};
 use super::lazy_rows::LazyRows;
 use super::ranks::Ranks;
 use super::update::{AdamW, update_recording_in};
@@ -44,10 +44,11 @@ impl<'e, E: Engine> Trainer<'e, E> {
     /// If the device refuses a shader; as [`Pieces::of_model`].
     pub async fn with_groups(
         engine: &'e E,
-        model: LoadedModel<E>,
+        mut model: LoadedModel<E>,
         adamw: &AdamW,
         groups: &BTreeMap<String, ParameterGroup>,
     ) -> Result<Self> {
+        model.frozen = frozen_parameters(&model.parameters, groups)?;
         let pieces = Pieces::of_model(&model, groups, adamw)?;
         let recording = update_recording_in(&model.layout, adamw, &pieces, &engine.abilities());
         let update_bytes = PlanBytes::of(&recording);

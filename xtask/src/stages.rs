@@ -64,6 +64,11 @@ pub const STAGES: &[Stage] = &[
         steps: &[TestAllBut(&[SHADER_TESTS])],
     },
     Stage {
+        name: "parquet",
+        proves: "texts in Parquet files are read, by the feature of that name",
+        steps: &[Test(&["--lib", "--features", "parquet", "text::"])],
+    },
+    Stage {
         name: "mpi",
         proves: "processes that mpirun starts train one model; left out where there is no MPI",
         steps: &[MpiTest(&["--features", "mpi", "--test", "mpirun"])],

@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
+use crate::train::data::EntropyScorer;
 use crate::train::metrics::{Metrics, iso_utc};
 
 /// Updates skipped in a row, because gradients were not finite, after which a run gives up.
@@ -29,7 +30,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         let (rank_count, shared) = (self.ranks.place().count as f64, !self.ranks.is_alone());
         let memory = self.trainer.memory();
         let entropies = self.batches.entropies().and_then(Option::as_ref);
-        let entropy_bytes = entropies.map_or(0, |scorer| scorer.model.layout.size_bytes());
+        let entropy_bytes = entropies.map_or(0, EntropyScorer::memory_bytes);
         Metrics {
             global_step: self.step,
             acc_step: 0,

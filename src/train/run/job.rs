@@ -19,7 +19,7 @@ use crate::eval::bits_per_byte::BitsPerByte;
 use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::train::config::RunConfig;
-use crate::train::data::{BatchStream, DataState, DealtBatch, EntropyScorer};
+use crate::train::data::{BatchStream, DataState, DealtBatch, EntropyScorer, ScoringProgress};
 use crate::train::flops::{ForwardWork, TRAINING_FACTOR};
 use crate::train::metrics::Metrics;
 use crate::train::ranks::Ranks;
@@ -32,6 +32,9 @@ pub enum Event {
     /// An update; figures every `logging.freq` updates and where more is measured, on the first
     /// rank.
     Step { step: u64, learning_rate: f64, metrics: Option<Box<Metrics>> },
+    /// The entropy model scores text, and the next update, or the evaluation, has to wait for it:
+    /// where it is, if it is in a document.
+    Scoring { step: u64, progress: Option<ScoringProgress> },
     /// Held-out text was scored.
     Evaluated { step: u64, score: BitsPerByte, seconds: f64 },
     /// The model wrote texts, on the first rank.
@@ -73,6 +76,10 @@ pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) data_state: DataState,
     /// The micro-batches of update `step`, or why there are none.
     pub(super) prepared: Option<Result<Vec<DealtBatch>>>,
+    /// Those of them that are there while others are still to be made.
+    pub(super) preparing: Vec<DealtBatch>,
+    /// Whether an update has begun: what is read before is no wait of any.
+    pub(super) has_begun: bool,
     pub(super) interval: Interval,
     /// A line that waits for the evaluation of its step.
     pub(super) waiting_line: Option<Metrics>,
@@ -81,6 +88,8 @@ pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) skipped_count: f32,
     pub(super) skipped_in_a_row: u64,
     pub(super) evaluated_step: Option<u64>,
+    /// Whether there is a score of this step that its checkpoint was written without.
+    pub(super) has_new_score: bool,
     pub(super) score: BestScore,
     /// What keeps other runs out, until this one has ended.
     pub(super) locks: Vec<DirectoryLock>,
@@ -126,25 +135,31 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     async fn next(&mut self) -> Result<Event> {
         let step = self.step;
         let is_last = step >= self.last_step();
-        let is_saved = self.saved.as_ref().is_some_and(|saved| saved.step == step);
+        let is_saved = !self.has_new_score && self.is_saved(step);
         if self.is_stop_requested()? && !(is_last && is_saved) {
             let path = if is_saved { self.saved_path() } else { self.save().await? };
             self.locks.clear();
             return Ok(Event::Stopped { step, path });
         }
         if self.evaluation_is_due(step) && self.evaluated_step != Some(step) {
-            return self.evaluate().await;
+            return match self.cut_held_out().await? {
+                None => self.evaluate().await,
+                progress => Ok(Event::Scoring { step, progress }),
+            };
         }
         if self.sample_is_due(step) {
             return self.sample().await;
         }
-        if !is_saved && self.save_is_due(step) {
+        if !is_saved && (self.has_new_score || self.save_is_due(step)) {
             let path = self.save().await?;
             return Ok(Event::Saved { step, path });
         }
         if is_last {
             self.locks.clear();
             return Ok(Event::Finished { step, path: self.saved_path() });
+        }
+        if !self.prepare_ahead().await {
+            return Ok(Event::Scoring { step, progress: self.batches.progress() });
         }
         self.update().await
     }
@@ -224,6 +239,8 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             warnings: Vec::new(),
             step: 0,
             prepared: None,
+            preparing: Vec::new(),
+            has_begun: false,
             interval: Interval::default(),
             waiting_line: None,
             patch_count: 0,
@@ -231,6 +248,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             skipped_count: 0.0,
             skipped_in_a_row: 0,
             evaluated_step: None,
+            has_new_score: false,
             score: BestScore::default(),
             locks: Vec::new(),
             saved: None,
@@ -238,30 +256,11 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         }
     }
 
-    /// Reads the micro-batches of the next update, while the device may still be busy with this
-    /// one. What goes wrong is said when it is that update's turn.
-    pub(super) async fn prepare_ahead(&mut self) {
-        if self.step < self.last_step() && self.prepared.is_none() {
-            let started = self.platform.monotonic_seconds();
-            self.data_state = self.batches.state();
-            self.prepared = Some(self.prepare().await);
-            self.interval.data_seconds += self.platform.monotonic_seconds() - started;
-        }
-    }
-
-    async fn prepare(&mut self) -> Result<Vec<DealtBatch>> {
-        let mut batches = Vec::new();
-        for _ in 0..self.config.grad_acc_steps {
-            let batch = self.batches.next_batch().await?;
-            batches.push(batch.expect("a stream that is read over and over does not end"));
-        }
-        Ok(batches)
-    }
-
     async fn update(&mut self) -> Result<Event> {
         let started = self.platform.monotonic_seconds();
-        self.prepare_ahead().await;
-        let batches = self.prepared.take().expect("it was prepared in the line above")?;
+        let waited_before = self.interval.data_seconds;
+        self.has_begun = true;
+        let batches = self.prepared.take().expect("an update follows when it is prepared")?;
         if self.ranks.is_first() {
             self.metrics_file.begin()?;
         }
@@ -291,7 +290,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         self.step = step;
         self.data_state = self.batches.state();
         self.interval.step_count += 1;
-        self.prepare_ahead().await;
+        self.look_ahead().await;
 
         let mut metrics = None;
         if has_line || step.is_multiple_of(MAX_SKIPPED_IN_A_ROW) {
@@ -302,7 +301,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
                 let last = batches.last().expect("an update has at least one micro-batch");
                 let nats = self.trainer.take_nats().await?;
                 self.interval.nats += nats;
-                self.interval.seconds += self.platform.monotonic_seconds() - started;
+                self.count_seconds(started, waited_before);
                 let is_own = last.batch.is_some();
                 let nats = self.add_up_figures(&words, if is_own { nats } else { 0.0 })?;
                 if self.ranks.is_first() {
@@ -314,7 +313,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             self.check_skipped()?;
         }
         if !has_line {
-            self.interval.seconds += self.platform.monotonic_seconds() - started;
+            self.count_seconds(started, waited_before);
         }
         Ok(Event::Step { step, learning_rate, metrics })
     }
@@ -326,6 +325,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let score = held_out.bits_per_byte(self.engine, model, &self.ranks).await?;
         let seconds = self.platform.monotonic_seconds() - started;
         self.evaluated_step = Some(self.step);
+        self.has_new_score = self.is_saved(self.step);
         self.score.add(self.step, score.bits_per_byte());
         if let Some(mut line) = self.waiting_line.take() {
             line.eval_bits_per_byte = Some(score.bits_per_byte());
@@ -346,7 +346,12 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         })?;
         let path = checkpoint.path.clone();
         self.saved = Some(checkpoint);
+        self.has_new_score = false;
         Ok(path)
+    }
+
+    fn is_saved(&self, step: u64) -> bool {
+        self.saved.as_ref().is_some_and(|saved| saved.step == step)
     }
 
     fn saved_path(&self) -> PathBuf {

@@ -18,6 +18,7 @@
 //! ```
 
 mod advice;
+mod ahead;
 mod best;
 mod evaluation;
 mod event_file;

@@ -23,8 +23,9 @@ use crate::text::Files;
 use crate::train::config::RunConfig;
 use crate::train::data::{
     BatchOptions, BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream,
-    RowUnit, Share, patching_of, source_texts, text_files,
+    RowUnit, Share, document_options, patching_of, source_texts, text_files,
 };
+use crate::train::entropies::check_entropies;
 use crate::train::flops::{ForwardWork, entropy_flops_per_byte};
 use crate::train::packing::PackerOptions;
 use crate::train::ranks::Ranks;
@@ -103,6 +104,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let mut model = run_model(&config)?;
         let open: OpenTexts = Arc::new(|| Box::new(Files));
         let sources = source_texts(&config.data)?;
+        let paths: Vec<_> = sources.iter().flat_map(|source| source.paths.clone()).collect();
         let reader = DocumentReader::new(sources, OpenTexts::clone(&open), config.data.seed, None)?;
         let checkpoints = checkpoints(&config);
         // Of a directory that is not there yet nothing is read.
@@ -114,6 +116,10 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         }
 
         let entropy_scorer = entropy_scorer(engine, &config, &mut model, &checkpoint).await?;
+        if let Some(scorer) = entropy_scorer.as_ref().filter(|_| !config.data.accept_entropies) {
+            let checked = check_entropies(engine, &scorer.model, &paths).await?;
+            model.warnings.extend(checked);
+        }
         let (model_config, precision) = (model.config.clone(), config.precision);
         let updates = table_updates(engine, &config, &model_config)?;
         let mut loaded =
@@ -151,9 +157,9 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
         let mut rows = RowStream::new(reader, row_options(&config), entropy_scorer)?;
         if let Some(resumed) = &resumed {
-            rows.resume(&resumed.state.data).await?;
+            rows.resume(&resumed.state.data)?;
         }
-        let held_out = held_out(&config, &open, &mut rows.entropies).await?;
+        let held_out = held_out(&config, &open)?;
         let reference_row_bytes = (config.data.reference_packing && !config.train_entropy_model)
             .then_some(config.data.max_encoder_seq_length);
         let options = BatchOptions {
@@ -189,6 +195,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             }
         };
         let mut warnings = model.warnings;
+        warnings.extend(held_out.iter().flat_map(|it| it.notes.clone()));
         let scores_entropies = batches.entropies().is_some_and(Option::is_some);
         warnings.extend(sharing_warnings(&config, &ranks, scores_entropies));
         warnings.extend(config.schedule_warning());
@@ -392,11 +399,7 @@ fn row_options(config: &RunConfig) -> RowOptions {
     }
 }
 
-async fn held_out<E: Engine>(
-    config: &RunConfig,
-    open: &OpenTexts,
-    entropies: &mut Option<EntropyScorer<'_, E>>,
-) -> Result<Option<HeldOut<E>>> {
+fn held_out<E: Engine>(config: &RunConfig, open: &OpenTexts) -> Result<Option<HeldOut<E>>> {
     let data = &config.data;
     if data.valid.is_empty() || config.eval_every() == 0 {
         return Ok(None);
@@ -414,6 +417,7 @@ async fn held_out<E: Engine>(
         context_patches: data.seq_len,
         batch_bytes: data.batch_size.saturating_mul(context),
         max_bytes: config.eval.max_bytes,
+        documents: document_options(data),
     };
-    HeldOut::read(&paths, open, options, entropies).await.map(Some)
+    HeldOut::read(&paths, open, options).map(Some)
 }
