@@ -84,7 +84,10 @@ pub struct BatchStream<S: EntropySource> {
 enum Source<S: EntropySource> {
     Here(Box<Here<S>>),
     #[cfg(not(target_arch = "wasm32"))]
-    Ahead(Ahead<Made>),
+    Ahead {
+        made: Ahead<Made>,
+        entropies: S,
+    },
 }
 
 /// Batches that are made by who reads them.
@@ -133,19 +136,14 @@ impl<S: EntropySource> BatchStream<S> {
             let no_threads =
                 |error: std::io::Error| Error::input("threads for data", error.to_string());
             let workers = Workers::new("tables", options.worker_count).map_err(no_threads)?;
-            if options.worker_count > 0 && !rows.entropies.has_device() {
-                let maker = Maker {
-                    rows: rows.without_entropies(),
-                    gathered: Vec::new(),
-                    model,
-                    options,
-                    count: 0,
-                    workers,
-                };
+            if options.worker_count > 0 && !rows.scores_texts() {
+                let (rows, entropies) = rows.without_entropies();
+                let maker = Maker { rows, gathered: Vec::new(), model, options, count: 0, workers };
                 let most_ahead = options.most_ahead.max(1);
                 let made = Ahead::new("rows", most_ahead, move |give| maker.give(give))
                     .map_err(no_threads)?;
-                return Ok(Self { source: Source::Ahead(made), state, notes: Vec::new() });
+                let source = Source::Ahead { made, entropies };
+                return Ok(Self { source, state, notes: Vec::new() });
             }
             let maker = Maker { rows, gathered: Vec::new(), model, options, count: 0, workers };
             let here = Here { maker, waiting: VecDeque::new(), is_ended: false };
@@ -165,7 +163,7 @@ impl<S: EntropySource> BatchStream<S> {
         match &mut self.source {
             Source::Here(here) => here.advance().await,
             #[cfg(not(target_arch = "wasm32"))]
-            Source::Ahead(_) => true,
+            Source::Ahead { .. } => true,
         }
     }
 
@@ -179,7 +177,7 @@ impl<S: EntropySource> BatchStream<S> {
         let made = match &mut self.source {
             Source::Here(here) => here.waiting.pop_front(),
             #[cfg(not(target_arch = "wasm32"))]
-            Source::Ahead(made) => made.next(),
+            Source::Ahead { made, .. } => made.next(),
         };
         let Some(Made { batch, state, notes }) = made else { return Ok(None) };
         self.notes.extend(notes);
@@ -190,18 +188,31 @@ impl<S: EntropySource> BatchStream<S> {
         Ok(Some(batch))
     }
 
-    /// Where patching gets its entropies; `None` where it needs no device for them.
-    pub fn entropies(&self) -> Option<&S> {
+    /// Where patching gets its entropies, of texts that come without.
+    pub fn entropies(&self) -> &S {
         match &self.source {
-            Source::Here(here) => Some(&here.maker.rows.entropies),
+            Source::Here(here) => &here.maker.rows.entropies,
             #[cfg(not(target_arch = "wasm32"))]
-            Source::Ahead(_) => None,
+            Source::Ahead { entropies, .. } => entropies,
         }
     }
 
     /// The same, to score other text with.
-    pub fn entropies_mut(&mut self) -> Option<&mut S> {
-        self.rows().map(|rows| &mut rows.entropies)
+    pub fn entropies_mut(&mut self) -> &mut S {
+        match &mut self.source {
+            Source::Here(here) => &mut here.maker.rows.entropies,
+            #[cfg(not(target_arch = "wasm32"))]
+            Source::Ahead { entropies, .. } => entropies,
+        }
+    }
+
+    /// Whether texts are scored on the fly, by a device.
+    pub fn scores_texts(&self) -> bool {
+        match &self.source {
+            Source::Here(here) => here.maker.rows.scores_texts(),
+            #[cfg(not(target_arch = "wasm32"))]
+            Source::Ahead { .. } => false,
+        }
     }
 
     /// Begins to score `byte_count` bytes more of the text that comes next, where that is done on
@@ -232,7 +243,7 @@ impl<S: EntropySource> BatchStream<S> {
         match &self.source {
             Source::Here(here) => here.maker.rows.progress(),
             #[cfg(not(target_arch = "wasm32"))]
-            Source::Ahead(_) => None,
+            Source::Ahead { .. } => None,
         }
     }
 
@@ -241,7 +252,7 @@ impl<S: EntropySource> BatchStream<S> {
         match &mut self.source {
             Source::Here(here) => Some(&mut here.maker.rows),
             #[cfg(not(target_arch = "wasm32"))]
-            Source::Ahead(_) => None,
+            Source::Ahead { .. } => None,
         }
     }
 

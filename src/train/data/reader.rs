@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::sources::{OpenTexts, SourceTexts};
 use crate::error::{Error, Result};
 use crate::random::Random;
-use crate::text::{Document, Documents, Place};
+use crate::text::{Document, Documents, Place, TextFormat, TextKind};
 
 /// The stream of random numbers that chooses between sources.
 const CHOICE_STREAM: u64 = 0x6368_6f69_6365;
@@ -95,6 +95,13 @@ impl DocumentReader {
             }
         }
         Ok(None)
+    }
+
+    /// Whether every document comes with its entropies.
+    pub fn has_all_entropies(&self) -> bool {
+        let paths = self.sources.iter().flat_map(|source| &source.texts.paths);
+        let kinds = paths.map(|path| TextFormat::of(path).map(|format| format.kind));
+        kinds.into_iter().all(|kind| kind.is_ok_and(|kind| kind == TextKind::Arrow))
     }
 
     /// The next document of one source, whatever the weights; `None` when its passes are finished.

@@ -181,11 +181,16 @@ impl<S: EntropySource> RowStream<S> {
         DataState { taken_count: self.taken_count, ..self.start.clone() }
     }
 
-    /// The same stream without its source of entropies, where it needs none: rows can then be made
-    /// in another thread.
+    /// Whether texts are scored on the fly, by a device.
+    pub(super) fn scores_texts(&self) -> bool {
+        self.entropies.has_device() && !self.documents.reader.has_all_entropies()
+    }
+
+    /// The same stream and, apart from it, its source of entropies, where it needs none: rows can
+    /// then be made in another thread.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn without_entropies(self) -> RowStream<NoEntropies> {
-        RowStream {
+    pub(super) fn without_entropies(self) -> (RowStream<NoEntropies>, S) {
+        let rows = RowStream {
             documents: self.documents.without_entropies(),
             packer: self.packer,
             options: self.options,
@@ -198,7 +203,8 @@ impl<S: EntropySource> RowStream<S> {
             block_bytes: self.block_bytes,
             start: self.start,
             taken_count: self.taken_count,
-        }
+        };
+        (rows, self.entropies)
     }
 
     /// Sentences about odd documents since the last call.

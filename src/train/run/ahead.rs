@@ -86,8 +86,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         let started = self.platform.monotonic_seconds();
         loop {
             let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
-            let Some(entropies) = self.batches.entropies_mut() else { return Ok(None) };
-            let progress = held_out.cut(entropies).await?;
+            let progress = held_out.cut(self.batches.entropies_mut()).await?;
             if progress.is_none() || self.is_time_to_speak(started) {
                 return Ok(progress);
             }

@@ -24,12 +24,13 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         let bits = (interval.nats / interval.target_count / std::f64::consts::LN_2) as f32;
         let target_count = interval.target_count as u64;
         // Every byte is scored by the entropy model once.
-        let entropy_flops = self.entropy_flops.map(|flops| flops * interval.byte_count);
+        let entropy_flops = self.entropy_flops.filter(|_| self.batches.scores_texts());
+        let entropy_flops = entropy_flops.map(|flops| flops * interval.byte_count);
         let flops = interval.flops + entropy_flops.unwrap_or(0);
         let rate = |flops: u64| (interval.seconds > 0.0).then(|| flops as f64 / interval.seconds);
         let (rank_count, shared) = (self.ranks.place().count as f64, !self.ranks.is_alone());
         let memory = self.trainer.memory();
-        let entropies = self.batches.entropies().and_then(Option::as_ref);
+        let entropies = self.batches.entropies().as_ref();
         let entropy_bytes = entropies.map_or(0, EntropyScorer::memory_bytes);
         Metrics {
             global_step: self.step,

@@ -134,7 +134,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
             return Ok(Event::Sampled { step, samples: Vec::new() });
         }
         let shared = |model: &LoadedModel<E>| model.shared(engine);
-        let scorer = self.batches.entropies().and_then(Option::as_ref);
+        let scorer = self.batches.entropies().as_ref();
         let directory = LoadedDirectory {
             model: shared(self.trainer.settled()?),
             patcher: scorer.map(|scorer| shared(&scorer.model)),

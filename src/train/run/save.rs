@@ -56,7 +56,7 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
                 ModelConfig::Blt(_) => spec.name.strip_prefix(PATCHER_PREFIX),
                 ModelConfig::Entropy(_) => None,
             };
-            let (of, name) = match (in_patcher, self.batches.entropies().and_then(Option::as_ref)) {
+            let (of, name) = match (in_patcher, self.batches.entropies().as_ref()) {
                 (Some(name), Some(scorer)) => (&scorer.model, name),
                 _ => (model, spec.name.as_str()),
             };

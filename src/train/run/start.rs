@@ -196,7 +196,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         };
         let mut warnings = model.warnings;
         warnings.extend(held_out.iter().flat_map(|it| it.notes.clone()));
-        let scores_entropies = batches.entropies().is_some_and(Option::is_some);
+        let scores_entropies = batches.scores_texts();
         warnings.extend(sharing_warnings(&config, &ranks, scores_entropies));
         warnings.extend(config.schedule_warning());
         warnings.extend(tuned_otherwise.then(|| {
