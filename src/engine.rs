@@ -254,11 +254,13 @@ pub trait Engine {
 }
 
 /// Outputs of a replay that is on its way, in the order in which they were asked for.
-pub struct Reading<'e>(Pin<Box<dyn Future<Output = Result<Vec<Vec<f32>>>> + 'e>>);
+pub struct Reading<'e>(Pin<Box<dyn Future<Output = Outputs> + 'e>>);
+
+type Outputs = Result<Vec<Vec<f32>>>;
 
 impl<'e> Reading<'e> {
     /// What this future waits for; the work does not wait for the future.
-    pub fn new(outputs: impl Future<Output = Result<Vec<Vec<f32>>>> + 'e) -> Self {
+    pub fn new(outputs: impl Future<Output = Outputs> + 'e) -> Self {
         Self(Box::pin(outputs))
     }
 

@@ -54,8 +54,8 @@ pub fn compile(
     compile_for(graph, name, layout, capacity, &CompileOptions::BASE)
 }
 
-/// Compiles a graph: gradients of what is frozen, dead code, precision, fusion, recompute, layers of
-/// few rows, epilogues, unpacking, lifetimes, dispatches with their variants.
+/// Compiles a graph: gradients of what is frozen, dead code, precision, fusion, recompute, layers
+/// of few rows, epilogues, unpacking, lifetimes, dispatches with their variants.
 ///
 /// # Errors
 /// If the layout lacks a tensor that the graph reads.

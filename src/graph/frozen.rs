@@ -1,8 +1,8 @@
 //! Gradients that nobody wants: those of frozen parameters.
 //!
-//! A gradient that is added to the Store keeps alive what computes it. Once it is not, the pass that
-//! removes dead code takes away its kernel, and with it whatever flowed towards frozen parameters
-//! alone: where a whole stack below is frozen, so is its backward pass.
+//! A gradient that is added to the Store keeps alive what computes it. Once it is not, the pass
+//! that removes dead code takes away its kernel, and with it whatever flowed towards frozen
+//! parameters alone: a stack that is frozen with all below it has no backward pass.
 
 use std::collections::BTreeSet;
 

@@ -207,7 +207,7 @@ fn scoring_ahead_changes_neither_rows_nor_states() {
     for ahead in [1, 15, 1000] {
         let mut stream = new();
         for (index, row) in all.iter().enumerate() {
-            assert_eq!(rows(&mut stream, 1), [row.clone()], "{ahead}");
+            assert_eq!(rows(&mut stream, 1), std::slice::from_ref(row), "{ahead}");
             let mut resumed = new();
             resumed.resume(&stream.state()).unwrap();
             if index + 3 < all.len() {

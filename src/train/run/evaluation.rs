@@ -61,7 +61,7 @@ impl<E: Engine> HeldOut<E> {
         let mut left = options.max_bytes.unwrap_or(u64::MAX);
         let mut documents = Vec::new();
         let mut texts = Documents::open_from(open(), paths, options.documents.clone())?;
-        while let Some(document) = texts.next() {
+        for document in texts.by_ref() {
             let document = document?;
             let (id, mut bytes) = (document.id, document.text);
             let is_whole = bytes.len() as u64 <= left;
