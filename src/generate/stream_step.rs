@@ -4,7 +4,7 @@
 use super::caches::{entropy_config, patcher};
 use super::parts::Parts;
 use super::place::Place;
-use super::sampling::ChoiceRow;
+use super::sampling::{ChoiceRow, EXPECTED_LOGITS};
 use super::slot::{Chosen, Slot, check_finite};
 use super::step_tables::{Next, Reader, set_next, step_inputs};
 use super::stream_plans::Work;
@@ -191,7 +191,7 @@ pub(super) fn check_status(status: u32) -> Result<()> {
             Err(Error::input("logits", "every id is banned, expected at least one choice"))
         }
         _ => {
-            let error = Error::input("logits", "expected finite values");
+            let error = Error::input("logits", EXPECTED_LOGITS);
             Err(error.with_hint("are the weights finite?"))
         }
     }
