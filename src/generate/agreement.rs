@@ -65,6 +65,12 @@ impl Agreement {
         let mut starts = pass.cut.starts().into_iter().peekable();
         for (position, added) in (first..).zip(added) {
             let expected = pass.logits_at(position - 1);
+            let (wanted, kept) = (expected.len(), added.logits.len());
+            if wanted != kept {
+                return Err(format!(
+                    "position {position}: a full pass gives {wanted} logits, caches {kept}"
+                ));
+            }
             for (id, (&expected, &got)) in expected.iter().zip(&added.logits).enumerate() {
                 let difference = (expected - got).abs();
                 // What is no number differs too.
@@ -163,6 +169,8 @@ mod tests {
         assert_eq!((same.id_count, same.patch_count, same.entropy_count), (1, 1, 1));
         assert_eq!((same.largest_difference, same.chosen_count), (0.0, 1));
         let said = |change: fn(&mut FullPass, &mut Added)| compare(change).unwrap_err();
+        assert!(said(|_, added| added.logits.truncate(259)).contains("260 logits, caches 259"));
+        assert!(said(|_, added| added.logits.clear()).contains("260 logits, caches 0"));
         assert!(said(|_, added| added.id = 106).contains("id 106 was chosen"));
         assert!(said(|_, added| added.logits[7] = 2.0 * TOLERANCE).contains("id 7"));
         assert!(said(|_, added| added.logits[7] = f32::NAN).contains("caches NaN"));
