@@ -12,6 +12,8 @@ pub const TOLERANCE: f32 = 1e-4;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agreement {
     pub mode: PatchingMode,
+    /// Ids that the device added before the host heard of them.
+    pub bytes_a_submission: usize,
     /// Ids that were added to the texts, and how many of them were chosen and not pushed.
     pub id_count: usize,
     pub chosen_count: usize,
@@ -41,9 +43,10 @@ pub struct Tie {
 
 impl Agreement {
     /// Of no text yet.
-    pub(super) fn new(mode: PatchingMode) -> Self {
+    pub(super) fn new(mode: PatchingMode, bytes_a_submission: usize) -> Self {
         Self {
             mode,
+            bytes_a_submission,
             id_count: 0,
             chosen_count: 0,
             patch_count: 0,
@@ -159,7 +162,7 @@ mod tests {
     fn compare(change: impl FnOnce(&mut FullPass, &mut Added)) -> Result<Agreement, String> {
         let (mut pass, mut added) = agreeing();
         change(&mut pass, &mut added);
-        let mut all = Agreement::new(PatchingMode::Entropy);
+        let mut all = Agreement::new(PatchingMode::Entropy, 1);
         all.compare("x", 2, &[added], &pass).map(|()| all)
     }
 
