@@ -9,6 +9,7 @@ use crate::kernels::{Abilities, Step, Tuned};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// Runs Recordings over Stores.
@@ -98,6 +99,27 @@ pub trait Engine {
     /// If an input is missing or of the wrong size, or the device is lost.
     fn run(&self, plan: &Self::Plan, step: &Step, inputs: &Inputs) -> Result<()>;
 
+    /// Replays a plan and reads ranges of the Store as they are behind some of its dispatches, in
+    /// the order of `reads`, whose `behind` never falls. `take` has the number of each and its
+    /// elements as soon as they are there, while what comes behind may still go on.
+    ///
+    /// # Errors
+    /// As [`Self::run`] and [`Self::read`], or what `take` says.
+    async fn run_reading(
+        &self,
+        plan: &Self::Plan,
+        store: &Self::Store,
+        (step, inputs): (&Step, &Inputs),
+        reads: &[EarlyRead],
+        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+    ) -> Result<()> {
+        self.run(plan, step, inputs)?;
+        for (index, EarlyRead { arena, offset, length, .. }) in reads.iter().enumerate() {
+            take(index, self.read(store, *arena, *offset, *length).await?)?;
+        }
+        Ok(())
+    }
+
     /// Reads an output of the last replay of a plan, as long as the counts of `step` say.
     ///
     /// # Errors
@@ -122,6 +144,22 @@ pub trait Engine {
             outputs.push(self.output(plan, name, step).await?);
         }
         Ok(outputs)
+    }
+
+    /// The same without waiting, where the device works by itself: what is replayed behind it, of
+    /// this plan too, does not change what the reading finds.
+    ///
+    /// # Errors
+    /// As [`Self::run`] and [`Self::output`].
+    async fn begin<'e>(
+        &'e self,
+        plan: &Self::Plan,
+        step: &Step,
+        inputs: &Inputs,
+        names: &[&str],
+    ) -> Result<Reading<'e>> {
+        let outputs = self.run_for(plan, step, inputs, names).await?;
+        Ok(Reading::new(std::future::ready(Ok(outputs))))
     }
 
     /// Overwrites a tensor of the Store, all shards of it.
@@ -213,6 +251,36 @@ pub trait Engine {
         }
         Ok(values)
     }
+}
+
+/// Outputs of a replay that is on its way, in the order in which they were asked for.
+pub struct Reading<'e>(Pin<Box<dyn Future<Output = Result<Vec<Vec<f32>>>> + 'e>>);
+
+impl<'e> Reading<'e> {
+    /// What this future waits for; the work does not wait for the future.
+    pub fn new(outputs: impl Future<Output = Result<Vec<Vec<f32>>>> + 'e) -> Self {
+        Self(Box::pin(outputs))
+    }
+
+    /// Waits for the outputs.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn finish(self) -> Result<Vec<Vec<f32>>> {
+        self.0.await
+    }
+}
+
+/// A range of the Store that is read on the way of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EarlyRead {
+    /// Dispatches that are done before.
+    pub behind: usize,
+    pub arena: ArenaId,
+    /// First element.
+    pub offset: usize,
+    /// Number of elements.
+    pub length: usize,
 }
 
 /// Consecutive elements that are copied from one Store into another.

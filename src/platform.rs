@@ -234,6 +234,48 @@ impl<T> Promise<T> {
     }
 }
 
+/// A thread that holds a value, which never leaves it, and does what it is asked with it, in order.
+#[cfg(not(target_arch = "wasm32"))]
+pub struct Keeper<S> {
+    work: std::sync::mpsc::Sender<KeptWork<S>>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+type KeptWork<S> = Box<dyn FnOnce(&mut S) + Send>;
+
+#[cfg(not(target_arch = "wasm32"))]
+impl<S: 'static> Keeper<S> {
+    /// Begins to keep what `make` makes there. The thread ends, and drops it, when nothing can be
+    /// asked any more and what was asked is done; nobody waits for that.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub fn new(name: &str, make: impl FnOnce() -> S + Send + 'static) -> std::io::Result<Self> {
+        let (work, asked) = std::sync::mpsc::channel::<KeptWork<S>>();
+        let keep = move || {
+            let mut kept = make();
+            while let Ok(work) = asked.recv() {
+                work(&mut kept);
+            }
+        };
+        std::thread::Builder::new().name(name.to_owned()).spawn(keep)?;
+        Ok(Self { work })
+    }
+
+    /// Has something done with what is kept.
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut S) -> T + Send + 'static,
+    ) -> Promise<T> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // Nobody may want the value any more when it is there; and where the thread has panicked
+        // so does who waits.
+        let work = move |kept: &mut S| drop(sender.send(work(kept)));
+        let _ = self.work.send(Box::new(work));
+        Promise(receiver)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +305,14 @@ mod tests {
         let few = |give: &mut dyn FnMut(u32) -> bool| assert!(give(7));
         let mut ahead = Ahead::new("numbers", 2, few).unwrap();
         assert_eq!([ahead.next(), ahead.next(), ahead.next()], [Some(7), None, None]);
+    }
+
+    #[test]
+    fn a_keeper_does_things_in_order_with_what_need_not_be_sent() {
+        let keeper = Keeper::new("numbers", || std::rc::Rc::new(std::cell::Cell::new(1))).unwrap();
+        let add = |number| keeper.run(move |kept| kept.replace(kept.get() * 2 + number));
+        let before: Vec<_> = [3, 4, 5].map(add).into_iter().map(Promise::wait).collect();
+        assert_eq!(before, [1, 5, 14]);
     }
 
     #[test]

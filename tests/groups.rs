@@ -11,7 +11,7 @@ use blt_wgpu::blt::tables::Row;
 use blt_wgpu::blt::{Batch, LoadedModel, TableUpdates};
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
-use blt_wgpu::graph::Precision;
+use blt_wgpu::graph::{Precision, gradient_name};
 use blt_wgpu::kernels::optim::train_state::TrainState;
 use blt_wgpu::text;
 use blt_wgpu::train::run::run_model;
@@ -115,6 +115,65 @@ fn what_is_frozen_stays_and_is_not_normed_on_a_gpu() {
     let test = "what_is_frozen_stays_and_is_not_normed_on_a_gpu";
     if let Some(engine) = support::gpu_engine(test) {
         what_is_frozen_stays(&engine);
+    }
+}
+
+/// Dispatches of a micro-batch, and the gradients that one leaves, by their parameters.
+fn gradients<E: Engine>(engine: &E, groups: &Groups) -> (Vec<String>, BTreeMap<String, Vec<f32>>) {
+    block_on(async {
+        let mut trainer = trainer(engine, TableUpdates::Dense, groups).await.unwrap();
+        let batch = batch(&trainer.config().clone(), 1);
+        trainer.micro(&batch, 0.02).await.unwrap();
+        let model = trainer.settled().unwrap();
+        let micro = model.compile(engine, model.training_graph(), "micro", batch.counts).await;
+        let dispatches = micro.unwrap().dispatches;
+        let mut gradients = BTreeMap::new();
+        for spec in &model.parameters {
+            let gradient = model.read(engine, &gradient_name(&spec.name)).await.unwrap();
+            gradients.insert(spec.name.clone(), gradient);
+        }
+        (dispatches.iter().map(|it| it.variant_name()).collect(), gradients)
+    })
+}
+
+fn what_is_frozen_has_no_gradients<E: Engine>(engine: &E) {
+    let (all, expected) = gradients(engine, &Groups::new());
+    let is_below = |name: &str| {
+        name.starts_with("model.local_encoder.") || name.contains("encoder_hash_tok_embedding")
+    };
+    let below = ["model.local_encoder.*", "model.encoder_hash_tok_embedding*"];
+    let (some, got) = gradients(engine, &groups([("below", frozen(&below))]));
+    let mut frozen_count = 0;
+    for (name, gradient) in &got {
+        let is_nothing = gradient.iter().all(|value| *value == 0.0);
+        assert_eq!(is_nothing, is_below(name), "{name}");
+        assert!(is_nothing || gradient == &expected[name], "{name}: the same bits");
+        frozen_count += usize::from(is_below(name));
+    }
+    assert!(frozen_count > 5, "{frozen_count}");
+    // Nothing flows into what is frozen as a whole: its attention has no backward pass.
+    let count = |of: &[String], part: &str| of.iter().filter(|it| it.contains(part)).count();
+    assert!(some.len() < all.len(), "{} of {}", some.len(), all.len());
+    assert_eq!(count(&some, "scatter_add"), 0);
+    assert!(count(&all, "scatter_add") > 0);
+    let attention = "attention_query_grad";
+    assert!(count(&some, attention) < count(&all, attention));
+
+    // Of what one matmul reads a part is stepped: its gradient is whole.
+    let (_, got) = gradients(engine, &groups([("keys", frozen(&["*.k_proj.weight"]))]));
+    assert!(got == expected);
+}
+
+#[test]
+fn what_is_frozen_has_no_gradients_and_the_rest_keeps_its_bits() {
+    what_is_frozen_has_no_gradients(&HostEngine::<f32>::default());
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn what_is_frozen_has_no_gradients_on_a_gpu() {
+    if let Some(engine) = support::gpu_engine("what_is_frozen_has_no_gradients_on_a_gpu") {
+        what_is_frozen_has_no_gradients(&engine);
     }
 }
 

@@ -11,6 +11,7 @@ use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::error::Error;
 use blt_wgpu::graph::{Precision, Recording};
+use blt_wgpu::kernels::Abilities;
 use blt_wgpu::oracle::optim::TrainState;
 use blt_wgpu::random::Random;
 use blt_wgpu::text;
@@ -188,7 +189,7 @@ fn it_adds_few_dispatches() {
         recording.dispatches.iter().map(|dispatch| dispatch.kernel.name).collect()
     };
     assert_eq!(
-        names(update_recording(&model.layout, &adamw)),
+        names(update_recording(&model.layout, &adamw, &Abilities::CORE)),
         [
             "grad_norm",
             "grad_norm_rows",

@@ -8,8 +8,8 @@ use blt_wgpu::blt::{Batch, TRAIN_NATS, forward_graph, halves_recording, training
 use blt_wgpu::cpu::{HostEngine, NUMERICS};
 use blt_wgpu::engine::{Engine, Inputs};
 use blt_wgpu::graph::{
-    CompileOptions, Graph, Op, Precision, Recompute, Recording, Source, compile, compile_for,
-    fuse_residuals, remove_dead_code,
+    CompileOptions, Dispatch, Graph, Op, Precision, Recompute, Recording, Source, compile,
+    compile_for, fuse_residuals, remove_dead_code,
 };
 use blt_wgpu::kernels::dense::matmul;
 use blt_wgpu::kernels::{Abilities, Axis, Counts, Element, Extent, Hash, Step};
@@ -72,7 +72,7 @@ fn recordings() -> Vec<Recording> {
     vec![
         recording("forward", forward_graph),
         recording("micro", training_graph),
-        update_recording(&layout, &AdamW::default()),
+        update_recording(&layout, &AdamW::default(), &Abilities::CORE),
     ]
 }
 
@@ -96,6 +96,29 @@ fn plans_have_their_size() {
     assert_eq!(measured, expected);
     let pipelines: usize = recordings.iter().map(Recording::pipeline_count).sum();
     assert!(pipelines <= MAX_PIPELINES, "{pipelines} pipelines");
+}
+
+#[test]
+fn rules_choose_the_variants_of_the_update() {
+    let engine = HostEngine::<f32>::default();
+    let layout = Session::new(&engine, small_blt()).model.layout;
+    let variants = |abilities: Abilities| -> Vec<_> {
+        let recording = update_recording(&layout, &AdamW::default(), &abilities);
+        let mut names: Vec<_> = recording.dispatches.iter().map(Dispatch::variant_name).collect();
+        names.dedup();
+        names
+    };
+    let processor = Abilities {
+        software: true,
+        int64: true,
+        subgroups: true,
+        subgroup_min: 8,
+        ..Abilities::CORE
+    };
+    let base = ["grad_norm.base", "update_decision.base", "adamw.base"];
+    assert_eq!(variants(Abilities::CORE), base);
+    let lanes = ["grad_norm.lanes_eights", "update_decision.base", "adamw.lanes_eights"];
+    assert_eq!(variants(processor), lanes);
 }
 
 /// Memory of a training step of the shape `s` in mixed precision on a GPU with bindings of 2 GiB:

@@ -90,7 +90,7 @@ fn trained<E: Engine>(engine: &E, row_bytes: usize) -> Trained<E> {
     let graph = training_graph(&model.config).unwrap();
     let recording = compile(graph, "micro", &model.layout, batch.counts.bucketed()).unwrap();
     let micro = block_on(engine.compile(&model.store, recording)).unwrap();
-    let recording = update_recording(&model.layout, &AdamW::default());
+    let recording = update_recording(&model.layout, &AdamW::default(), &engine.abilities());
     let update = block_on(engine.compile(&model.store, recording)).unwrap();
     Trained { micro, update, batch, _model: model }
 }

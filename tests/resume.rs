@@ -2,11 +2,12 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::Path;
 
 use blt_wgpu::Result;
+use blt_wgpu::checkpoint::PIECE_ELEMENTS;
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::{Engine, EngineFingerprint, Inputs, StoreCopy};
 use blt_wgpu::graph::{ArenaId, Recording, StoreLayout};
@@ -24,6 +25,8 @@ type Host = HostEngine<f32>;
 struct Observed {
     host: Host,
     compiled: RefCell<Vec<(String, Counts)>>,
+    /// Most elements that it was given at once.
+    largest_write: Cell<usize>,
 }
 
 impl Observed {
@@ -63,6 +66,7 @@ impl Engine for Observed {
     }
 
     fn write(&self, store: &Self::Store, arena: ArenaId, at: usize, values: &[f32]) -> Result<()> {
+        self.largest_write.set(self.largest_write.get().max(values.len()));
         self.host.write(store, arena, at, values)
     }
 
@@ -127,6 +131,19 @@ fn a_plan_that_no_batch_can_have_needed_is_refused() {
     let run = block_on(Run::new(&engine, NativePlatform::default(), whole, Start::Resume));
     let error = run.err().expect("a plan of 16 GB a column").to_string();
     assert!(error.contains("plan.json") && error.contains("4000000000"), "{error}");
+}
+
+#[test]
+fn a_large_table_and_its_moments_come_back_in_pieces() {
+    let dir = texts();
+    let table = "model.encoder_hash_byte_group_vocab=140001";
+    let whole = config(BLT, dir.path(), "run", &["steps=2", table]);
+    finish(RunConfig { max_steps: Some(1), ..whole.clone() }, Start::Fresh);
+    let engine = Observed::default();
+    let run = block_on(Run::new(&engine, NativePlatform::default(), whole, Start::Resume)).unwrap();
+    assert_eq!(run.step_count(), 1);
+    let (largest, table) = (engine.largest_write.get(), 2 * 140_001 * 16);
+    assert!(largest <= PIECE_ELEMENTS && PIECE_ELEMENTS < table, "{largest} of {table}");
 }
 
 /// The plan of the first checkpoint, changed and written back.

@@ -148,6 +148,7 @@ impl Platform for JumpingClocks {
     }
 
     fn unix_seconds(&self) -> u64 {
+        self.0.set(self.0.get() + 1);
         [1_800_000_000, 0, 4_000_000_000, 1_000_000_000][self.0.get() as usize % 4]
     }
 
@@ -182,6 +183,24 @@ fn kept(config: &RunConfig) -> Vec<String> {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+#[test]
+fn a_finished_run_that_is_scored_later_keeps_its_score() {
+    let (engine, dir) = (Host::default(), texts());
+    let unscored = config(ENTROPY, dir.path(), "run", &["steps=3"]);
+    train(&engine, &unscored, Start::Fresh).unwrap();
+    assert_eq!(lines(&unscored).last().unwrap().eval_bits_per_byte, None);
+    let scored = config(ENTROPY, dir.path(), "run", &["steps=3", "eval.every=3"]);
+    let events = train(&engine, &scored, Start::Resume).unwrap();
+    let Event::Evaluated { score, .. } = &events[0] else { panic!("{events:?}") };
+    let last = lines(&scored).pop().unwrap();
+    assert_eq!((last.global_step, last.eval_bits_per_byte), (3, Some(score.bits_per_byte())));
+    assert!(kept(&scored).contains(&"best".to_owned()), "{:?}", kept(&scored));
+    // It is known from then on.
+    let events = train(&engine, &scored, Start::Resume).unwrap();
+    assert!(matches!(events[..], [Event::Finished { .. }]), "{events:?}");
+    assert_eq!(lines(&scored).len(), 3);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 // out = softmax(scale q k^T) v where every query sees one contiguous range of keys, and the bits of
 // a row depend on that range alone: not on other rows, nor on where it lies.
-// A workgroup owns ROWS queries of one head, components of a vec4, and walks the union of their
+// A workgroup owns QUERIES queries of one head, components of a vec4, and walks the union of their
 // ranges, WIDTH keys at a time, a key a lane. What a row does not see weighs exactly zero, so each
 // sum takes the row's own keys in their order. A weight 2^t is split into 2^fraction and a power of
 // two; the maximum enters the power alone. So rescaling is exact, and where in the walk a maximum
@@ -27,7 +27,7 @@ var<workgroup> largest: array<vec4<i32>, PARTS>;       // of a part of the keys
 // Keys that a row sees; none for a row that is not there.
 fn range_of(row_0: u32, offset: u32, count: u32) -> vec2<u32> {
     let row = row_0 + offset;
-    if (offset >= ROWS || row >= count) {
+    if (offset >= QUERIES || row >= count) {
         return vec2<u32>();
     }
     let entry = row / params.query_factor * 2u;
@@ -46,7 +46,7 @@ fn united(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
 }
 
 fn q_at(row_0: u32, offset: u32, count: u32, col: u32) -> f32 {
-    if (offset >= ROWS || row_0 + offset >= count) {
+    if (offset >= QUERIES || row_0 + offset >= count) {
         return 0.0;
     }
     return q[(row_0 + offset) * params.query_stride + col];
@@ -59,7 +59,7 @@ fn power_of_two(exponent: vec4<i32>) -> vec4<f32> {
 }
 
 fn store(row_0: u32, offset: u32, count: u32, head: u32, col: u32, value: f32) {
-    if (offset < ROWS && row_0 + offset < count) {
+    if (offset < QUERIES && row_0 + offset < count) {
         out[((row_0 + offset) * params.head_count + head) * HEAD_DIM + col] = value;
     }
 }
@@ -83,7 +83,7 @@ fn main(
     let index = group.x + group.y * groups.x;
     let count = length_of(params.queries);
     let head = index % params.head_count;
-    let row_0 = index / params.head_count * ROWS;
+    let row_0 = index / params.head_count * QUERIES;
     if (row_0 >= count) {
         return;
     }

@@ -97,12 +97,20 @@ fn square_added(sums: Sums, a_at: u32, b_at: u32) -> Sums {
     let left = b_tile[tile_0 + b_at];
     let right = b_tile[tile_0 + b_at + 8u];
     return Sums(
-        sums.r0_left + upper.x * left, sums.r0_right + upper.x * right,
-        sums.r1_left + upper.y * left, sums.r1_right + upper.y * right,
-        sums.r2_left + upper.z * left, sums.r2_right + upper.z * right,
-        sums.r3_left + upper.w * left, sums.r3_right + upper.w * right,
-        sums.r4_left + lower.x * left, sums.r4_right + lower.x * right,
-        sums.r5_left + lower.y * left, sums.r5_right + lower.y * right,
-        sums.r6_left + lower.z * left, sums.r6_right + lower.z * right,
-        sums.r7_left + lower.w * left, sums.r7_right + lower.w * right);
+        fma(vec4<f32>(upper.x), left, sums.r0_left),
+        fma(vec4<f32>(upper.x), right, sums.r0_right),
+        fma(vec4<f32>(upper.y), left, sums.r1_left),
+        fma(vec4<f32>(upper.y), right, sums.r1_right),
+        fma(vec4<f32>(upper.z), left, sums.r2_left),
+        fma(vec4<f32>(upper.z), right, sums.r2_right),
+        fma(vec4<f32>(upper.w), left, sums.r3_left),
+        fma(vec4<f32>(upper.w), right, sums.r3_right),
+        fma(vec4<f32>(lower.x), left, sums.r4_left),
+        fma(vec4<f32>(lower.x), right, sums.r4_right),
+        fma(vec4<f32>(lower.y), left, sums.r5_left),
+        fma(vec4<f32>(lower.y), right, sums.r5_right),
+        fma(vec4<f32>(lower.z), left, sums.r6_left),
+        fma(vec4<f32>(lower.z), right, sums.r6_right),
+        fma(vec4<f32>(lower.w), left, sums.r7_left),
+        fma(vec4<f32>(lower.w), right, sums.r7_right));
 }

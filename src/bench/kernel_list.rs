@@ -58,7 +58,7 @@ impl KernelList {
         };
         let graph = training_graph(config)?;
         let micro = compile_for(graph, "micro", &layout, batch.counts, &options)?;
-        let recordings = [micro, update_recording(&layout, &AdamW::default())];
+        let recordings = [micro, update_recording(&layout, &AdamW::default(), &options.abilities)];
         let mut entries: Vec<Entry> = Vec::new();
         for (recording, of) in recordings.iter().enumerate() {
             for (index, dispatch) in of.dispatches.iter().enumerate() {

@@ -35,7 +35,7 @@ pub fn training_recordings(
     };
     let mut recordings = vec![
         compile_for(graph, "micro", &layout, batch.counts, options)?,
-        update_recording(&layout, &adamw),
+        update_recording(&layout, &adamw, &options.abilities),
     ];
     recordings.extend(lazy_table.map(|table| catch_up_recording(&layout, &table, &adamw)));
     Ok((layout, recordings))

@@ -94,7 +94,8 @@ impl<'d> Stepping<'d> {
             Pass::Train => {
                 let graph = model.training_graph();
                 recordings.push(model.compile(device, graph, "micro", counts).await?);
-                recordings.push(update_recording(&model.layout, &AdamW::default()));
+                let abilities = device.abilities();
+                recordings.push(update_recording(&model.layout, &AdamW::default(), &abilities));
                 if let Some(table) = LazyTable::of(&model.layout) {
                     let adamw = AdamW::default();
                     recordings.push(catch_up_recording(&model.layout, &table, &adamw));

@@ -38,9 +38,13 @@ impl Batch {
             }
             ModelConfig::Blt(config) => blt_inputs(&BltTables::new(rows, &table_options(config))?),
         };
+        Ok(Self { counts, inputs, target_count: Self::target_count_of(rows) })
+    }
+
+    /// [`Self::target_count`] of a batch of these rows.
+    pub fn target_count_of(rows: &[Row]) -> f64 {
         let weights = rows.iter().flat_map(|row| &row.weights);
-        let target_count = weights.map(|&weight| f64::from(weight)).sum();
-        Ok(Self { counts, inputs, target_count })
+        weights.map(|&weight| f64::from(weight)).sum()
     }
 }
 

@@ -21,6 +21,7 @@ use crate::kernels::{Counts, Element, Tuned, embedding, optim};
 use crate::nn::{rope_table, rope_table_name};
 use crate::packed::{pack_rows, unpack_rows};
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 
 /// The class of arenas that holds the weights.
 pub const WEIGHTS: &str = "weights";
@@ -50,6 +51,8 @@ pub struct LoadedModel<E: Engine> {
     pub precision: Precision,
     /// What backward passes that are compiled from now on compute again; none at first.
     pub recompute: Recompute,
+    /// Parameters of which backward passes that are compiled from now on make no gradients.
+    pub frozen: BTreeSet<String>,
     /// Variants that its plans take where they run: those of the engine, or of the run it goes on
     /// with.
     pub tuned: Tuned,
@@ -134,8 +137,17 @@ impl<E: Engine> LoadedModel<E> {
         let store = engine.create_store(&layout).await?;
         let (recompute, tuned) = (Recompute::None, engine.tuned());
         let host_embedding = None;
-        let model =
-            Self { config, parameters, layout, store, precision, recompute, tuned, host_embedding };
+        let model = Self {
+            config,
+            parameters,
+            layout,
+            store,
+            precision,
+            recompute,
+            frozen: BTreeSet::new(),
+            tuned,
+            host_embedding,
+        };
         model.write_constants(engine)?;
         Ok(model)
     }
@@ -282,7 +294,8 @@ impl<E: Engine> LoadedModel<E> {
     pub fn compile_options(&self, engine: &E) -> CompileOptions {
         let (precision, recompute) = (self.precision, self.recompute);
         let (abilities, tuned) = (engine.abilities(), self.tuned.clone());
-        CompileOptions { abilities, precision, recompute, tuned }
+        let frozen = self.frozen.clone();
+        CompileOptions { abilities, precision, recompute, tuned, frozen }
     }
 }
 

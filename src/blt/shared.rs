@@ -19,6 +19,7 @@ impl<E: Engine> LoadedModel<E> {
             store: engine.join(&[&self.store]),
             precision: Precision::F32,
             recompute: Recompute::None,
+            frozen: Default::default(),
             tuned: self.tuned.clone(),
             host_embedding: None,
         }

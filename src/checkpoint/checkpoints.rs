@@ -122,6 +122,11 @@ impl Checkpoints {
         Ok(found)
     }
 
+    /// The checkpoint of a step, which another process writes.
+    pub fn at(&self, step: u64) -> Checkpoint {
+        Checkpoint { step, path: self.path_of(step) }
+    }
+
     fn path_of(&self, step: u64) -> PathBuf {
         self.root.join(name_of(step))
     }

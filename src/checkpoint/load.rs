@@ -18,7 +18,7 @@ use std::path::Path;
 pub const PIECE_ELEMENTS: usize = 4 << 20;
 
 /// Elements that may be on their way to a device: 128 MiB.
-const WAITING_ELEMENTS: usize = 32 << 20;
+pub const WAITING_ELEMENTS: usize = 32 << 20;
 
 /// In which types weights shall lie on a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -44,7 +44,8 @@ pub use directory_lock::DirectoryLock;
 pub use elements::ElementType;
 pub use file_bytes::FileBytes;
 pub use load::{
-    LoadOptions, LoadedTypes, PIECE_ELEMENTS, load_entropy_model, save_directory, write_weights,
+    LoadOptions, LoadedTypes, PIECE_ELEMENTS, WAITING_ELEMENTS, load_entropy_model, save_directory,
+    write_weights,
 };
 pub use model_card::{CardFacts, model_card};
 pub use model_directory::ModelDirectory;

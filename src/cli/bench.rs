@@ -3,6 +3,7 @@
 use super::device::{DeviceArgument, warn_of_distrusted};
 use super::failure::Usage;
 use super::interrupt;
+use super::numbers::counted;
 use super::processor::processor_name;
 use super::progress::Watch;
 use super::terminal::Terminal;
@@ -123,7 +124,9 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         }
         let slower = comparisons.iter().filter(|it| it.change == Change::Slower).count();
         if slower > 0 {
-            terminal.note(&format!("{slower} rows are slower than noise explains"));
+            let verb = if slower == 1 { "is" } else { "are" };
+            let rows = counted(slower, "row");
+            terminal.note(&format!("{rows} {verb} slower than noise explains"));
         }
     }
     let failed = rows.iter().filter(|row| row.status == Status::Failed).count();

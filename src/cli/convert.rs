@@ -33,7 +33,8 @@ pub struct Arguments {
     /// Layout: hf (transformers), original (as the paper's authors released theirs)
     #[arg(long, default_value = "hf", value_name = "LAYOUT")]
     to: Layout,
-    /// Type of the weights: f32, f16, bf16, int8, q4; without it that of the byte embedding in SRC
+    /// Type of the weights: f32, f16, bf16, int8, q4; without it that of SRC: its blocks, or else
+    /// the type of its byte embedding
     #[arg(long, value_name = "TYPE")]
     dtype: Option<WeightType>,
     /// Begin another file of weights before one passes this size: 5GB, 500MB, 2GiB
@@ -74,6 +75,11 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         Some(weights) => weights,
         None => type_of(&source)?,
     };
+    let is_silent = arguments.dtype.is_none();
+    if is_silent && weights.is_blocks() && arguments.to.0 == DirectoryLayout::Release {
+        let problem = format!("--to original: that layout does not hold {}", weights.name());
+        return Err(Usage::new(problem, "name another type: --dtype bf16").into());
+    }
     let shard_bytes = arguments.shard_size.as_ref().map(|size| size.0);
     let layout = arguments.to.0;
     let options = WriteOptions { layout, weights, shard_bytes, kept: None };
@@ -135,8 +141,14 @@ fn say(output: &Output, arguments: &Arguments, terminal: &Terminal) -> anyhow::R
     }
 }
 
-/// The type of the byte embedding, which is never in blocks.
+/// The blocks that matrices are in; without any the type of the byte embedding, which never is.
 fn type_of(source: &ModelDirectory) -> blt_wgpu::Result<WeightType> {
+    for parameter in source.parameters() {
+        let weights = source.weight_type(&parameter.name)?;
+        if weights.is_blocks() {
+            return Ok(weights);
+        }
+    }
     let embedding = source.parameters().iter().find(|it| it.name.ends_with("embed_tokens.weight"));
     let embedding = embedding.expect("every model has one");
     Ok(match source.element_type(&embedding.name)? {

@@ -1,6 +1,7 @@
 //! `blt demo`: the main job, seen from a terminal.
 
 use super::device::{DeviceArgument, warn_of_distrusted};
+use super::failure::Usage;
 use super::interrupt;
 use super::progress::{Figures, Watch};
 use super::terminal::Terminal;
@@ -73,7 +74,8 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let range = 1.0..=1e7;
     if !range.contains(&arguments.seconds) {
         let problem = format!("expected 1 to 10000000, got {}", arguments.seconds);
-        return Err(Error::input("--seconds", problem).into());
+        let hint = "a demo learns something from 60 seconds on";
+        return Err(Usage::new(format!("--seconds: {problem}"), hint).into());
     }
     let replay = arguments.replay.as_deref().map(read_record).transpose()?;
     refuse_foreign(&arguments.out)?;

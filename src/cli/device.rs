@@ -55,17 +55,23 @@ impl DeviceArgument {
     /// # Errors
     /// [`Error::NoDevice`] if none matches, [`Unusable`] if it does not open.
     pub fn open(&self, terminal: &Terminal) -> anyhow::Result<Device> {
-        self.open_or("auto", terminal)
+        self.open_nth("auto", 0, terminal)
     }
 
-    /// Opens the device, which a configuration names where the flag does not.
+    /// Opens the device, which a configuration names where the flag does not; of several alike the
+    /// one of this number, from 0 and around, for as many processes on one machine.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_or(&self, configured: &str, terminal: &Terminal) -> anyhow::Result<Device> {
+    pub fn open_nth(
+        &self,
+        configured: &str,
+        number: usize,
+        terminal: &Terminal,
+    ) -> anyhow::Result<Device> {
         let configured = Some(configured).filter(|it| !it.eq_ignore_ascii_case("auto"));
         let flag = self.device.as_deref().or(configured);
-        let device = open(&wish(flag, |name| std::env::var(name).ok()), terminal)?;
+        let device = open(&wish(flag, |name| std::env::var(name).ok()), number, terminal)?;
         Ok(match (device, self.submit_gflop) {
             #[cfg(feature = "gpu")]
             (Device::Gpu(engine), Some(gflop)) => {
@@ -107,7 +113,7 @@ fn cpu() -> Device {
 }
 
 #[cfg(not(feature = "gpu"))]
-fn open(wish: &Wish, _terminal: &Terminal) -> anyhow::Result<Device> {
+fn open(wish: &Wish, _number: usize, _terminal: &Terminal) -> anyhow::Result<Device> {
     let wanted = match wish {
         Wish::Auto | Wish::Cpu => return Ok(cpu()),
         Wish::Named(wanted) => wanted.clone(),
@@ -121,7 +127,7 @@ fn open(wish: &Wish, _terminal: &Terminal) -> anyhow::Result<Device> {
 }
 
 #[cfg(feature = "gpu")]
-fn open(wish: &Wish, terminal: &Terminal) -> anyhow::Result<Device> {
+fn open(wish: &Wish, number: usize, terminal: &Terminal) -> anyhow::Result<Device> {
     if *wish == Wish::Cpu {
         return Ok(cpu());
     }
@@ -132,10 +138,16 @@ fn open(wish: &Wish, terminal: &Terminal) -> anyhow::Result<Device> {
     let options = ContextOptions { backends, ..ContextOptions::default() };
     let adapters = pollster::block_on(Adapters::find(options));
     let choice = choose(wish, adapters.caps())?;
-    let Some(index) = choice.index else { return Ok(cpu()) };
+    let Some(first) = choice.index else { return Ok(cpu()) };
+    let alike = alike(wish, adapters.caps(), first);
+    let index = alike[number % alike.len()];
     let id = adapters.caps()[index].id();
-    if choice.match_count > 1 {
+    if choice.match_count > 1 && number == 0 {
         terminal.note(&format!("{} devices match; this is the first: {id}", choice.match_count));
+    }
+    if number >= alike.len() {
+        let count = alike.len();
+        terminal.warn(&format!("process {number} of this machine shares {id}, one of {count}"));
     }
     match pollster::block_on(adapters.open(index)) {
         Ok(context) => Ok(Device::Gpu(Box::new(GpuEngine::new(context)))),
@@ -192,6 +204,25 @@ fn matching(devices: &[Caps], part: &str, wanted: &str) -> blt_wgpu::Result<Choi
         None => Err(no_device(wanted, devices)),
         index => Ok(Choice { index, match_count }),
     }
+}
+
+/// The devices that processes on one machine have each for itself: those that are what the first
+/// one that was chosen is, behind the same backend.
+#[cfg(feature = "gpu")]
+fn alike(wish: &Wish, devices: &[Caps], first: usize) -> Vec<usize> {
+    let part = match wish {
+        Wish::Named(part) | Wish::Environment { name: Some(part), .. } => {
+            part.trim().to_lowercase()
+        }
+        _ => String::new(),
+    };
+    let chosen = &devices[first];
+    let is_alike = |&index: &usize| {
+        let device = &devices[index];
+        let is_kin = device.backend == chosen.backend && device.kind == chosen.kind;
+        is_kin && device.id().to_lowercase().contains(&part)
+    };
+    (first..devices.len()).filter(is_alike).collect()
 }
 
 /// The device with most hardware behind it, of equals the first.
@@ -287,6 +318,20 @@ mod tests {
         assert_eq!(chosen(&devices[..2]), Some(1));
         assert_eq!(chosen(&devices[..1]), None);
         assert_eq!(chosen(&[]), None);
+    }
+
+    #[cfg(feature = "gpu")]
+    #[test]
+    fn processes_of_a_machine_have_devices_that_are_alike() {
+        let mut devices = devices();
+        devices.push(Caps { name: "H100".into(), ..devices[2].clone() });
+        let of = |wish: Wish| {
+            let first = choose(&wish, &devices).unwrap().index.unwrap();
+            alike(&wish, &devices, first)
+        };
+        assert_eq!(of(Wish::Auto), [2, 4], "one backend, no software, no integrated one");
+        assert_eq!(of(Wish::Named("h200".into())), [2]);
+        assert_eq!(of(Wish::Named("llvmpipe".into())), [0]);
     }
 
     #[cfg(feature = "gpu")]

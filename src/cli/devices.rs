@@ -3,6 +3,7 @@
 use super::device::{DeviceArgument, warn_of_distrusted};
 use super::failure::Usage;
 use super::interrupt;
+use super::numbers::counted;
 use super::progress::Watch;
 use super::terminal::Terminal;
 use blt_wgpu::blt::config::PatchingMode;
@@ -130,13 +131,13 @@ fn to_line(found: &Agreement) -> String {
         count => format!(", {count} entropies to the bit"),
     };
     let mut text = format!(
-        "{:9} {} a submission: {} ids, {} patches{entropies}, logits within {:.1e}, {} ties\n",
+        "{:9} {} a submission: {}, {}{entropies}, logits within {:.1e}, {}\n",
         found.mode.name(),
         found.bytes_a_submission,
-        found.id_count,
-        found.patch_count,
+        counted(found.id_count, "id"),
+        counted(found.patch_count, "patch"),
         found.largest_difference,
-        found.ties.len(),
+        counted(found.ties.len(), "tie"),
     );
     for Tie { prompt, position, ids: [id, other], distance } in &found.ties {
         text.push_str(&format!(

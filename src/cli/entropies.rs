@@ -1,8 +1,10 @@
 //! `blt entropies`: entropies of texts, computed once.
 
 use super::device::{DeviceArgument, warn_of_distrusted};
+use super::failure::Usage;
 use super::interrupt;
 use super::model;
+use super::numbers::counted;
 use super::progress::Watch;
 use super::terminal::Terminal;
 use super::tuned::TunedArgument;
@@ -23,7 +25,8 @@ use std::path::{Path, PathBuf};
 ///
 /// A text becomes shards OUT/NAME.shard_00.arrow in the layout of the reference implementation,
 /// with NAME.shard_00.arrow.complete beside each that is whole; `blt train` reads them like any
-/// source. Run again after Ctrl-C, a crash or an error it goes on where it stopped.
+/// source. Run again after Ctrl-C, a crash or an error it goes on where it stopped; shards of a
+/// text that has changed since are made anew.
 #[derive(clap::Args)]
 #[command(after_help = "Example: blt entropies DIR texts/*.jsonl.zst --out entropies")]
 pub struct Arguments {
@@ -69,14 +72,20 @@ struct Output {
     bytes: u64,
     /// Bytes of those that were scored before.
     bytes_taken_over: u64,
-    /// Shards that became complete.
+    /// Shards that became complete, and those that were there.
     shards: u64,
+    shards_there: u64,
     seconds: f64,
     bytes_per_second: f64,
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
+    let (rank, ranks) = (arguments.rank, arguments.ranks);
+    if rank >= ranks {
+        let problem = format!("--rank: expected less than --ranks, {ranks}, got {rank}");
+        return Err(Usage::new(problem, "ranks are counted from 0 on").into());
+    }
     let files = files_of(&arguments.sources)?;
     let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
     let model = entropy_model(&arguments.model, &device, terminal)?;
@@ -106,8 +115,8 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         let scored = progress.text_bytes - progress.known_bytes;
         watch.step(progress.file_bytes, progress.total_file_bytes, None);
         watch.say(&format!(
-            "{} documents, {:.1} kB/s",
-            progress.document_count,
+            "{}, {:.1} kB/s",
+            counted(progress.document_count, "document"),
             scored as f64 / seconds.max(1e-9) / 1e3
         ));
         match step {
@@ -131,19 +140,25 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         bytes: progress.text_bytes,
         bytes_taken_over: progress.known_bytes,
         shards: progress.shard_count,
+        shards_there: progress.known_shard_count,
         seconds,
         bytes_per_second: scored as f64 / seconds.max(1e-9),
     };
     if arguments.json {
         return terminal.print_json(&output);
     }
+    if output.shards == 0 && output.shards_there > 0 {
+        let all = counted(output.shards_there, "shard");
+        return terminal.print(&format!("all {all} were there\n"));
+    }
     terminal.print(&format!(
-        "documents        {}\nbytes            {}\ntaken over       {}\nshards           {}\n\
-         bytes a second   {:.0}\n",
+        "documents        {}\nbytes            {}\ntaken over       {}\n\
+         shards           {}, {} there before\nbytes a second   {:.0}\n",
         output.documents,
         output.bytes,
         output.bytes_taken_over,
         output.shards,
+        output.shards_there,
         output.bytes_per_second
     ))
 }

@@ -3,6 +3,7 @@
 use super::device::{DeviceArgument, warn_of_distrusted};
 use super::interrupt;
 use super::model::{self, Purpose};
+use super::numbers::counted;
 use super::progress::Watch;
 use super::terminal::Terminal;
 use super::tuned::TunedArgument;
@@ -97,9 +98,9 @@ pub fn measure(
         pollster::block_on(evaluator.step(&document?.text))?;
         let evaluation = evaluator.evaluation();
         watch.say(&format!(
-            "{} documents, {} bytes, {:.4} bits per byte",
-            evaluation.document_count,
-            evaluation.score.target_count,
+            "{}, {}, {:.4} bits per byte",
+            counted(evaluation.document_count, "document"),
+            counted(evaluation.score.target_count, "byte"),
             evaluation.score.bits_per_byte()
         ));
     }

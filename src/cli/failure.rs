@@ -23,6 +23,16 @@ impl Usage {
     pub fn new(problem: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { problem: problem.into(), hint: hint.into() }
     }
+
+    /// An option whose value the library refuses: what it says, of the option.
+    pub fn of(option: &str, error: &Error) -> Self {
+        let problem = match error {
+            Error::Input { problem, .. } | Error::Config { problem, .. } => problem.clone(),
+            other => other.to_string(),
+        };
+        let hint = error.hint().unwrap_or("`--help` says what it takes");
+        Self::new(format!("{option}: {problem}"), hint)
+    }
 }
 
 impl fmt::Display for Usage {

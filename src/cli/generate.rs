@@ -39,7 +39,7 @@ pub struct Arguments {
     model: PathBuf,
     #[command(flatten)]
     prompt: PromptArguments,
-    /// Most ids to generate; with -i, in an answer
+    /// Most ids to generate; with -i, in an answer, which has 400 unless told otherwise
     #[arg(short, value_name = "N", required_unless_present = "interactive")]
     n: Option<usize>,
     /// A prompt line by line: each is answered, and all of it is one text
@@ -92,8 +92,11 @@ struct Output {
     text: String,
     /// Generated ids only, the end of the text or the stop string included when it came.
     ids: Vec<u32>,
-    /// Why there are no more: `eos`, `count`, `stop` or `cancelled`.
+    /// Why there are no more: `eos`, `count`, `stop`, `cancelled` or `error`.
     end: &'static str,
+    /// What went wrong behind the last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     /// Ids after the first, per second.
     bytes_per_s: f64,
     /// Time to the logits of the first id, once the weights are there: compiling, checking faster
@@ -126,6 +129,13 @@ struct Details {
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let start = Instant::now();
     let sampler = arguments.choice.sampler()?;
+    if let Some(warning) = arguments.choice.without_effect() {
+        terminal.warn(&warning);
+    }
+    if arguments.stop.iter().any(|string| string.0.is_empty()) {
+        let problem = "--stop: expected a string of at least one byte, got none";
+        return Err(Usage::new(problem, "it would end every text at once").into());
+    }
     let prompt = arguments.prompt.read(arguments.interactive)?;
     if prompt.is_none() && !arguments.interactive {
         let hint = "add --prompt TEXT, --prompt-file FILE or --prompt-ids 1,2,.., or talk with -i";
@@ -140,7 +150,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let has_patches = matches!(directory.config(), ModelConfig::Blt(_));
     if arguments.show.show_patches && !has_patches {
         let problem = "the model is a lone entropy model, it reads no patches";
-        return Err(Error::input("--show-patches", problem).with_hint("use --show-entropy").into());
+        return Err(Usage::new(format!("--show-patches: {problem}"), "use --show-entropy").into());
     }
     let device = arguments.tuned.apply(arguments.device.open(terminal)?, terminal)?;
     let opened = start.elapsed();
@@ -182,9 +192,17 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
             Ok(())
         }
     };
+    // What has come before an error is worth something.
+    let mut failed = None;
     while !interrupt::is_requested() {
-        let Some(piece) = pollster::block_on(stream.step())? else { break };
-        take(piece)?;
+        match pollster::block_on(stream.step()) {
+            Ok(Some(piece)) => take(piece)?,
+            Ok(None) => break,
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
     }
     take(stream.cancel())?;
     let decode_seconds = begin.elapsed().as_secs_f64();
@@ -208,6 +226,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
             text,
             ids: events.iter().map(|event| event.id).collect(),
             end: match stream.end() {
+                _ if failed.is_some() => "error",
                 Some(End::EndOfText) => "eos",
                 Some(End::String(_)) => "stop",
                 Some(End::Count) => "count",
@@ -218,10 +237,14 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
             device_ms: ms(opened),
             weights_ms: ms(uploaded.saturating_sub(opened)),
             first_byte_ms: ms(first_byte),
+            error: failed.as_ref().map(ToString::to_string),
             details: arguments.details.then(|| Details::of(events)),
         })?;
     }
     warn_of_distrusted(&device, &mut 0, terminal);
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
     if interrupt::is_requested() { Err(Error::Cancelled.into()) } else { Ok(()) }
 }
 

@@ -2,6 +2,7 @@
 
 use super::device::DeviceArgument;
 use super::model;
+use super::numbers::counted;
 use super::terminal::Terminal;
 use blt_wgpu::blt::config::{
     BltConfig, ModelConfig, PatchingConfig, Semantics, TransformerConfig, WeightType,
@@ -13,7 +14,7 @@ use blt_wgpu::checkpoint::ModelDirectory;
 use blt_wgpu::device::Device;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::graph::{Precision, Recording, compile};
-use blt_wgpu::kernels::{Axis, Counts, Kernel, REGISTRY};
+use blt_wgpu::kernels::{Abilities, Axis, Counts, Kernel, REGISTRY};
 use blt_wgpu::report::{grouped, short_count};
 use blt_wgpu::train::{AdamW, update_recording};
 use serde::Serialize;
@@ -157,7 +158,7 @@ impl ProgramCalls {
         let own = layout(config, true)?;
         add(&mut forward, &compile(forward_graph(config)?, "forward", &own, counts)?);
         add(&mut training, &compile(training_graph(config)?, "micro", &own, counts)?);
-        add(&mut training, &update_recording(&own, &AdamW::default()));
+        add(&mut training, &update_recording(&own, &AdamW::default(), &Abilities::CORE));
         let scoring = match config {
             ModelConfig::Entropy(_) => Some(config.clone()),
             ModelConfig::Blt(config) if config.patching.mode.needs_entropies() => {
@@ -251,9 +252,9 @@ fn stacks_of(config: &BltConfig) -> Vec<(&'static str, String)> {
     if config.hash.table_count() > 0 {
         let sizes: Vec<String> = config.hash.group_sizes.iter().map(usize::to_string).collect();
         let text = format!(
-            "n-grams of {} bytes, {} function(s), {} rows a table",
+            "n-grams of {} bytes, {}, {} rows a table",
             sizes.join(", "),
-            config.hash.function_count,
+            counted(config.hash.function_count, "function"),
             config.hash.rows_per_table
         );
         stacks.push(("hash tables", text));

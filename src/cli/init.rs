@@ -45,8 +45,18 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(&arguments.config)
         .map_err(|error| Error::io("read", &arguments.config, error))?;
-    let (config, parameters) = resolve(&text, &arguments.set, terminal)
-        .with_context(|| format!("{} describes no model", arguments.config.display()))?;
+    let (config, parameters, warnings) = match resolve(&text, &arguments.set) {
+        // The file alone is none the better: it is at fault.
+        Err(error) if !arguments.set.is_empty() && resolve(&text, &[]).is_ok() => {
+            let hint = error.hint().unwrap_or("`--set KEY=VALUE` changes a key of the file");
+            return Err(Usage::new(format!("--set: {error}"), hint).into());
+        }
+        resolved => resolved
+            .with_context(|| format!("{} describes no model", arguments.config.display()))?,
+    };
+    for warning in warnings {
+        terminal.warn(&warning);
+    }
     let count: u64 = parameters.iter().map(ParameterSpec::element_count).sum();
     write(arguments, &config, &parameters, terminal)?;
     terminal.note(&format!(
@@ -99,8 +109,7 @@ fn write(
 fn resolve(
     text: &str,
     overrides: &[String],
-    terminal: &Terminal,
-) -> anyhow::Result<(ModelConfig, Vec<ParameterSpec>)> {
+) -> blt_wgpu::Result<(ModelConfig, Vec<ParameterSpec>, Vec<String>)> {
     let (run, mut warnings) = RunConfig::from_toml(text, overrides, model_keys())?;
     let has_model = is_in(text, overrides, &["model"]);
     let has_entropy_model = is_in(text, overrides, &["entropy_model"]);
@@ -122,10 +131,7 @@ fn resolve(
         let parameters = blt_parameters(&config, &keys.init_options());
         (ModelConfig::Blt(config), parameters)
     };
-    for warning in warnings {
-        terminal.warn(&warning);
-    }
-    Ok((config, parameters))
+    Ok((config, parameters, warnings))
 }
 
 /// The model of `[model]`. It is cut by the rule of `[data.patcher_args]` as in training, or, where
@@ -135,7 +141,7 @@ fn bare_blt(
     text: &str,
     overrides: &[String],
     warnings: &mut Vec<String>,
-) -> anyhow::Result<BltConfig> {
+) -> blt_wgpu::Result<BltConfig> {
     if is_in(text, overrides, &["data", "patcher_args"]) {
         let made = run_model(run)?;
         warnings.extend(made.warnings);

@@ -3,7 +3,7 @@
 use super::device::{DeviceArgument, warn_of_distrusted};
 use super::failure::Usage;
 use super::model::{self, Purpose};
-use super::numbers::Numbers;
+use super::numbers::{Ids, Numbers, counted};
 use super::terminal::Terminal;
 use super::weights::WeightsArgument;
 use anyhow::Context;
@@ -18,7 +18,7 @@ use blt_wgpu::engine::Engine;
 use blt_wgpu::eval::Patcher;
 use blt_wgpu::graph::gradient_name;
 use blt_wgpu::kernels::Step;
-use blt_wgpu::text::{EOS_ID, VOCABULARY_SIZE, check_ids};
+use blt_wgpu::text::{EOS_ID, VOCABULARY_SIZE};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ pub struct Arguments {
     model: PathBuf,
     /// Ids, taken as they are: a byte plus 4; a text begins with 1
     #[arg(long, value_name = "1,2,..", allow_hyphen_values = true)]
-    ids: Numbers,
+    ids: Ids,
     /// Patch lengths that sum to N + 1, or to N; the model's own if left out
     #[arg(long, value_name = "1,1,3", allow_hyphen_values = true)]
     patch_lengths: Option<Numbers>,
@@ -59,16 +59,15 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let ids = &arguments.ids.0;
     if ids.is_empty() {
-        let error = Error::input("ids", "expected at least one id, got none");
-        return Err(error.with_hint("for example --ids 1,76,105,112").into());
+        let problem = "--ids: expected at least one id, got none";
+        return Err(Usage::new(problem, "for example --ids 1,76,105,112").into());
     }
-    check_ids(ids)?;
     if arguments.grads && ids.len() < 2 {
-        let error = Error::input("ids", "expected at least 2 with --grads, got 1");
-        return Err(error.with_hint("a loss needs an id to predict").into());
+        let problem = "--ids: expected at least 2 with --grads, got 1";
+        return Err(Usage::new(problem, "a loss needs an id to predict").into());
     }
     let given = arguments.patch_lengths.as_ref().map(|lengths| with_next(&lengths.0, ids.len()));
-    let given = given.transpose()?;
+    let given = given.transpose().map_err(|error| Usage::of("--patch-lengths", &error))?;
     let device = arguments.device.open(terminal)?;
     let purpose = match arguments.grads {
         true => Purpose::Training,
@@ -83,8 +82,8 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let tensors = pollster::block_on(compute(&device, &loaded, ids, given, arguments.grads))?;
     warn_of_distrusted(&device, &mut 0, terminal);
     write(&tensors, &arguments.out)?;
-    let names = tensors.len();
-    terminal.note(&format!("{names} tensors in {} ({})", arguments.out.display(), device.name()));
+    let (count, out) = (counted(tensors.len(), "tensor"), arguments.out.display());
+    terminal.note(&format!("{count} in {out} ({})", device.name()));
     Ok(())
 }
 
@@ -102,7 +101,17 @@ fn with_next(lengths: &[u32], id_count: usize) -> blt_wgpu::Result<Vec<u32>> {
             format!("expected a sum of {} (ids + 1) or {id_count}, got {sum}", id_count + 1);
         return Err(Error::input("patch lengths", problem));
     }
-    Ok(lengths)
+    match lengths.iter().position(|&length| length == 0) {
+        Some(index) => {
+            let problem = format!("expected at least 1 at {index}, got 0");
+            Err(Error::input("patch lengths", problem))
+        }
+        None if lengths[0] != 1 => {
+            let problem = format!("expected 1 as the first, got {}", lengths[0]);
+            Err(Error::input("patch lengths", problem))
+        }
+        None => Ok(lengths),
+    }
 }
 
 /// A tensor on its way to the file.

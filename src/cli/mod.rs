@@ -27,6 +27,7 @@ mod patch;
 mod processor;
 mod program;
 mod progress;
+mod ranks;
 mod report;
 mod statistics;
 mod terminal;

@@ -3,7 +3,7 @@
 use super::device::DeviceArgument;
 use super::failure::Usage;
 use super::model;
-use super::numbers::Numbers;
+use super::numbers::{Ids, counted};
 use super::terminal::Terminal;
 use anyhow::Context;
 use blt_wgpu::blt::config::{ModelConfig, PatchingConfig, PatchingMode as Mode};
@@ -32,13 +32,13 @@ pub struct Arguments {
     file: Option<PathBuf>,
     /// Ids: a byte plus 4, or 0 to 3 for BOE, BOS, EOS, BPE
     #[arg(long, group = "input", value_name = "1,2,..", allow_hyphen_values = true)]
-    ids: Option<Numbers>,
+    ids: Option<Ids>,
     /// The rule by which patches begin; the model's if left out
     #[arg(long, value_parser = ["static", "space", "entropy", "monotonic", "combined", "byte",
         "bpe"])]
     mode: Option<String>,
     /// Bytes in a patch, for `static`
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     size: Option<u32>,
     /// Threshold in nats, compared in f32
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long, value_name = "Y", allow_hyphen_values = true)]
     threshold_add: Option<f64>,
     /// Longest patch; longer ones are cut from the left
-    #[arg(long, value_name = "M")]
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..))]
     max_len: Option<u32>,
     /// Model whose entropy model scores the text: a directory, or the name of one on the hub
     #[arg(long, value_name = "DIR")]
@@ -110,7 +110,8 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     terminal.print(&format!("{}\n", paint::patches(&ids, &patch_lengths, terminal.color)))?;
     let (byte_count, patch_count) = bytes_and_patches(ids.len(), &patch_lengths);
     let mean = bytes_per_patch(byte_count, patch_count);
-    terminal.note(&format!("{} ids in {patch_count} patches, {mean:.2} bytes a patch", ids.len()));
+    let (ids, patches) = (counted(ids.len(), "id"), counted(patch_count, "patch"));
+    terminal.note(&format!("{ids} in {patches}, {mean:.2} bytes a patch"));
     Ok(())
 }
 

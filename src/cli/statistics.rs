@@ -5,12 +5,13 @@ use super::entropies::{entropy_model, files_of};
 use super::failure::Usage;
 use super::interrupt;
 use super::model;
+use super::numbers::{at_least_one, counted};
 use super::progress::Watch;
 use super::terminal::Terminal;
 use blt_wgpu::Error;
 use blt_wgpu::blt::config::{ModelConfig, PatchingConfig, PatchingMode};
 use blt_wgpu::blt::configured_patching;
-use blt_wgpu::blt::patching::{Patching, bytes_and_patches, bytes_per_patch};
+use blt_wgpu::blt::patching::{self, Patching, bytes_and_patches, bytes_per_patch};
 use blt_wgpu::eval::Patcher;
 use blt_wgpu::platform::{NativePlatform, Platform};
 use blt_wgpu::text::{Document, DocumentCounts, DocumentOptions, Documents, OnError, encode};
@@ -33,7 +34,7 @@ pub struct Arguments {
         "bpe"])]
     mode: Option<String>,
     /// Bytes in a patch, for `static`
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = at_least_one)]
     size: Option<usize>,
     /// Threshold in nats, for modes that read entropies
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
@@ -42,7 +43,7 @@ pub struct Arguments {
     #[arg(long, value_name = "Y", allow_hyphen_values = true)]
     threshold_add: Option<f64>,
     /// Longest patch
-    #[arg(long, value_name = "M")]
+    #[arg(long, value_name = "M", value_parser = at_least_one)]
     max_len: Option<usize>,
     /// Model by whose rule, and by whose entropies, texts are cut
     #[arg(long, value_name = "DIR")]
@@ -71,6 +72,11 @@ struct Output {
     binary: u64,
     not_utf8: u64,
     mode: &'static str,
+    /// Thresholds in nats, of modes that have some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold_add: Option<f32>,
     /// Patches that hold an id; bytes and ends of documents over them.
     patches: u64,
     bytes_per_patch: f64,
@@ -137,7 +143,8 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         sums.add(&document, &ids, &patching.patch_lengths(&ids, &entropies)?);
         let DocumentCounts { document_count, text_bytes, .. } = documents.counts();
         if document_count.is_multiple_of(64) {
-            watch.say(&format!("{document_count} documents, {text_bytes} bytes"));
+            let documents = counted(document_count, "document");
+            watch.say(&format!("{documents}, {}", counted(text_bytes, "byte")));
         }
     }
     watch.end();
@@ -162,6 +169,8 @@ impl Arguments {
                 ModelConfig::Entropy(_) => PatchingConfig::default(),
             },
         };
+        // Neither a lone entropy model nor flags of a rule have a threshold of their own.
+        let is_default = settings == PatchingConfig::default();
         match (&self.mode, &self.model) {
             (Some(name), _) => {
                 settings.mode = PatchingMode::from_name(name).expect("clap lets only these pass");
@@ -172,12 +181,20 @@ impl Arguments {
                 return Err(Usage::new("neither --mode nor --model was given", hint).into());
             }
         }
+        let is_silent = self.threshold.is_none() && is_default;
         settings.threshold = self.threshold.unwrap_or(settings.threshold);
         settings.threshold_add = self.threshold_add.or(settings.threshold_add);
         settings.patch_size = self.size.unwrap_or(settings.patch_size);
         settings.max_patch_length = self.max_len.or(settings.max_patch_length);
         let patching = configured_patching(&settings);
         patching.check()?;
+        if is_silent && patching.mode.needs_entropies() {
+            let threshold = settings.threshold as f32;
+            terminal.warn(&format!(
+                "the threshold is {threshold} nats, that of the released models, as neither \
+                 --threshold nor a BLT's --model gives another"
+            ));
+        }
         Ok(Patching { include_next_token: false, ..patching })
     }
 }
@@ -215,6 +232,8 @@ impl Sums {
             binary: counts.binary_count,
             not_utf8: counts.not_utf8_count,
             mode: patching.mode.name(),
+            threshold: thresholds(patching.mode).0,
+            threshold_add: thresholds(patching.mode).1,
             patches: self.patch_count,
             bytes_per_patch: bytes_per_patch(self.byte_count, self.patch_count),
             longest_patch: self.longest_patch,
@@ -225,11 +244,28 @@ impl Sums {
     }
 }
 
+/// The thresholds of a rule, where it has some.
+fn thresholds(mode: patching::PatchingMode) -> (Option<f32>, Option<f32>) {
+    match mode {
+        patching::PatchingMode::Entropy { threshold }
+        | patching::PatchingMode::Monotonic { threshold } => (Some(threshold), None),
+        patching::PatchingMode::Combined { threshold, threshold_add } => {
+            (Some(threshold), Some(threshold_add))
+        }
+        _ => (None, None),
+    }
+}
+
 fn shown(output: &Output) -> String {
+    let threshold = match (output.threshold, output.threshold_add) {
+        (Some(threshold), Some(add)) => format!("threshold         {threshold}, rise {add}\n"),
+        (Some(threshold), None) => format!("threshold         {threshold}\n"),
+        (None, _) => String::new(),
+    };
     let mut text = format!(
         "files             {}\ndocuments         {}, of {} to {} bytes\nbytes             {}\n\
          left out          {} empty, {} malformed\nodd               {} binary, {} no UTF-8\n\
-         patches ({})   {}\nbytes per patch   {:.3}\nlongest patch     {}\n\
+         {threshold}patches ({})   {}\nbytes per patch   {:.3}\nlongest patch     {}\n\
          bytes a second    {:.0}\n\n",
         output.files,
         output.documents,

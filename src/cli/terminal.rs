@@ -13,6 +13,8 @@ pub struct Terminal {
     pub message_color: bool,
     /// Somebody watches stderr: progress may move.
     pub is_watched: bool,
+    /// Another process says it all.
+    pub is_silent: bool,
 }
 
 /// Whoever read our results has stopped reading; nobody needs to be told.
@@ -36,6 +38,7 @@ impl Terminal {
             color: colors && io::stdout().is_terminal(),
             message_color: colors && is_watched,
             is_watched,
+            is_silent: false,
         }
     }
 
@@ -44,6 +47,9 @@ impl Terminal {
     /// # Errors
     /// [`OutputClosed`] if nobody reads them any more, or what the disk behind stdout says.
     pub fn print(&self, text: &str) -> anyhow::Result<()> {
+        if self.is_silent {
+            return Ok(());
+        }
         let mut out = io::stdout().lock();
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         match written {
@@ -77,7 +83,9 @@ impl Terminal {
 
     /// The same with styles of our own, around text that is [`visible`].
     pub fn styled_note(&self, text: &str) {
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        if !self.is_silent {
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        }
     }
 
     /// A message beside the text that matters.

@@ -1,8 +1,10 @@
 //! `blt train`: a run from a configuration, seen from a terminal.
 
 use super::device::{DeviceArgument, warn_of_distrusted};
+use super::failure::Usage;
 use super::interrupt;
 use super::progress::{Figures, Watch};
+use super::ranks;
 use super::terminal::Terminal;
 use super::tuned::TunedArgument;
 use anyhow::Context;
@@ -14,9 +16,12 @@ use blt_wgpu::engine::Engine;
 use blt_wgpu::graph::Precision;
 use blt_wgpu::platform::NativePlatform;
 use blt_wgpu::train::config::{ModelKeys, RunConfig};
+use blt_wgpu::train::data::ScoringProgress;
 use blt_wgpu::train::metrics::Metrics;
+use blt_wgpu::train::ranks::Ranks;
 use blt_wgpu::train::run::{Event, Run, Start};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Seconds between attempts to open a device that was lost: a driver that resets it takes some.
@@ -28,6 +33,9 @@ const REOPEN_WAITS: [u64; 5] = [1, 2, 5, 10, 20];
 /// checkpoint, logging, eval. Unknown keys are refused with the nearest known one. Ctrl-C, or a
 /// request to terminate, saves a checkpoint and ends with exit code 0; --resume goes on from it
 /// with the same numbers. A second one ends the program at once.
+///
+/// Under mpirun, in a build with the feature `mpi`, the processes train one model together, each on
+/// a GPU of its machine: grad_acc_steps micro-batches an update are dealt out to all of them.
 #[derive(clap::Args)]
 #[command(after_help = "Example: blt train run.toml --set steps=5000 --out run")]
 pub struct Arguments {
@@ -66,15 +74,38 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         config.dump_dir = out.clone();
     }
     config.check().with_context(|| format!("{} is no run", arguments.config.display()))?;
+    let ranks = ranks::join()?;
+    let own_terminal = ranks::terminal(&ranks, terminal);
+    let done = with_ranks(arguments, config, &ranks, &own_terminal, terminal);
+    match (done, ranks::name(&ranks)) {
+        (Err(error), Some(name)) => Err(error.context(name)),
+        (done, _) => done,
+    }
+}
+
+/// The run of this rank. `alarm` shows what every rank may say.
+fn with_ranks(
+    arguments: &Arguments,
+    config: RunConfig,
+    ranks: &Arc<Ranks>,
+    terminal: &Terminal,
+    alarm: &Terminal,
+) -> anyhow::Result<()> {
+    if arguments.restart_on_loss > 0 {
+        let instead = "start all of them again with --resume";
+        ranks::only_alone(ranks, "--restart-on-loss", instead)?;
+    }
+    let local_rank = ranks.place().local_rank;
     let mut start = match (arguments.resume, arguments.elsewhere) {
         (false, _) => Start::Fresh,
         (true, false) => Start::Resume,
         (true, true) => Start::ResumeElsewhere,
     };
     for loss_count in 1.. {
-        let device = open(arguments, &config, loss_count > 1, terminal)?;
-        terminal.note(&format!("device: {}", device.name()));
-        match train(&device, config.clone(), start, terminal) {
+        let device = open(arguments, &config, local_rank, loss_count > 1, alarm)?;
+        let each = if ranks.is_alone() { String::new() } else { count_of(ranks) };
+        terminal.note(&format!("device: {}{each}", device.name()));
+        match train(&device, config.clone(), start, ranks, terminal) {
             Err(error) if is_loss(&error) && loss_count <= arguments.restart_on_loss => {
                 terminal.warn(&error.to_string());
                 start = start.after_loss(&config)?;
@@ -82,22 +113,31 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
                 terminal
                     .note(&format!("restart {loss_count} of {most}: the device is opened again"));
             }
-            done => return done,
+            Ok(()) => {
+                ranks.finish();
+                return Ok(());
+            }
+            failed => return failed,
         }
     }
     unreachable!("every turn but the last loses a device")
+}
+
+fn count_of(ranks: &Ranks) -> String {
+    format!(", or one like it, for each of {} ranks", ranks.place().count)
 }
 
 /// Opens the device; one that was just lost may take its driver some time.
 fn open(
     arguments: &Arguments,
     config: &RunConfig,
+    local_rank: usize,
     was_lost: bool,
     terminal: &Terminal,
 ) -> anyhow::Result<Device> {
     let mut waits = REOPEN_WAITS.iter().take(if was_lost { usize::MAX } else { 0 });
     loop {
-        let opened = arguments.device.open_or(&config.device, terminal);
+        let opened = arguments.device.open_nth(&config.device, local_rank, terminal);
         match (opened, waits.next()) {
             (Ok(device), _) => return arguments.tuned.apply(device, terminal),
             (Err(error), None) => return Err(error),
@@ -118,15 +158,26 @@ fn train(
     device: &Device,
     config: RunConfig,
     start: Start,
+    ranks: &Arc<Ranks>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     let step_count = config.last_step();
     let platform = NativePlatform::new(interrupt::flag().clone());
-    let mut run = pollster::block_on(Run::new(device, platform, config, start))?;
+    let run = Run::with_ranks(device, platform, config, start, Arc::clone(ranks));
+    let mut run = pollster::block_on(run)?;
     for warning in run.warnings() {
         terminal.warn(warning);
     }
-    if let Some(peak) = peak(device, run.config(), terminal)? {
+    if start != Start::Fresh && run.step_count() >= run.last_step() {
+        let why = match run.is_hopeless() {
+            true => "eval.patience evaluations in a row were no better".to_owned(),
+            false => format!("its {step_count} updates are done, a larger `steps` has more"),
+        };
+        terminal.note(&format!("this run is finished: {why}"));
+    }
+    if ranks.is_first()
+        && let Some(peak) = peak(device, run.config(), terminal)?
+    {
         run.set_peak_flops(Some(peak));
         terminal.note(&format!("measured peak: {:.3} TFLOP/s", peak / 1e12));
     }
@@ -145,6 +196,7 @@ fn train(
                 let figures = metrics.map(|metrics| figures(&metrics, held_out_bpb));
                 watch.step(step, step_count, figures.as_ref());
             }
+            Event::Scoring { progress, .. } => watch.say(&scoring(progress.as_ref())),
             Event::Evaluated { step, score, .. } => {
                 let bpb = score.bits_per_byte();
                 held_out_bpb = Some(bpb);
@@ -162,7 +214,7 @@ fn train(
             Event::Stopped { step, path } => {
                 watch.end();
                 terminal.note(&format!("stopped after step {step}, saved in {}", path.display()));
-                terminal.note(&format!("to go on: {}", to_go_on()));
+                terminal.note(&format!("to go on: {}", to_go_on(ranks)));
                 return Ok(());
             }
             Event::Finished { step, path } => {
@@ -180,6 +232,15 @@ fn train(
             }
         }
     }
+}
+
+/// What a run does that waits for the entropy model.
+fn scoring(progress: Option<&ScoringProgress>) -> String {
+    let Some(ScoringProgress { document, scored_bytes, bytes }) = progress else {
+        return "scoring text".to_owned();
+    };
+    let megabytes = |bytes: usize| bytes as f64 / 1e6;
+    format!("scoring {document}: {:.1} of {:.1} MB", megabytes(*scored_bytes), megabytes(*bytes))
 }
 
 /// What the device computes at best, which speeds are compared with; nothing where that is not
@@ -206,8 +267,12 @@ fn peak(device: &Device, config: &RunConfig, terminal: &Terminal) -> anyhow::Res
 }
 
 /// The command that goes on with this run: the one that was given, with `--resume`.
-fn to_go_on() -> String {
-    let mut words = vec!["blt".to_owned()];
+fn to_go_on(ranks: &Ranks) -> String {
+    let mut words = Vec::new();
+    if !ranks.is_alone() {
+        words.extend(["mpirun", "-n", &ranks.place().count.to_string()].map(str::to_owned));
+    }
+    words.push("blt".to_owned());
     words.extend(std::env::args().skip(1).map(|word| quoted(&word)));
     if words.iter().all(|word| word != "--resume") {
         words.push("--resume".to_owned());
@@ -227,8 +292,15 @@ fn quoted(word: &str) -> String {
 /// Reads a configuration with its overrides, and what should be said about it.
 pub fn read(path: &PathBuf, set: &[String]) -> anyhow::Result<(RunConfig, Vec<String>)> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-    RunConfig::from_toml(&text, set, model_keys())
-        .with_context(|| format!("{} cannot be used", path.display()))
+    let read = |set: &[String]| RunConfig::from_toml(&text, set, model_keys());
+    match read(set) {
+        // The file alone is none the better: it is at fault.
+        Err(error) if !set.is_empty() && read(&[]).is_ok() => {
+            let hint = error.hint().unwrap_or("`--set KEY=VALUE` changes a key of the file");
+            Err(Usage::new(format!("--set: {error}"), hint).into())
+        }
+        read => read.with_context(|| format!("{} cannot be used", path.display())),
+    }
 }
 
 /// The keys that the tables of models may have.

@@ -1,6 +1,6 @@
 //! The engine on the host, for any type of number.
 
-use crate::engine::{Engine, EngineFingerprint, InputValues, Inputs, StoreCopy};
+use crate::engine::{EarlyRead, Engine, EngineFingerprint, InputValues, Inputs, StoreCopy};
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, StoreLayout};
 use crate::kernels::{
@@ -232,6 +232,27 @@ impl<R: HostNumber> Engine for HostEngine<R> {
         // Inside the pool: from outside, every parallel loop of every kernel would put this thread
         // to sleep and wake it again, which costs a quarter of a small training step.
         rayon::scope(|_| self.replay(plan, step, inputs, |_| {}))
+    }
+
+    async fn run_reading(
+        &self,
+        plan: &HostPlan<R>,
+        store: &HostStore<R>,
+        (step, inputs): (&Step, &Inputs),
+        reads: &[EarlyRead],
+        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+    ) -> Result<()> {
+        let run = |range: Range<usize>| match range.is_empty() {
+            true => Ok(()),
+            false => rayon::scope(|_| self.run_range(plan, step, inputs, range, |_| {})),
+        };
+        let mut done = 0;
+        for (index, read) in reads.iter().enumerate() {
+            run(done..read.behind)?;
+            done = read.behind.max(done);
+            take(index, self.read(store, read.arena, read.offset, read.length).await?)?;
+        }
+        run(done..plan.recording.dispatches.len())
     }
 
     async fn output(&self, plan: &HostPlan<R>, name: &str, step: &Step) -> Result<Vec<f32>> {

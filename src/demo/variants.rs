@@ -36,7 +36,8 @@ pub(super) async fn variants<E: Engine>(engine: &E, shape: &Shape) -> Result<Var
             for (name, graph) in graphs {
                 add(&model.compile(engine, graph, name, Counts::default()).await?, &mut found);
             }
-            add(&update_recording(&model.layout, &AdamW::default()), &mut found);
+            let abilities = engine.abilities();
+            add(&update_recording(&model.layout, &AdamW::default(), &abilities), &mut found);
         }
     }
     Ok(found)

@@ -1,7 +1,7 @@
 //! One of the engines, with its Stores and plans, as an engine itself.
 
 use crate::cpu::{HostEngine, HostPlan, HostStore};
-use crate::engine::{Engine, EngineFingerprint, Inputs, StoreCopy};
+use crate::engine::{EarlyRead, Engine, EngineFingerprint, Inputs, Reading, StoreCopy};
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{GpuEngine, GpuPlan, GpuStore};
@@ -227,6 +227,39 @@ impl Engine for Device {
         dispatch!(self, plan: DevicePlan, |engine, plan| {
             engine.run_for(plan, step, inputs, names).await
         })
+    }
+
+    async fn begin<'e>(
+        &'e self,
+        plan: &DevicePlan,
+        step: &Step,
+        inputs: &Inputs,
+        names: &[&str],
+    ) -> Result<Reading<'e>> {
+        dispatch!(self, plan: DevicePlan, |engine, plan| {
+            engine.begin(plan, step, inputs, names).await
+        })
+    }
+
+    async fn run_reading(
+        &self,
+        plan: &DevicePlan,
+        store: &DeviceStore,
+        with: (&Step, &Inputs),
+        reads: &[EarlyRead],
+        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+    ) -> Result<()> {
+        match (self, plan, store) {
+            (Self::Cpu(engine), DevicePlan::Cpu(plan), DeviceStore::Cpu(store)) => {
+                engine.run_reading(plan, store, with, reads, take).await
+            }
+            #[cfg(feature = "gpu")]
+            (Self::Gpu(engine), DevicePlan::Gpu(plan), DeviceStore::Gpu(store)) => {
+                engine.run_reading(plan, store, with, reads, take).await
+            }
+            #[cfg(feature = "gpu")]
+            _ => unreachable!("plan and store are used with the device that made them"),
+        }
     }
 
     async fn output(&self, plan: &DevicePlan, name: &str, step: &Step) -> Result<Vec<f32>> {

@@ -71,16 +71,24 @@ impl BitsPerByte {
 /// If `context` is 0.
 pub fn windows(length: usize, context: usize) -> Vec<Window> {
     assert!(context > 0, "windows: a context holds at least one position");
-    let half = context / 2;
     let mut windows = Vec::new();
     let mut scored = 0;
-    while scored < length {
-        let start = if scored == 0 { 0 } else { scored - half };
-        let end = length.min(start + context);
-        windows.push(Window { start, end, score_from: scored });
-        scored = end;
+    while let Some(window) = next_window(length, context, scored) {
+        windows.push(window);
+        scored = window.end;
     }
     windows
+}
+
+/// The window of [`windows`] that scores on from `scored`, the end of another or 0; `None` behind
+/// the last.
+pub fn next_window(length: usize, context: usize, scored: usize) -> Option<Window> {
+    if scored >= length {
+        return None;
+    }
+    let start = if scored == 0 { 0 } else { scored - context / 2 };
+    let end = length.min(start.saturating_add(context));
+    Some(Window { start, end, score_from: scored })
 }
 
 /// Where the window begins that scores a position, and whether that is the first one it scores.

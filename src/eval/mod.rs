@@ -8,4 +8,4 @@ mod score;
 
 pub use evaluate::{Evaluation, Evaluator};
 pub use patcher::{Cut, Patcher};
-pub use score::{PreparedScore, ScoreOptions, ScoredDocument, Scorer};
+pub use score::{PreparedScore, ScoreOptions, ScoredDocument, Scorer, Scoring};

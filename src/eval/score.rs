@@ -8,8 +8,8 @@
 use super::bits_per_byte::{BitsPerByte, Window, windows};
 use crate::blt::config::ModelConfig;
 use crate::blt::tables::Row;
-use crate::blt::{Batch, LoadedModel, PlanSlot, entropies_graph, evaluation_graph};
-use crate::engine::Engine;
+use crate::blt::{Batch, LoadedModel, PlanBytes, PlanSlot, entropies_graph, evaluation_graph};
+use crate::engine::{Engine, Reading};
 use crate::error::{Error, Result};
 use crate::kernels::Step;
 
@@ -75,7 +75,11 @@ impl PreparedScore {
         Ok(prepared)
     }
 
-    fn new(
+    /// What scores these windows, each of the document with its index.
+    ///
+    /// # Errors
+    /// If an id is outside the vocabulary.
+    pub fn new(
         config: &ModelConfig,
         documents: &[&[u32]],
         windows: Vec<(usize, Window)>,
@@ -83,6 +87,30 @@ impl PreparedScore {
         let row = |(index, window): &(usize, Window)| row(documents[*index], &[], *window);
         let rows: Vec<_> = windows.iter().map(row).collect();
         Ok(Self { batch: Batch::new(config, &rows)?, windows })
+    }
+}
+
+/// Windows that are being scored.
+pub struct Scoring<'e> {
+    reading: Reading<'e>,
+    windows: Vec<(usize, Window)>,
+}
+
+impl Scoring<'_> {
+    /// Waits for the entropies of every window from its `score_from` on, each with the index of
+    /// its document.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn finish(self) -> Result<Vec<(usize, Vec<f32>)>> {
+        let outputs = self.reading.finish().await?;
+        let mut rest = outputs[0].as_slice();
+        let scored = self.windows.into_iter().map(|(document, window)| {
+            let (own, behind) = rest.split_at(window.end - window.start);
+            rest = behind;
+            (document, own[window.score_from - window.start..].to_vec())
+        });
+        Ok(scored.collect())
     }
 }
 
@@ -133,19 +161,33 @@ impl<E: Engine> Scorer<E> {
         prepared: &PreparedScore,
         entropies: &mut [Vec<f32>],
     ) -> Result<()> {
+        let scoring = self.begin(engine, model, prepared).await?;
+        for (document, scored) in scoring.finish().await? {
+            entropies[document].extend(scored);
+        }
+        Ok(())
+    }
+
+    /// Sends windows to the device, which scores them while the host goes on.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn begin<'e>(
+        &mut self,
+        engine: &'e E,
+        model: &LoadedModel<E>,
+        prepared: &PreparedScore,
+    ) -> Result<Scoring<'e>> {
         let batch = &prepared.batch;
         let step = Step::of(batch.counts);
         let plan = self.entropies.get(engine, model, &batch.counts).await?;
-        engine.run(plan, &step, &batch.inputs)?;
-        let values = engine.output(plan, "entropies", &step).await?;
-        let mut first = 0;
-        for (document, window) in &prepared.windows {
-            let length = window.end - window.start;
-            let scored = &values[first..first + length][window.score_from - window.start..];
-            entropies[*document].extend_from_slice(scored);
-            first += length;
-        }
-        Ok(())
+        let reading = engine.begin(plan, &step, &batch.inputs, &["entropies"]).await?;
+        Ok(Scoring { reading, windows: prepared.windows.clone() })
+    }
+
+    /// What the plan of entropies adds to the Store; nothing before it is compiled.
+    pub fn entropies_bytes(&self) -> PlanBytes {
+        self.entropies.bytes()
     }
 
     /// Nats of every target of a document: all ids but the first.

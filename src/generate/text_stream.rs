@@ -248,4 +248,5 @@ impl<S: Source> TextStream<S> {
     }
 }
 
-const HINT: &str = "shorten the prompt, generate fewer bytes, or let the text slide";
+const HINT: &str =
+    "shorten the prompt, generate fewer bytes, or let the text slide: `--on-limit slide`";

@@ -3,13 +3,14 @@
 use super::ahead::Found;
 use super::buffers::{self, BufferCopy};
 use super::context::Context;
+use super::early_reads::StagingRing;
 use super::launch::SubmitRule;
 use super::pipelines::Pipelines;
 use super::plan::GpuPlan;
 use super::readback::{self, Readback};
 use super::store::{GpuStore, max_binding_elements};
 use super::trust::Trust;
-use crate::engine::{Engine, EngineFingerprint, Inputs, StoreCopy};
+use crate::engine::{EarlyRead, Engine, EngineFingerprint, Inputs, Reading, StoreCopy};
 use crate::error::Result;
 use crate::graph::{ArenaId, Recording, StoreLayout};
 use crate::kernels::{Abilities, Step, Tuned, fingerprint};
@@ -19,6 +20,7 @@ pub struct GpuEngine {
     pub(super) context: Context,
     pub(super) pipelines: Pipelines,
     pub(super) readback: Readback,
+    staging: StagingRing,
     pub(super) trust: Trust,
     submit_flops: Option<u64>,
     tuned: Tuned,
@@ -32,6 +34,7 @@ impl GpuEngine {
             context,
             pipelines: Pipelines::default(),
             readback: Readback::default(),
+            staging: StagingRing::default(),
             trust: Trust::default(),
             submit_flops: None,
             tuned: Tuned::NONE,
@@ -158,11 +161,7 @@ impl Engine for GpuEngine {
         inputs: &Inputs,
         names: &[&str],
     ) -> Result<Vec<Vec<f32>>> {
-        let regions = names.iter().map(|name| {
-            let (buffer, first, count) = plan.output(name, step)?;
-            Ok((buffer.clone(), first, count))
-        });
-        let regions = regions.collect::<Result<Vec<_>>>()?;
+        let regions = plan.outputs(step, names)?;
         let (context, readback) = (&self.context, &self.readback);
         let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode_last(encoder);
         let Found { ahead, is_repeated } = plan.ahead.take(&regions);
@@ -178,6 +177,34 @@ impl Engine for GpuEngine {
             plan.ahead.put(next);
         }
         Ok(values)
+    }
+
+    async fn begin<'e>(
+        &'e self,
+        plan: &GpuPlan,
+        step: &Step,
+        inputs: &Inputs,
+        names: &[&str],
+    ) -> Result<Reading<'e>> {
+        let (context, readback) = (&self.context, &self.readback);
+        let regions = plan.outputs(step, names)?;
+        let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode_last(encoder);
+        let ahead = readback.encode(context, encode, regions).await?;
+        plan.upload(context, step, inputs)?;
+        plan.submit_but_last(context)?;
+        let sent = readback.send(context, ahead).await?;
+        Ok(Reading::new(readback.receive(context, sent)))
+    }
+
+    async fn run_reading(
+        &self,
+        plan: &GpuPlan,
+        store: &GpuStore,
+        with: (&Step, &Inputs),
+        reads: &[EarlyRead],
+        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+    ) -> Result<()> {
+        self.staging.replay(&self.context, plan, store, with, reads, take).await
     }
 
     async fn output(&self, plan: &GpuPlan, name: &str, step: &Step) -> Result<Vec<f32>> {

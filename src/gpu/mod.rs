@@ -10,6 +10,7 @@ mod buffers;
 mod caps;
 mod context;
 mod counted_device;
+mod early_reads;
 mod engine;
 mod inputs;
 mod kernel_run;

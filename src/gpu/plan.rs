@@ -3,7 +3,7 @@
 //! Pipelines, bind groups, offsets and workgroup counts are made once; a replay writes two
 //! buffers and encodes one pass over a list of [`Launch`]es.
 
-use super::ahead::AheadSlot;
+use super::ahead::{AheadSlot, Elements};
 use super::buffers::{self, Span};
 use super::context::Context;
 use super::inputs::InputArena;
@@ -102,6 +102,37 @@ impl GpuPlan {
         })
     }
 
+    /// Submits some launches, cut where they are always cut, and behind them what `last` encodes.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub(super) fn submit(
+        &self,
+        context: &Context,
+        launches: Range<usize>,
+        last: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<wgpu::SubmissionIndex> {
+        let within =
+            |range: &Range<usize>| range.start.max(launches.start)..range.end.min(launches.end);
+        let mut pieces: Vec<_> =
+            self.submissions.iter().map(within).filter(|piece| !piece.is_empty()).collect();
+        let final_piece = pieces.pop();
+        context.scoped_now(&self.recording.name, || {
+            let encoder = || context.device.create_command_encoder(&Default::default());
+            for piece in pieces {
+                let mut encoder = encoder();
+                self.encode(piece, &mut encoder);
+                context.queue.submit([encoder.finish()]);
+            }
+            let mut encoder = encoder();
+            if let Some(piece) = final_piece {
+                self.encode(piece, &mut encoder);
+            }
+            last(&mut encoder);
+            context.queue.submit([encoder.finish()])
+        })
+    }
+
     /// Encodes the launches of the last submission of a replay.
     pub(super) fn encode_last(&self, encoder: &mut wgpu::CommandEncoder) {
         let last = self.submissions.last().expect("a replay submits something");
@@ -154,6 +185,18 @@ impl GpuPlan {
         let Span { buffer, element, offset, .. } = self.buffers.locate(&output.region);
         assert!(element != Element::F16, "{name}: outputs are not halves");
         Ok((buffer, offset, length))
+    }
+
+    /// Where these outputs lie.
+    ///
+    /// # Errors
+    /// As [`Self::output`].
+    pub(super) fn outputs(&self, step: &Step, names: &[&str]) -> Result<Vec<Elements>> {
+        let regions = names.iter().map(|name| {
+            let (buffer, first, count) = self.output(name, step)?;
+            Ok((buffer.clone(), first, count))
+        });
+        regions.collect()
     }
 
     /// That a step does not exceed what the plan was compiled for.

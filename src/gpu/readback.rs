@@ -1,7 +1,7 @@
 //! Reading buffers back: copy to a mappable buffer, map it, wait.
 //!
 //! Natively the wait blocks in `poll`; in a browser the future wakes when the event loop has called
-//! back. The mappable buffer is kept for the next time.
+//! back. Mappable buffers are kept for the next time.
 
 use super::ahead::{Ahead, Elements};
 use super::context::Context;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
 
 /// What is read is numbers, or words.
-const ELEMENT_BYTES: usize = 4;
+pub(super) const ELEMENT_BYTES: usize = 4;
 
 /// Most bytes that are mapped at once.
 const CHUNK_BYTES: usize = 64 << 20;
@@ -21,10 +21,48 @@ const CHUNK_BYTES: usize = 64 << 20;
 /// Smallest mappable buffer that is made: scalars and rows of logits fit.
 const SMALLEST_BYTES: usize = 4 << 10;
 
+/// Most mappable buffers that are kept: as many as are on their way at once while a run scores
+/// text for its next updates.
+const MOST_KEPT: usize = 16;
+
 /// Reads buffers of one device.
 #[derive(Default)]
 pub(super) struct Readback {
-    kept: Mutex<Option<wgpu::Buffer>>,
+    kept: Mutex<Vec<wgpu::Buffer>>,
+}
+
+/// Regions that are on their way into a mappable buffer, one behind the other.
+pub(super) struct Sent {
+    regions: Vec<Elements>,
+    staging: wgpu::Buffer,
+    bytes: u64,
+    submission: wgpu::SubmissionIndex,
+    mapped: Awaited,
+}
+
+impl Sent {
+    /// Waits for the values of every region; the buffer is free then.
+    async fn values<T: Pod>(
+        self,
+        context: &Context,
+    ) -> Result<(Vec<Vec<T>>, Vec<Elements>, wgpu::Buffer)> {
+        const { assert!(size_of::<T>() == ELEMENT_BYTES) };
+        let Self { regions, staging, bytes, submission, mapped } = self;
+        wait_for(context, submission, mapped).await?;
+        let mut values = Vec::with_capacity(regions.len());
+        {
+            let view = staging.get_mapped_range(0..bytes);
+            let view = view.map_err(|error| failed(context, &error.to_string()))?;
+            let mut rest: &[T] = bytemuck::cast_slice(&view);
+            for &(_, _, count) in &regions {
+                let (own, behind) = rest.split_at(count);
+                values.push(own.to_vec());
+                rest = behind;
+            }
+        }
+        staging.unmap();
+        Ok((values, regions, staging))
+    }
 }
 
 impl Readback {
@@ -86,38 +124,15 @@ impl Readback {
         ahead: Ahead,
         again: Option<impl FnOnce(&mut wgpu::CommandEncoder)>,
     ) -> Result<(Vec<Vec<T>>, Option<Ahead>)> {
-        const { assert!(size_of::<T>() == ELEMENT_BYTES) };
-        let bytes = (ahead.length().max(1) * ELEMENT_BYTES) as u64;
-        let Ahead { commands: now, regions, staging } = ahead;
-        let (answer, mapped) = answer();
-        let submit = || {
-            let submission = context.queue.submit([now]);
-            staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
-                answer.give(result.is_ok())
-            });
-            submission
-        };
-        let submission = context.scoped("readback", submit).await?;
+        let sent = self.send(context, ahead).await?;
         let next = match again {
             Some(encode) => {
-                let encode = || commands(context, encode, &regions, &staging);
+                let encode = || commands(context, encode, &sent.regions, &sent.staging);
                 Some(context.scoped_now("readback", encode)?)
             }
             None => None,
         };
-        wait_for(context, submission, mapped).await?;
-        let mut values = Vec::with_capacity(regions.len());
-        {
-            let view = staging.get_mapped_range(0..bytes);
-            let view = view.map_err(|error| failed(context, &error.to_string()))?;
-            let mut rest: &[T] = bytemuck::cast_slice(&view);
-            for &(_, _, count) in &regions {
-                let (own, behind) = rest.split_at(count);
-                values.push(own.to_vec());
-                rest = behind;
-            }
-        }
-        staging.unmap();
+        let (values, regions, staging) = sent.values(context).await?;
         match next {
             Some(commands) => Ok((values, Some(Ahead { commands, regions, staging }))),
             None => {
@@ -127,15 +142,52 @@ impl Readback {
         }
     }
 
+    /// Submits what was encoded and waits for nothing; [`Self::receive`] does.
+    ///
+    /// # Errors
+    /// If the device is lost or out of memory.
+    pub async fn send(&self, context: &Context, ahead: Ahead) -> Result<Sent> {
+        let bytes = (ahead.length().max(1) * ELEMENT_BYTES) as u64;
+        let Ahead { commands, regions, staging } = ahead;
+        let (answer, mapped) = answer();
+        let submit = || {
+            let submission = context.queue.submit([commands]);
+            staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+                answer.give(result.is_ok())
+            });
+            submission
+        };
+        let submission = context.scoped("readback", submit).await?;
+        Ok(Sent { regions, staging, bytes, submission, mapped })
+    }
+
+    /// The regions of what was sent.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn receive<T: Pod>(&self, context: &Context, sent: Sent) -> Result<Vec<Vec<T>>> {
+        let (values, _, staging) = sent.values(context).await?;
+        self.keep(staging);
+        Ok(values)
+    }
+
     fn keep(&self, staging: wgpu::Buffer) {
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(staging);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < MOST_KEPT {
+            kept.push(staging);
+        }
     }
 
     /// A mappable buffer of at least so many bytes, taken out of where it is kept.
     async fn staging(&self, context: &Context, bytes: usize) -> Result<wgpu::Buffer> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(kept) = kept.filter(|kept| kept.size() >= bytes as u64) {
-            return Ok(kept);
+        {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let large_enough = |buffer: &wgpu::Buffer| buffer.size() >= bytes as u64;
+            match kept.iter().position(large_enough) {
+                Some(index) => return Ok(kept.swap_remove(index)),
+                // A larger one takes the place of one that was too small.
+                None => drop(kept.pop()),
+            }
         }
         let size = bytes.next_power_of_two().max(SMALLEST_BYTES) as u64;
         let create = || {
@@ -166,6 +218,46 @@ fn commands(
         to += bytes(*count);
     }
     encoder.finish()
+}
+
+/// A buffer that is being mapped.
+pub(super) struct Mapping {
+    bytes: u64,
+    submission: wgpu::SubmissionIndex,
+    mapped: Awaited,
+}
+
+/// Begins to map the first bytes of a buffer, as they are behind a submission.
+pub(super) fn map(
+    staging: &wgpu::Buffer,
+    bytes: u64,
+    submission: wgpu::SubmissionIndex,
+) -> Mapping {
+    let (answer, mapped) = answer();
+    staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| answer.give(result.is_ok()));
+    Mapping { bytes, submission, mapped }
+}
+
+impl Mapping {
+    /// Waits, reads so many elements and unmaps the buffer.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn read(
+        self,
+        context: &Context,
+        staging: &wgpu::Buffer,
+        length: usize,
+    ) -> Result<Vec<f32>> {
+        wait_for(context, self.submission, self.mapped).await?;
+        let values = {
+            let view = staging.get_mapped_range(0..self.bytes);
+            let view = view.map_err(|error| failed(context, &error.to_string()))?;
+            bytemuck::cast_slice(&view)[..length].to_vec()
+        };
+        staging.unmap();
+        Ok(values)
+    }
 }
 
 /// Copies bytes to the start of `staging` and waits until they are mapped.

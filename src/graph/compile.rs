@@ -2,6 +2,7 @@
 
 use super::epilogues::fuse_epilogues;
 use super::few_rows::fuse_few_rows;
+use super::frozen::drop_gradients;
 use super::graph::Graph;
 use super::host_embedding::take_embedding_from_host;
 use super::lower::lower;
@@ -13,6 +14,7 @@ use super::recording::Recording;
 use super::store::StoreLayout;
 use crate::error::Result;
 use crate::kernels::{Abilities, Counts, Tuned};
+use std::collections::BTreeSet;
 
 /// What a graph is compiled for, besides its capacity.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub struct CompileOptions {
     pub recompute: Recompute,
     /// Variants that were measured to be the fastest.
     pub tuned: Tuned,
+    /// Parameters whose gradients nobody wants.
+    pub frozen: BTreeSet<String>,
 }
 
 impl CompileOptions {
@@ -33,6 +37,7 @@ impl CompileOptions {
         precision: Precision::F32,
         recompute: Recompute::None,
         tuned: Tuned::NONE,
+        frozen: BTreeSet::new(),
     };
 }
 
@@ -49,8 +54,8 @@ pub fn compile(
     compile_for(graph, name, layout, capacity, &CompileOptions::BASE)
 }
 
-/// Compiles a graph: dead code, precision, fusion, recompute, layers of few rows, epilogues,
-/// unpacking, lifetimes, dispatches with their variants.
+/// Compiles a graph: gradients of what is frozen, dead code, precision, fusion, recompute, layers of
+/// few rows, epilogues, unpacking, lifetimes, dispatches with their variants.
 ///
 /// # Errors
 /// If the layout lacks a tensor that the graph reads.
@@ -62,6 +67,7 @@ pub fn compile_for(
     options: &CompileOptions,
 ) -> Result<Recording> {
     take_embedding_from_host(&mut graph, layout);
+    drop_gradients(&mut graph, &options.frozen);
     remove_dead_code(&mut graph);
     // What feeds a patch boundary is f32 in every precision.
     if options.precision == Precision::Mixed && !graph.fixed_order {

@@ -140,7 +140,9 @@ impl Lower<'_> {
 
     /// A place to bind where a kernel writes nothing; another one for another index.
     fn nothing(&mut self, index: usize) -> Region {
-        let add = || self.recording.add_transient(Element::F32, 1);
+        // The second is bound where variants for wide lanes have eight numbers an element.
+        let length = [1, 8][index];
+        let add = || self.recording.add_transient(Element::F32, length);
         *self.nothing[index].get_or_insert_with(add)
     }
 

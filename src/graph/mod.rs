@@ -6,6 +6,7 @@ mod compile;
 mod decode;
 mod epilogues;
 mod few_rows;
+mod frozen;
 #[allow(clippy::module_inception, reason = "the file is named after its one type")]
 mod graph;
 mod host_embedding;
@@ -19,6 +20,7 @@ mod passes;
 mod recompute;
 mod recording;
 mod store;
+mod writes;
 
 pub use autodiff::{Seed, differentiate, gradient_name};
 pub use compile::{CompileOptions, compile, compile_for};
@@ -33,3 +35,4 @@ pub use passes::{fuse_casts, fuse_residuals, remove_dead_code};
 pub use recompute::{Recompute, recompute};
 pub use recording::{BufferId, Dispatch, Input, Output, Recording, Region, Transient};
 pub use store::{ALIGNMENT, Arena, ArenaId, NewTensor, Placement, Shard, StoreLayout};
+pub use writes::ArenaWrite;

@@ -5,7 +5,7 @@
 //! during the replay and are shared by tensors whose lives do not overlap.
 
 use super::store::ArenaId;
-use crate::kernels::{Access, Cost, Counts, Element, Extent, Halves, Kernel};
+use crate::kernels::{Abilities, Access, Cost, Counts, Element, Extent, Halves, Kernel, Situation};
 use std::fmt::Write;
 
 /// A buffer that a dispatch may bind.
@@ -132,6 +132,13 @@ impl Recording {
             Some(BufferId::Transient(slot)) => Some(slot),
             Some(_) => unreachable!("counts are transient"),
             None => None,
+        }
+    }
+
+    /// Lets the rules choose the variant of every dispatch, where no graph was lowered for it.
+    pub fn choose_variants(&mut self, abilities: &Abilities) {
+        for Dispatch { kernel, variant, halves, params, .. } in &mut self.dispatches {
+            *variant = kernel.choose(&Situation { params, halves: *halves, abilities });
         }
     }
 

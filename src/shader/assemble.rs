@@ -60,6 +60,7 @@ pub const FRAGMENTS: &[(&str, &str)] = &[
     ("shared/adamw", include_str!("../../shaders/shared/adamw.wgsl")),
     ("shared/adamw_factors", include_str!("../../shaders/shared/adamw_factors.wgsl")),
     ("shared/attention", include_str!("../../shaders/shared/attention.wgsl")),
+    ("shared/attention_square", include_str!("../../shaders/shared/attention_square.wgsl")),
     ("shared/attention_cache", include_str!("../../shaders/shared/attention_cache.wgsl")),
     ("shared/attention_matrix", include_str!("../../shaders/shared/attention_matrix.wgsl")),
     ("shared/eight_head", include_str!("../../shaders/shared/eight_head.wgsl")),

@@ -2,9 +2,9 @@
 //!
 //! A group names tensors by patterns. Weights lie in a few arenas, each stepped by one dispatch;
 //! with groups an arena is cut into pieces of equal settings, each stepped by its own. A frozen
-//! piece is neither normed nor stepped; its gradients are made and nobody looks at them.
+//! piece is neither normed nor stepped, and its gradients are not made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -124,6 +124,25 @@ impl Pieces {
 /// If two groups name it.
 pub fn table_is_frozen(groups: &BTreeMap<String, ParameterGroup>) -> Result<bool> {
     Ok(rates(HASH_TABLE_NAME, groups, &AdamW::default())?.is_frozen)
+}
+
+/// The parameters that groups of `[optim.groups]` freeze, and the names under which one matmul
+/// reads several of them.
+///
+/// # Errors
+/// If two groups name the same.
+pub fn frozen_parameters(
+    parameters: &[ParameterSpec],
+    groups: &BTreeMap<String, ParameterGroup>,
+) -> Result<BTreeSet<String>> {
+    let (mut frozen, mut stepped) = (BTreeSet::new(), BTreeSet::new());
+    for spec in parameters {
+        let is_frozen = rates(&spec.name, groups, &AdamW::default())?.is_frozen;
+        let names = if is_frozen { &mut frozen } else { &mut stepped };
+        names.extend([Some(&spec.name), spec.group.as_ref()].into_iter().flatten().cloned());
+    }
+    // What one matmul reads has one gradient, which is wanted where that of any part of it is.
+    Ok(&frozen - &stepped)
 }
 
 /// How a tensor is stepped.

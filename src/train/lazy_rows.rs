@@ -1,11 +1,13 @@
 //! The hash table of a trainer that updates it lazily: what runs beside micro-batches and updates.
 
 use super::lazy_update::{TOUCHED_ROWS, TOUCHED_SLOTS, catch_up_recording, settle_recording};
+use super::ranks::{Coming, Ranks, RowSums};
 use super::slots::Slots;
 use super::update::AdamW;
 use crate::blt::{Batch, HASH_ROWS, HASH_SLOTS, LAST_STEP, LazyTable, LoadedModel, TRAIN_STATE};
 use crate::engine::{Engine, InputValues, Inputs};
 use crate::error::Result;
+use crate::graph::{ArenaId, BufferId, Region};
 use crate::kernels::optim::train_state::APPLIED_STEPS;
 use crate::kernels::{Axis, Counts, Step};
 
@@ -14,6 +16,7 @@ pub(super) struct LazyRows<E: Engine> {
     catch_up: E::Plan,
     settle: E::Plan,
     slots: Slots,
+    table: LazyTable,
 }
 
 impl<E: Engine> LazyRows<E> {
@@ -33,6 +36,7 @@ impl<E: Engine> LazyRows<E> {
             catch_up: engine.compile(&model.store, catch_up).await?,
             settle: engine.compile(&model.store, settle).await?,
             slots: Slots::new(table.weight.rows, table.slot_count()),
+            table,
         }))
     }
 
@@ -47,9 +51,59 @@ impl<E: Engine> LazyRows<E> {
         };
         let mut inputs = batch.inputs.clone();
         inputs.set_u(HASH_SLOTS, self.slots.deal(rows)?);
-        let counts = Counts::default().with(Axis::HashRows, row_count);
-        engine.run(&self.catch_up, &Step::of(counts), &batch.inputs)?;
+        self.catch_up(engine, row_count, &batch.inputs)?;
         Ok(inputs)
+    }
+
+    fn catch_up(&self, engine: &E, row_count: usize, inputs: &Inputs) -> Result<()> {
+        let counts = Counts::default().with(Axis::HashRows, row_count);
+        engine.run(&self.catch_up, &Step::of(counts), inputs)
+    }
+
+    /// Begins to sum the gradients of touched rows over the ranks, each of which has touched rows
+    /// of its own.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub async fn begin_exchange(
+        &mut self,
+        engine: &E,
+        model: &LoadedModel<E>,
+        ranks: &Ranks,
+    ) -> Result<Coming<RowSums>> {
+        let (rows, cols) = (self.slots.rows(), self.table.weight.cols);
+        let slots = self.slots.deal(&rows)?;
+        let Region { offset, .. } = self.table.gradient;
+        let arena = gradient_arena(&self.table);
+        let in_slots = engine.read(&model.store, arena, offset, rows.len() * cols).await?;
+        let of_slot = |&slot: &u32| &in_slots[slot as usize * cols..][..cols];
+        let values = slots.iter().flat_map(of_slot).copied().collect();
+        Ok(ranks.begin_sum_rows(rows, values, cols))
+    }
+
+    /// Takes the sums: rows that other ranks have touched are touched here too, and catch up.
+    ///
+    /// # Errors
+    /// If all ranks together touch more rows than there are slots, or the device is lost.
+    pub fn end_exchange(
+        &mut self,
+        engine: &E,
+        model: &LoadedModel<E>,
+        sums: RowSums,
+    ) -> Result<()> {
+        let RowSums { rows, values } = sums;
+        let cols = self.table.weight.cols;
+        let slots = self.slots.deal(&rows)?;
+        let mut in_slots = vec![0.0; values.len()];
+        for (slot, values) in slots.iter().zip(values.chunks_exact(cols)) {
+            in_slots[*slot as usize * cols..][..cols].copy_from_slice(values);
+        }
+        let Region { offset, .. } = self.table.gradient;
+        engine.write(&model.store, gradient_arena(&self.table), offset, &in_slots)?;
+        let row_count = rows.len();
+        let mut inputs = Inputs::default();
+        inputs.set_u(HASH_ROWS, rows);
+        self.catch_up(engine, row_count, &inputs)
     }
 
     /// Counts and inputs of the update of the micro-batches so far.
@@ -68,5 +122,12 @@ impl<E: Engine> LazyRows<E> {
     /// If the device is lost.
     pub fn settle(&self, engine: &E) -> Result<()> {
         engine.run(&self.settle, &Step::of(Counts::default()), &Inputs::default())
+    }
+}
+
+fn gradient_arena(table: &LazyTable) -> ArenaId {
+    match table.gradient.buffer {
+        BufferId::Arena(arena) => arena,
+        _ => unreachable!("gradients lie in the Store"),
     }
 }

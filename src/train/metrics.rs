@@ -79,6 +79,15 @@ pub struct Metrics {
     /// What losses are multiplied by before the backward pass.
     #[serde(rename = "optim/loss_scale", skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f32>,
+    /// Processes that make the run, where there are several.
+    #[serde(rename = "ranks/count", skip_serializing_if = "Option::is_none")]
+    pub rank_count: Option<u64>,
+    /// Bytes that the first of them gives to others in an update.
+    #[serde(rename = "ranks/sent_bytes", skip_serializing_if = "Option::is_none")]
+    pub sent_bytes: Option<f64>,
+    /// Seconds an update in which it exchanges gradients and its device has nothing else to do.
+    #[serde(rename = "ranks/exchange_time", skip_serializing_if = "Option::is_none")]
+    pub exchange_seconds: Option<f64>,
     /// Updates skipped so far, because gradients were not finite.
     #[serde(rename = "optim/skipped", skip_serializing_if = "Option::is_none")]
     pub skipped_count: Option<u64>,

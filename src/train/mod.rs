@@ -5,12 +5,14 @@ pub mod data;
 #[cfg(all(feature = "arrow", not(target_arch = "wasm32")))]
 pub mod entropies;
 mod event_records;
+mod exchange;
 pub mod flops;
 mod groups;
 mod lazy_rows;
 mod lazy_update;
 pub mod metrics;
 pub mod packing;
+pub mod ranks;
 pub mod run;
 pub mod schedule;
 mod slots;

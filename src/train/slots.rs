@@ -47,6 +47,13 @@ impl Slots {
         Ok(rows.iter().map(slot_of).collect())
     }
 
+    /// The touched rows, increasing.
+    pub fn rows(&self) -> Vec<u32> {
+        let mut rows = self.rows.clone();
+        rows.sort_unstable();
+        rows
+    }
+
     /// The touched rows, increasing, and their slots. All slots are free again.
     pub fn take(&mut self) -> (Vec<u32>, Vec<u32>) {
         let mut rows = std::mem::take(&mut self.rows);
@@ -66,6 +73,7 @@ mod tests {
         let mut slots = Slots::new(10, 4);
         assert_eq!(slots.deal(&[2, 5]).unwrap(), [0, 1]);
         assert_eq!(slots.deal(&[1, 5, 9]).unwrap(), [2, 1, 3]);
+        assert_eq!(slots.rows(), [1, 2, 5, 9]);
         assert_eq!(slots.take(), (vec![1, 2, 5, 9], vec![2, 0, 1, 3]));
         assert_eq!(slots.deal(&[9]).unwrap(), [0]);
         assert_eq!(slots.take(), (vec![9], vec![0]));

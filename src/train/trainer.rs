@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::groups::{ParameterGroup, Pieces};
+use super::exchange::Exchange;
+use super::groups::{ParameterGroup, Pieces, frozen_parameters};
 use super::lazy_rows::LazyRows;
+use super::ranks::Ranks;
 use super::update::{AdamW, update_recording_in};
 use crate::blt::config::ModelConfig;
 use crate::blt::{
@@ -42,12 +44,13 @@ impl<'e, E: Engine> Trainer<'e, E> {
     /// If the device refuses a shader; as [`Pieces::of_model`].
     pub async fn with_groups(
         engine: &'e E,
-        model: LoadedModel<E>,
+        mut model: LoadedModel<E>,
         adamw: &AdamW,
         groups: &BTreeMap<String, ParameterGroup>,
     ) -> Result<Self> {
+        model.frozen = frozen_parameters(&model.parameters, groups)?;
         let pieces = Pieces::of_model(&model, groups, adamw)?;
-        let recording = update_recording_in(&model.layout, adamw, &pieces);
+        let recording = update_recording_in(&model.layout, adamw, &pieces, &engine.abilities());
         let update_bytes = PlanBytes::of(&recording);
         let update = engine.compile(&model.store, recording).await?;
         if !model.layout.arenas_of(HALVES).is_empty() {
@@ -79,13 +82,49 @@ impl<'e, E: Engine> Trainer<'e, E> {
     pub async fn micro(&mut self, batch: &Batch, loss_weight: f32) -> Result<()> {
         let plan = self.micro.get(self.engine, &self.model, &batch.counts).await?;
         let step = Step { loss_weight, ..Step::of(batch.counts) };
-        match &mut self.lazy {
-            None => self.engine.run(plan, &step, &batch.inputs),
-            Some(lazy) => {
-                let inputs = lazy.before_micro(self.engine, batch)?;
-                self.engine.run(plan, &step, &inputs)
-            }
+        let inputs = match &mut self.lazy {
+            None => batch.inputs.clone(),
+            Some(lazy) => lazy.before_micro(self.engine, batch)?,
+        };
+        self.engine.run(plan, &step, &inputs)
+    }
+
+    /// The last micro-batch of this rank before an update: afterwards gradients are the sums of
+    /// those of all ranks, so that the update is that of all. They are exchanged while the backward
+    /// pass goes on; gives the seconds, by `clock`, from its end to the end of the exchange.
+    ///
+    /// # Errors
+    /// As [`Self::micro`], where the rows are those that all ranks touch; if a rank is gone.
+    pub async fn last_micro(
+        &mut self,
+        batch: &Batch,
+        loss_weight: f32,
+        ranks: &Ranks,
+        clock: impl Fn() -> f64,
+    ) -> Result<f64> {
+        if ranks.is_alone() {
+            self.micro(batch, loss_weight).await?;
+            return Ok(0.0);
         }
+        let Self { engine, model, micro, lazy, .. } = self;
+        let (plan, writes) = micro.get_with_writes(*engine, model, &batch.counts).await?;
+        let step = Step { loss_weight, ..Step::of(batch.counts) };
+        let inputs = match lazy {
+            None => batch.inputs.clone(),
+            Some(lazy) => lazy.before_micro(*engine, batch)?,
+        };
+        let mut exchange = Exchange::new(&model.layout, lazy.is_some(), ranks);
+        let reads = exchange.reads(writes);
+        let mut take =
+            |index: usize, values: Vec<f32>| exchange.take(*engine, model, index, values);
+        engine.run_reading(plan, &model.store, (&step, &inputs), &reads, &mut take).await?;
+        let computed = clock();
+        if let Some(lazy) = lazy {
+            let sums = lazy.begin_exchange(*engine, model, ranks).await?.wait()?;
+            lazy.end_exchange(*engine, model, sums)?;
+        }
+        exchange.finish(*engine, model)?;
+        Ok(clock() - computed)
     }
 
     /// One step of the optimiser with what has been added up.

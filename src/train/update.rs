@@ -10,7 +10,7 @@ use super::groups::{Piece, Pieces};
 use super::lazy_update;
 use crate::blt::{GRADIENTS, HALVES, LazyTable, MOMENT1, MOMENT2, TRAIN_STATE, WEIGHTS, halve};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, Region, StoreLayout};
-use crate::kernels::{Axis, Counts, Element, Halves, Kernel, optim};
+use crate::kernels::{Abilities, Axis, Counts, Element, Halves, Kernel, optim};
 use bytemuck::NoUninit;
 
 /// Constants of the optimiser.
@@ -37,12 +37,17 @@ pub(super) const NORM_GROUP_ELEMENTS: usize = 16_384;
 const NORM_GROUP_MULTIPLE: usize = 32;
 
 /// The update of all weights of a layout, in the usual way.
-pub fn update_recording(layout: &StoreLayout, adamw: &AdamW) -> Recording {
-    update_recording_in(layout, adamw, &Pieces::default())
+pub fn update_recording(layout: &StoreLayout, adamw: &AdamW, abilities: &Abilities) -> Recording {
+    update_recording_in(layout, adamw, &Pieces::default(), abilities)
 }
 
 /// The update of all weights of a layout, piece by piece.
-pub fn update_recording_in(layout: &StoreLayout, adamw: &AdamW, pieces: &Pieces) -> Recording {
+pub fn update_recording_in(
+    layout: &StoreLayout,
+    adamw: &AdamW,
+    pieces: &Pieces,
+    abilities: &Abilities,
+) -> Recording {
     let lazy = LazyTable::of(layout);
     let slot_count = lazy.as_ref().map_or(0, LazyTable::slot_count);
     let mut recording =
@@ -125,6 +130,7 @@ pub fn update_recording_in(layout: &StoreLayout, adamw: &AdamW, pieces: &Pieces)
         touched.step(&mut recording, state, adamw, &rates);
     }
     recording.dispatches.extend(halve(layout));
+    recording.choose_variants(abilities);
     recording.check();
     recording
 }

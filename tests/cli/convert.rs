@@ -187,6 +187,22 @@ fn blocks_are_measured_and_read_again() {
 }
 
 #[test]
+fn blocks_stay_what_they_are_unless_a_type_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    for weights in ["int8", "q4"] {
+        let packed = convert(&fixture("release"), place, weights, &["--dtype", weights]);
+        let again = convert(&packed, place, &format!("{weights}-again"), &[]);
+        let read = |model: &Path| fs::read(model.join("model.safetensors")).unwrap();
+        assert!(read(&packed) == read(&again), "{weights}: the same file");
+        let original = place.join(format!("{weights}-original"));
+        let words = ["convert", text_of(&packed), text_of(&original), "--to", "original"];
+        blt(&words).fails(2, &["--to original", weights, "--dtype bf16"]);
+        blt(&[&words[..], &["--dtype", "bf16"]].concat()).ok();
+    }
+}
+
+#[test]
 fn a_lone_entropy_model_goes_there_and_back() {
     let place = tempfile::tempdir().unwrap();
     let source = fixture("release").join("entropy_model");

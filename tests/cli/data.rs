@@ -33,6 +33,16 @@ fn a_run_names_what_is_odd_in_its_texts_and_goes_on() {
     let other = place.path().join("strict");
     let strict = ["train", config.as_str(), "--out", text_of(&other), "--set", "data.strict=true"];
     blt_cpu(&strict).fails(1, &["a.jsonl:41: expected a JSON object"]);
+    // Held-out text is read by the same rule.
+    let scored = place.path().join("scored");
+    let valid = format!("data.valid=[{:?}]", text_of(&texts.join("a.jsonl")));
+    let sources = format!("data.sources=[{:?}]", text_of(&texts.join("b.txt")));
+    let sets = ["--set", &valid, "--set", &sources, "--set", "eval.every=4"];
+    let train = ["train", config.as_str(), "--out", text_of(&scored)];
+    let run = blt_cpu(&[&train[..], &sets].concat()).ok();
+    assert!(run.stderr.contains("a.jsonl:41: expected a JSON object"), "{}", run.stderr);
+    let strict = [&train[..2], &["--out", text_of(&other)], &sets, &["--set", "data.strict=true"]];
+    blt_cpu(&strict.concat()).fails(1, &["a.jsonl:41: expected a JSON object"]);
 }
 
 /// A fresh entropy model of few parameters.
@@ -85,7 +95,13 @@ fn entropies_are_written_once_and_read_in_training() {
     assert!(shard.is_file() && beside(".complete").is_file());
     let all_done = out.join("a.chunk.00.jsonl.shard.COMPLETE");
     assert!(all_done.is_file() && out.join("b.txt.shard.COMPLETE").is_file());
-    assert_eq!(compute(&out, &[]).json()["documents"], 0, "there is nothing left to do");
+    let rerun = compute(&out, &[]).json();
+    assert_eq!((&rerun["documents"], &rerun["shards_there"]), (&0.into(), &2.into()));
+    let plain = ["entropies", &model, text_of(&texts), "--out", text_of(&out)];
+    assert_eq!(
+        String::from_utf8(blt_cpu(&plain).ok().stdout).unwrap(),
+        "all 2 shards were there\n"
+    );
 
     // What a killed process leaves: some rows of a shard that is not complete.
     let whole = std::fs::read(&shard).unwrap();
@@ -96,6 +112,28 @@ fn entropies_are_written_once_and_read_in_training() {
     let again = compute(&out, &[]).json();
     assert_eq!(again["documents"], 40);
     assert_eq!(again["bytes"], again["bytes_taken_over"]);
+    assert_eq!(std::fs::read(&shard).unwrap(), whole, "to the byte");
+
+    // A text that has changed is scored anew from where it is another.
+    let text = texts.join("b.txt");
+    let lines = std::fs::read_to_string(texts.join("a.chunk.00.jsonl")).unwrap();
+    let longer = lines.replace("no document\n", "") + "{\"id\": \"new\", \"text\": \"one more\"}\n";
+    std::fs::write(texts.join("a.chunk.00.jsonl"), longer).unwrap();
+    let changed = compute(&out, &[]);
+    assert!(changed.stderr.contains("a.chunk.00.jsonl: it may have changed"), "{}", changed.stderr);
+    let changed = changed.json();
+    assert_eq!((&changed["documents"], &changed["shards_there"]), (&41.into(), &1.into()));
+    let taken = changed["bytes_taken_over"].as_u64().unwrap();
+    assert_eq!(changed["bytes"].as_u64().unwrap() - taken, 8, "what is the same is not scored");
+    assert_ne!(std::fs::read(&shard).unwrap(), whole);
+    // Written to without a change it is looked through, and nothing is scored.
+    let same = std::fs::read(&text).unwrap();
+    std::fs::write(&text, same).unwrap();
+    let touched = compute(&out, &[]).json();
+    assert_eq!((&touched["shards"], &touched["shards_there"]), (&1.into(), &1.into()));
+    assert_eq!(touched["bytes"], touched["bytes_taken_over"]);
+    std::fs::write(texts.join("a.chunk.00.jsonl"), &lines).unwrap();
+    compute(&out, &[]).json();
     assert_eq!(std::fs::read(&shard).unwrap(), whole, "to the byte");
 
     // Two processes make the same files.
@@ -114,6 +152,11 @@ fn entropies_are_written_once_and_read_in_training() {
         ["statistics", text_of(&out), "--mode", "entropy", "--threshold", "5.0", "--json"];
     let found = blt_cpu(&statistics).json();
     assert_eq!(found["documents"], 41);
+    assert_eq!(found["threshold"], 5.0);
+    let unnamed = blt_cpu(&["statistics", text_of(&out), "--mode", "entropy"]).ok();
+    assert!(unnamed.stderr.contains("the threshold is 1.3354"), "{}", unnamed.stderr);
+    let shown = String::from_utf8(unnamed.stdout).unwrap();
+    assert!(shown.contains("threshold         1.3354"), "{shown}");
     assert!(found["patches"].as_u64().unwrap() > 82);
 
     let config = config_over(place.path(), text_of(&out));
@@ -123,6 +166,19 @@ fn entropies_are_written_once_and_read_in_training() {
     std::fs::write(&config, text.replace("\"space\"", &rule)).unwrap();
     let run = place.path().join("run");
     blt_cpu(&["train", config.as_str(), "--out", text_of(&run)]).ok();
+    // Of another model they are refused, unless they are asked for.
+    let foreign = place.path().join("foreign");
+    let of_other = format!("data.patcher_args.entropy_model_checkpoint_dir={other:?}");
+    let train = ["train", config.as_str(), "--out", text_of(&foreign), "--set", &of_other];
+    blt_cpu(&train).fails(1, &["another entropy model than the run's", "data.accept_entropies"]);
+    assert!(!foreign.exists(), "nothing was begun");
+    blt_cpu(&[&train[..], &["--set", "data.accept_entropies=true"]].concat()).ok();
+    // Where nothing says which model made them, that is said.
+    std::fs::remove_file(out.join("entropies.json")).unwrap();
+    let unknown = place.path().join("unknown");
+    let train = ["train", config.as_str(), "--out", text_of(&unknown)];
+    let run = blt_cpu(&train).ok();
+    assert!(run.stderr.contains("there is no entropies.json that says"), "{}", run.stderr);
 
     std::fs::remove_file(beside(".complete")).unwrap();
     let again = place.path().join("again");
@@ -200,4 +256,6 @@ fn statistics_count_what_is_there() {
     assert_eq!((histogram.len(), &histogram[..4]), (33, &[2, 0, 3, 0][..]));
     blt_cpu(&["statistics", text_of(&text)]).fails(2, &["--mode space"]);
     blt_cpu(&["statistics", text_of(&text), "--mode", "entropy"]).fails(1, &["--model DIR"]);
+    blt_cpu(&["statistics", text_of(&text), "--mode", "static", "--size", "0"])
+        .fails(2, &["--size", "at least 1, got 0"]);
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::init::tiny;
 use crate::program::{
-    Tensors, blt_cpu, command, fixture, joined, numbers, run, run_with_stdin, text_of,
+    Tensors, blt, blt_cpu, command, fixture, joined, numbers, run, run_with_stdin, text_of,
 };
 
 #[test]
@@ -95,14 +95,21 @@ fn generate_names_what_is_wrong() {
         |flags: &[&str]| blt_cpu(&[&["generate", "--model", text_of(&model)], flags].concat());
     generate(&["-n", "1"]).fails(2, &["--prompt"]);
     generate(&["--prompt", "a"]).fails(2, &["-n"]);
-    generate(&["--prompt-ids", "", "-n", "1"]).fails(1, &["at least one id"]);
-    generate(&["--prompt-ids", "1,999", "-n", "1"]).fails(1, &["999"]);
+    generate(&["--prompt-ids", "", "-n", "1"]).fails(2, &["--prompt-ids", "at least one id"]);
+    generate(&["--prompt-ids", "1,999", "-n", "1"]).fails(2, &["--prompt-ids", "999"]);
     generate(&["--prompt", "a", "-n", "1000000"]).fails(1, &["positions", "hint: "]);
     let most = u64::MAX.to_string();
     generate(&["--prompt", "a", "-n", &most]).fails(1, &["positions", "hint: "]);
-    generate(&["--prompt", "a", "-n", "1", "--temperature", "-1"]).fails(1, &["temperature"]);
+    generate(&["--prompt", "a", "-n", "1", "--temperature", "-1"]).fails(2, &["--temperature"]);
     generate(&["--prompt", "- a list", "-n", "1"]).ok();
-    generate(&["--prompt", "a", "-n", "1", "--top-p", "2"]).fails(1, &["top_p"]);
+    generate(&["--prompt", "a", "-n", "1", "--top-p", "2"]).fails(2, &["--top-p"]);
+    // Draws that are not made are not asked for in silence.
+    let said = generate(&["--prompt", "a", "-n", "1", "--top-k", "3", "--seed", "0"]).ok().stderr;
+    assert!(said.contains("--top-k, --seed without effect: at temperature 0"), "{said}");
+    let drawn = ["--prompt", "a", "-n", "1", "--top-k", "3", "--temperature", "1"];
+    assert!(!generate(&drawn).ok().stderr.contains("without effect"));
+    let help = blt(&["generate", "--help"]).ok().stdout;
+    assert!(String::from_utf8(help).unwrap().contains("400 unless told otherwise"));
     let nothing = generate(&["--prompt", "", "-n", "0", "--json"]).json();
     assert_eq!((nothing["text"].as_str(), numbers(&nothing["ids"]).len()), (Some(""), 0));
 }
@@ -134,7 +141,19 @@ fn generate_runs_into_the_limits_of_the_model_with_an_error() {
     settings["global_config"]["max_position_embeddings"] = 32.into();
     std::fs::write(&config, settings.to_string()).unwrap();
     generate(&"a ".repeat(30), "1").ok();
-    generate(&"a ".repeat(31), "1").fails(1, &["patches", "33 needed, 32 available", "hint: "]);
+    let full = generate(&"a ".repeat(31), "1");
+    full.fails(1, &["patches", "33 needed, 32 available", "hint: ", "--on-limit slide"]);
+    // What has come before the positions run out is in the output.
+    let start = ["generate", "--model", text_of(&model), "--prompt", &"a ".repeat(29), "--json"];
+    let run = blt_cpu(&[&start[..], &["-n", "60", "--ban-ids", "2"]].concat());
+    let said: Value = serde_json::from_slice(&run.stdout).unwrap();
+    let ids = numbers(&said["ids"]);
+    assert!(!ids.is_empty() && ids.len() < 60, "{said}");
+    assert_eq!(said["end"], "error");
+    assert!(said["error"].as_str().unwrap().contains("32 available"), "{said}");
+    assert!(!said["text"].as_str().unwrap().is_empty());
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("hint: ") && run.stderr.contains("--on-limit slide"));
     assert_eq!(slide("9").len(), 9);
 }
 
@@ -217,10 +236,10 @@ fn stops_bans_and_details() {
         numbers(&generate(&["--json", "--top-k", "1"]).json()["ids"])
     );
 
-    generate(&["--stop", ""]).fails(1, &["stop string 1"]);
+    generate(&["--stop", ""]).fails(2, &["--stop", "at least one byte"]);
     generate(&["--stop", "\\q"]).fails(2, &["--stop"]);
-    generate(&["--min-p", "2"]).fails(1, &["min_p"]);
-    generate(&["--ban-ids", "260"]).fails(1, &["260"]);
+    generate(&["--min-p", "2"]).fails(2, &["--min-p"]);
+    generate(&["--ban-ids", "260"]).fails(2, &["--ban-ids", "260"]);
     generate(&["--details"]).fails(2, &["--json"]);
 }
 

@@ -119,10 +119,10 @@ fn configurations_that_contradict_are_refused_by_key() {
     };
     init("[model]\ndim_globl = 32", &[]).fails(1, &["dim_globl", "dim_global"]);
     init("[modle]\n", &[]).fails(1, &["modle", "model"]);
-    init(TINY, &["--set", "model.dropout=0.1"]).fails(1, &["dropout"]);
-    init(TINY, &["--set", "model.n_heads_global=3"]).fails(1, &["3"]);
-    init(TINY, &["--set", "model.patching_mode=\"\""]).fails(1, &["patching_mode"]);
-    init(TINY, &["--set", "model.share_encoder_decoder_emb=true"]).fails(1, &["share_encoder"]);
+    init(TINY, &["--set", "model.dropout=0.1"]).fails(2, &["dropout"]);
+    init(TINY, &["--set", "model.n_heads_global=3"]).fails(2, &["3"]);
+    init(TINY, &["--set", "model.patching_mode=\"\""]).fails(2, &["patching_mode"]);
+    init(TINY, &["--set", "model.share_encoder_decoder_emb=true"]).fails(2, &["share_encoder"]);
     init("not toml", &[]).fails(1, &["bad.toml"]);
     let arguments = ["init", "no.toml", "--out", text_of(&out), "--seed", "1"];
     blt(&arguments).fails(1, &["no.toml"]);
@@ -131,6 +131,7 @@ fn configurations_that_contradict_are_refused_by_key() {
     train(&[]).fails(1, &["optim.learning_rate"]);
     std::fs::write(&config, TINY).unwrap();
     train(&[]).fails(1, &["data.sources", "hint: "]);
+    train(&["--set", "optim.lr=fast"]).fails(2, &["--set: optim.lr", "hint: "]);
 }
 
 #[test]

@@ -115,6 +115,6 @@ fn a_demo_does_not_touch_what_is_not_its_own() {
     let out = text_of(place.path());
     blt_cpu(&["demo", "--out", out]).fails(1, &["not made by a demo", "hint: "]);
     blt_cpu(&["demo", "--replay", "no.json"]).fails(1, &["no.json"]);
-    blt_cpu(&["demo", "--seconds", "0"]).fails(1, &["--seconds"]);
+    blt_cpu(&["demo", "--seconds", "0"]).fails(2, &["--seconds"]);
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
 }

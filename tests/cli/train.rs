@@ -38,6 +38,14 @@ fn a_run_ends_in_a_model_and_can_be_resumed() {
     assert_ne!(first, last);
     let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
     assert!(!metrics.is_empty());
+    let again = train(&["--resume"]);
+    let said = again.ok();
+    assert!(
+        said.stderr.contains("this run is finished: its 4 updates are done"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(String::from_utf8(said.stdout).unwrap().trim(), last);
     let missing = place.path().join("other");
     let arguments = ["train", &config, "--out", text_of(&missing), "--resume"];
     blt_cpu(&arguments).fails(1, &["no checkpoint"]);

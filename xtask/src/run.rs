@@ -16,6 +16,8 @@ struct Tally {
     /// Shaders that Chromium compiled.
     compiled_count: usize,
     skipped: Vec<String>,
+    /// Steps that this machine cannot do and need not, with what is missing.
+    left_out: Vec<String>,
     problems: Vec<String>,
 }
 
@@ -61,6 +63,13 @@ fn run_step(step: Step, log: &SkipLog, tally: &mut Tally) -> Result<()> {
         Step::Cargo(arguments) => cargo::run(cargo::command(&owned(arguments))),
         Step::Wasm(arguments) => cargo::run(setup::wasm_std::command(&owned(arguments))?),
         Step::Test(arguments) => run_tests(owned(arguments), &[], log, tally),
+        Step::MpiTest(arguments) => match setup::missing_for_mpi() {
+            None => run_tests(owned(arguments), &[], log, tally),
+            Some(missing) => {
+                tally.left_out.push(missing);
+                Ok(())
+            }
+        },
         Step::TestAllBut(names) => run_tests(stages::tests_but(names)?, &[], log, tally),
         Step::WriteWgsl(arguments) => {
             let directory = cargo::wgsl_directory();
@@ -119,11 +128,9 @@ fn owned(arguments: &[&str]) -> Vec<String> {
 impl Tally {
     /// What was counted can fail a stage whose commands all went well.
     fn judge(&mut self, stage: &Stage) {
-        let has_tests = stage
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::Test(_) | Step::TestAllBut(_) | Step::WriteWgsl(_)));
-        if has_tests && self.problems.is_empty() && self.tests.passed_count == 0 {
+        let has_tests = stage.steps.iter().any(Step::is_test);
+        let is_done = self.problems.is_empty() && self.left_out.is_empty();
+        if has_tests && is_done && self.tests.passed_count == 0 {
             self.problems.push("no test ran".to_owned());
         }
         if !self.skipped.is_empty() && !skips::allowed() {
@@ -145,7 +152,9 @@ impl Tally {
             (self.skipped.len() as u64, "skipped: no GPU"),
         ];
         let parts = counts.iter().filter(|(count, _)| *count > 0);
-        parts.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
+        let counted = parts.map(|(count, what)| format!("{count} {what}"));
+        let left_out = self.left_out.iter().map(|missing| format!("skipped: {missing}"));
+        counted.chain(left_out).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -188,6 +197,13 @@ mod tests {
     fn a_stage_in_which_no_test_ran_has_failed() {
         let mut tally = Tally::default();
         tally.judge(stage("engine"));
+        assert_eq!(tally.problems, ["no test ran"]);
+        let mut tally = Tally { left_out: vec!["no mpirun".to_owned()], ..Tally::default() };
+        tally.judge(stage("mpi"));
+        assert!(tally.problems.is_empty());
+        assert_eq!(tally.describe(), "skipped: no mpirun");
+        let mut tally = Tally::default();
+        tally.judge(stage("mpi"));
         assert_eq!(tally.problems, ["no test ran"]);
         let mut tally = Tally::default();
         tally.judge(stage("package"));

@@ -22,6 +22,9 @@ pub enum Step {
     Setup,
     /// `cargo test` with these arguments.
     Test(&'static [&'static str]),
+    /// The same where the machine has MPI and what it takes to build against it; left out, with
+    /// what is missing, elsewhere.
+    MpiTest(&'static [&'static str]),
     /// `cargo test` of every file in `tests/` but these.
     TestAllBut(&'static [&'static str]),
     /// The `cargo test` that writes the base WGSL, as browsers get it, into `$BLT_WGSL_DIR`.
@@ -34,7 +37,7 @@ pub enum Step {
     Wasm(&'static [&'static str]),
 }
 
-use Step::{Cargo, CompileWgsl, Setup, Test, TestAllBut, Wasm, WriteWgsl};
+use Step::{Cargo, CompileWgsl, MpiTest, Setup, Test, TestAllBut, Wasm, WriteWgsl};
 
 /// Integration tests that have a stage of their own; `engine` runs all others.
 const SHADER_TESTS: &str = "shaders";
@@ -59,6 +62,16 @@ pub const STAGES: &[Stage] = &[
         name: "engine",
         proves: "kernels, models and the program on the CPU engine and on a Vulkan adapter",
         steps: &[TestAllBut(&[SHADER_TESTS])],
+    },
+    Stage {
+        name: "parquet",
+        proves: "texts in Parquet files are read, by the feature of that name",
+        steps: &[Test(&["--lib", "--features", "parquet", "text::"])],
+    },
+    Stage {
+        name: "mpi",
+        proves: "processes that mpirun starts train one model; left out where there is no MPI",
+        steps: &[MpiTest(&["--features", "mpi", "--test", "mpirun"])],
     },
     Stage {
         name: "shaders",
@@ -116,11 +129,16 @@ pub fn listing() -> String {
 }
 
 impl Step {
+    /// Whether it counts tests.
+    pub fn is_test(&self) -> bool {
+        matches!(self, Test(_) | MpiTest(_) | TestAllBut(_) | WriteWgsl(_))
+    }
+
     /// The step as a person would do it by hand.
     fn describe(&self) -> String {
         match self {
             Setup => "cargo xtask setup".to_owned(),
-            Test(arguments) => format!("cargo test {}", arguments.join(" ")),
+            Test(arguments) | MpiTest(arguments) => format!("cargo test {}", arguments.join(" ")),
             TestAllBut(names) => {
                 format!("cargo test --test NAME for all in tests/ but {}", names.join(", "))
             }

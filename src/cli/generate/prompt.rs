@@ -1,7 +1,7 @@
 //! What a text begins with: the flags of `blt generate` for prompts.
 
 use super::super::failure::Usage;
-use super::super::numbers::Numbers;
+use super::super::numbers::Ids;
 use blt_wgpu::Error;
 use blt_wgpu::generate::{Source, TextStream};
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ pub struct PromptArguments {
     prompt_file: Option<PathBuf>,
     /// Ids to go on from, taken as they are
     #[arg(long, value_name = "1,2,..", allow_hyphen_values = true)]
-    prompt_ids: Option<Numbers>,
+    prompt_ids: Option<Ids>,
 }
 
 /// What a text begins with.
@@ -36,6 +36,10 @@ impl PromptArguments {
     /// A file that cannot be read, or stdin where that has lines of a conversation.
     pub fn read(&self, stdin_is_taken: bool) -> anyhow::Result<Option<Prompt>> {
         if let Some(ids) = &self.prompt_ids {
+            if ids.0.is_empty() && !stdin_is_taken {
+                let problem = "--prompt-ids: expected at least one id, got none";
+                return Err(Usage::new(problem, "a text begins with id 1").into());
+            }
             return Ok(Some(Prompt::Ids(ids.0.clone())));
         }
         if let Some(text) = &self.prompt {

@@ -1,5 +1,6 @@
 //! How an answer is shown: as text, or coloured by patch and entropy.
 
+use super::super::numbers::counted;
 use super::super::terminal::Terminal;
 use blt_wgpu::generate::{ByteEvent, End, Piece, patch_lengths};
 use blt_wgpu::report::live::{LiveByte, LivePaint, Shown, entropy_scale};
@@ -85,12 +86,11 @@ impl<'t> Show<'t> {
 
 /// What an answer was, in words: how long, in how many patches, and why it ended.
 pub fn summary(events: &[ByteEvent], end: Option<End>, has_patches: bool) -> String {
-    let mut text = format!("{} ids", events.len());
+    let mut text = counted(events.len(), "id");
     if has_patches && !events.is_empty() {
         let count = patch_lengths(events).len();
         let mean = events.len() as f64 / count as f64;
-        let noun = if count == 1 { "patch" } else { "patches" };
-        text.push_str(&format!(" in {count} {noun} of {mean:.2}"));
+        text.push_str(&format!(" in {} of {mean:.2}", counted(count, "patch")));
     }
     text.push_str(match end {
         Some(End::EndOfText) => ", the end of the text",

@@ -11,6 +11,7 @@ use super::attention::{self, Input, MAX_HEAD_DIM, Params};
 use super::cached::cached_rows;
 use super::cases::{oracle_input, oracle_shape, row_cases};
 use super::fast_exp::exp;
+use super::faster::square_rows;
 use super::heads::{change_and_sum, largest};
 use super::ranges::Ranges;
 use crate::kernels::dense::ordered::{
@@ -35,6 +36,7 @@ pub static KERNEL: Kernel = Kernel {
     variants: &[
         Variant::base(include_str!("../../../shaders/attention/attention_row.wgsl"), groups),
         cached_rows(include_str!("../../../shaders/attention/attention_row.cached.wgsl")),
+        square_rows(include_str!("../../../shaders/attention/attention_row.square.wgsl")),
     ],
     constants,
     cost,
@@ -54,7 +56,7 @@ fn constants(params: &[u8]) -> Vec<(&'static str, u32)> {
     assert!(params.head_dim <= MAX_HEAD_DIM, "attention_row: heads of {} columns", params.head_dim);
     // A lane has a key first and a column later: narrow heads would leave half of 64 idle.
     let width = if params.head_dim <= 32 { 32 } else { 64 };
-    vec![("HEAD_DIM", params.head_dim), ("ROWS", rows_per_group(&params)), ("WIDTH", width)]
+    vec![("HEAD_DIM", params.head_dim), ("QUERIES", rows_per_group(&params)), ("WIDTH", width)]
 }
 
 fn groups(params: &[u8], counts: &Counts) -> [u32; 3] {

@@ -57,6 +57,18 @@ pub(super) const fn square(source: &'static str, groups: Groups) -> Variant {
     }
 }
 
+/// The same of [`attention_row`](super::attention_row), with the bits of its base.
+pub(super) const fn square_rows(source: &'static str) -> Variant {
+    let takes = takes_rows;
+    Variant { takes, keeps_bits: true, ..square(source, query_squares::<64>) }
+}
+
+/// Rows of a batch: those of a cache look at places far apart.
+fn takes_rows(params: &[u8], _halves: Halves) -> bool {
+    let params: Params = bytemuck::pod_read_unaligned(params);
+    are_vectors(&params) && params.keys.constant().is_none()
+}
+
 fn takes_vectors(params: &[u8], _halves: Halves) -> bool {
     are_vectors(&bytemuck::pod_read_unaligned(params))
 }

@@ -45,7 +45,7 @@ impl Part {
     }
 
     /// The places of its sums.
-    fn places(&self) -> std::ops::Range<usize> {
+    pub fn places(&self) -> std::ops::Range<usize> {
         self.out_offset as usize..(self.out_offset + self.cols) as usize
     }
 

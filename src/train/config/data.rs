@@ -71,6 +71,9 @@ pub struct DataConfig {
     /// at a line that holds none, instead of counting and naming it; false.
     #[serde(default)]
     pub strict: bool,
+    /// Read entropies that another entropy model than that of the run has computed; false.
+    #[serde(default)]
+    pub accept_entropies: bool,
     /// Longer documents are read in pieces of so many bytes, each a document; 67108864.
     #[serde(default = "default_max_document_bytes")]
     pub max_document_bytes: usize,
@@ -183,6 +186,7 @@ impl DataConfig {
             workers: section.size("workers", WORKERS, ..=256)?,
             prefetch_size: section.size("prefetch_size", PREFETCH_SIZE, 1..=4096)?,
             strict: section.flag("strict", false)?,
+            accept_entropies: section.flag("accept_entropies", false)?,
             max_document_bytes: section.size("max_document_bytes", MAX_DOCUMENT_BYTES, 1..)?,
             sources: read_sources(section, "sources")?,
             patcher_args: section.within("patcher_args", |section| {

@@ -14,6 +14,7 @@
 //! time or on threads.
 
 mod batches;
+mod document_queue;
 mod patcher;
 mod reader;
 mod row_packer;
@@ -22,9 +23,10 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use batches::{BatchOptions, BatchStream};
+pub use batches::{BatchOptions, BatchStream, DealtBatch, Share};
+pub use document_queue::ScoringProgress;
 pub use patcher::{EntropyScorer, EntropySource, NoEntropies, patching_config, patching_of};
 pub use reader::{DocumentReader, ReadDocument, SourcePosition};
 pub use row_packer::RowPacker;
 pub use row_stream::{DataState, RowOptions, RowStream, RowUnit};
-pub use sources::{OpenTexts, SourceTexts, source_texts, text_files};
+pub use sources::{OpenTexts, SourceTexts, document_options, source_texts, text_files};

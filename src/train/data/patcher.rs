@@ -5,7 +5,8 @@ use crate::blt::config as model;
 use crate::blt::patching::{Patching, PatchingMode};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::eval::{PreparedScore, ScoreOptions, Scorer};
+use crate::eval::bits_per_byte::Window;
+use crate::eval::{PreparedScore, ScoreOptions, Scorer, Scoring};
 use crate::train::config::{self, PatcherConfig};
 
 /// Most positions that the entropy model sees at once, as in the reference (spec §3.14).
@@ -54,31 +55,37 @@ pub fn patching_config(config: &PatcherConfig, patch_size: usize) -> model::Patc
     }
 }
 
-/// Gives entropies of documents.
+/// Gives entropies of documents, window by window.
 #[allow(async_fn_in_trait, reason = "used directly, never across threads")]
 pub trait EntropySource {
-    /// Entropy in nats of the prediction made after every id of a document, `[ids]`.
+    /// Windows that are being scored.
+    type Scoring;
+
+    /// Most positions of a window.
+    fn context(&self) -> usize;
+
+    /// Positions that are best scored together.
+    fn slice_positions(&self) -> usize {
+        self.context()
+    }
+
+    /// Begins to score windows, each of the document with its index. Where a device works by
+    /// itself it does so while the host goes on.
     ///
     /// # Errors
     /// If the device fails.
-    async fn entropies(&mut self, ids: &[u32]) -> Result<Vec<f32>>;
+    async fn begin(
+        &mut self,
+        documents: &[&[u32]],
+        windows: Vec<(usize, Window)>,
+    ) -> Result<Self::Scoring>;
 
-    /// The same of several documents, which may be scored together.
+    /// Waits for the entropies, in nats, of the predictions made from the `score_from` of every
+    /// window on, in the order of the windows, each with the index of its document.
     ///
     /// # Errors
     /// If the device fails.
-    async fn entropies_of(&mut self, documents: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
-        let mut entropies = Vec::with_capacity(documents.len());
-        for ids in documents {
-            entropies.push(self.entropies(ids).await?);
-        }
-        Ok(entropies)
-    }
-
-    /// Ids of documents that are best scored together; 0 where it makes no difference.
-    fn group_ids(&self) -> usize {
-        0
-    }
+    async fn finish(&mut self, scoring: Self::Scoring) -> Result<Vec<(usize, Vec<f32>)>>;
 
     /// Whether there is a device behind it, which stays with its thread.
     fn has_device(&self) -> bool {
@@ -91,7 +98,17 @@ pub trait EntropySource {
 pub struct NoEntropies;
 
 impl EntropySource for NoEntropies {
-    async fn entropies(&mut self, _ids: &[u32]) -> Result<Vec<f32>> {
+    type Scoring = ();
+
+    fn context(&self) -> usize {
+        usize::MAX
+    }
+
+    async fn begin(&mut self, _: &[&[u32]], _: Vec<(usize, Window)>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn finish(&mut self, (): ()) -> Result<Vec<(usize, Vec<f32>)>> {
         Ok(Vec::new())
     }
 
@@ -101,44 +118,36 @@ impl EntropySource for NoEntropies {
 }
 
 impl<S: EntropySource> EntropySource for Option<S> {
-    async fn entropies(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
+    type Scoring = Option<S::Scoring>;
+
+    fn context(&self) -> usize {
+        self.as_ref().map_or(usize::MAX, S::context)
+    }
+
+    fn slice_positions(&self) -> usize {
+        self.as_ref().map_or(usize::MAX, S::slice_positions)
+    }
+
+    async fn begin(
+        &mut self,
+        documents: &[&[u32]],
+        windows: Vec<(usize, Window)>,
+    ) -> Result<Self::Scoring> {
         match self {
-            Some(source) => source.entropies(ids).await,
-            None => Ok(Vec::new()),
+            Some(source) => source.begin(documents, windows).await.map(Some),
+            None => Ok(None),
         }
     }
 
-    async fn entropies_of(&mut self, documents: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
-        match self {
-            Some(source) => source.entropies_of(documents).await,
-            None => Ok(vec![Vec::new(); documents.len()]),
+    async fn finish(&mut self, scoring: Self::Scoring) -> Result<Vec<(usize, Vec<f32>)>> {
+        match (self, scoring) {
+            (Some(source), Some(scoring)) => source.finish(scoring).await,
+            _ => Ok(Vec::new()),
         }
-    }
-
-    fn group_ids(&self) -> usize {
-        self.as_ref().map_or(0, S::group_ids)
     }
 
     fn has_device(&self) -> bool {
         self.as_ref().is_some_and(S::has_device)
-    }
-}
-
-impl<S: EntropySource> EntropySource for &mut S {
-    async fn entropies(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
-        (**self).entropies(ids).await
-    }
-
-    async fn entropies_of(&mut self, documents: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
-        (**self).entropies_of(documents).await
-    }
-
-    fn group_ids(&self) -> usize {
-        (**self).group_ids()
-    }
-
-    fn has_device(&self) -> bool {
-        (**self).has_device()
     }
 }
 
@@ -162,22 +171,35 @@ impl<'e, E: Engine> EntropyScorer<'e, E> {
         let options = ScoreOptions { context, batch_bytes: ENTROPY_CONTEXT };
         Self { engine, model, scorer: Scorer::new(options), options }
     }
+
+    /// Bytes of the device that the model and its plan take.
+    pub fn memory_bytes(&self) -> usize {
+        let plan = self.scorer.entropies_bytes();
+        self.model.layout.size_bytes() + plan.transients + plan.inputs
+    }
 }
 
-impl<E: Engine> EntropySource for EntropyScorer<'_, E> {
-    async fn entropies(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
-        self.scorer.entropies(self.engine, &self.model, ids).await
+impl<'e, E: Engine> EntropySource for EntropyScorer<'e, E> {
+    type Scoring = Scoring<'e>;
+
+    fn context(&self) -> usize {
+        self.options.context
     }
 
-    async fn entropies_of(&mut self, documents: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
-        let mut entropies = vec![Vec::new(); documents.len()];
-        for prepared in PreparedScore::of(&self.model.config, documents, self.options)? {
-            self.scorer.run(self.engine, &self.model, &prepared, &mut entropies).await?;
-        }
-        Ok(entropies)
-    }
-
-    fn group_ids(&self) -> usize {
+    fn slice_positions(&self) -> usize {
         self.options.batch_bytes
+    }
+
+    async fn begin(
+        &mut self,
+        documents: &[&[u32]],
+        windows: Vec<(usize, Window)>,
+    ) -> Result<Scoring<'e>> {
+        let prepared = PreparedScore::new(&self.model.config, documents, windows)?;
+        self.scorer.begin(self.engine, &self.model, &prepared).await
+    }
+
+    async fn finish(&mut self, scoring: Scoring<'e>) -> Result<Vec<(usize, Vec<f32>)>> {
+        scoring.finish().await
     }
 }

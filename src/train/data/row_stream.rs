@@ -8,16 +8,16 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::document_queue::{DocumentQueue, ScoringProgress, Waiting};
 use super::patcher::EntropySource;
 #[cfg(not(target_arch = "wasm32"))]
 use super::patcher::NoEntropies;
-use super::reader::{DocumentReader, ReadDocument, SourcePosition};
+use super::reader::{DocumentReader, SourcePosition};
 use super::row_packer::RowPacker;
 use crate::blt::patching::Patching;
 use crate::blt::tables::Row;
 use crate::error::{Error, Result};
 use crate::random::Random;
-use crate::text;
 use crate::train::packing::PackerOptions;
 
 /// The stream of random numbers that shuffles the first block; the others follow.
@@ -66,8 +66,8 @@ pub struct DataState {
 }
 
 /// Rows of some sources of text.
-pub struct RowStream<S> {
-    reader: DocumentReader,
+pub struct RowStream<S: EntropySource> {
+    documents: DocumentQueue<S>,
     packer: RowPacker,
     options: RowOptions,
     /// Where patching by entropy gets its entropies.
@@ -76,10 +76,24 @@ pub struct RowStream<S> {
     pending: VecDeque<Pending>,
     /// Tokens of the first of them that have left in rows.
     consumed_count: usize,
+    /// Where another stream has stood, until the documents that it had in its packer are in ours.
+    resumed: Option<Resumed>,
+    /// Rows of the block, in the making or handed out.
     block: VecDeque<Row>,
+    /// Whether the block is whole.
+    is_made: bool,
+    /// Bytes of the rows of the block before.
+    block_bytes: usize,
     /// The state at the beginning of the block.
     start: DataState,
     taken_count: u64,
+}
+
+struct Resumed {
+    /// Documents that have to be in the packer.
+    owed_count: usize,
+    /// Tokens of the first of them that are in rows before the block.
+    skipped_count: usize,
 }
 
 struct Pending {
@@ -112,50 +126,52 @@ impl<S: EntropySource> RowStream<S> {
             block_index: 0,
             taken_count: 0,
         };
+        let needs_entropies = match options.unit {
+            RowUnit::Bytes { .. } => false,
+            RowUnit::Patches { patching, .. } => patching.mode.needs_entropies(),
+        };
+        let RowOptions { add_bos, add_eos, .. } = options;
         Ok(Self {
-            reader,
+            documents: DocumentQueue::new(reader, add_bos, add_eos, needs_entropies),
             packer,
             options,
             entropies,
             pending: VecDeque::new(),
             consumed_count: 0,
+            resumed: None,
             block: VecDeque::new(),
+            is_made: false,
+            block_bytes: 0,
             start,
             taken_count: 0,
         })
     }
 
     /// Goes to where another stream over the same texts stood; a stream that has been read from
-    /// cannot.
+    /// cannot. The rows that it had handed out are made once more with the first that is read.
     ///
     /// # Errors
-    /// Texts that are others than then, or a device that fails while patches are found again.
+    /// Texts that are others than then.
     ///
     /// # Panics
     /// If a row has been handed out.
-    pub async fn resume(&mut self, state: &DataState) -> Result<()> {
+    pub fn resume(&mut self, state: &DataState) -> Result<()> {
         assert!(self.taken_count == 0 && self.pending.is_empty(), "nothing has been read yet");
-        self.reader.seek(&state.sources)?;
-        let mut documents = Vec::with_capacity(state.pending.len());
+        self.documents.reader.seek(&state.sources)?;
+        self.documents.reader.set_choice(state.choice);
         for &source_index in &state.pending {
             if source_index >= state.sources.len() {
                 let problem = format!("there is no source {source_index}");
                 return Err(Error::model("state of the data", problem));
             }
-            documents.push(self.reader.next_of(source_index)?.ok_or_else(texts_changed)?);
+            let read = self.documents.reader.next_of(source_index)?.ok_or_else(texts_changed)?;
+            self.documents.push(read);
         }
-        self.push(&documents, state.consumed_count as usize).await?;
-        self.reader.set_choice(state.choice);
-        self.consumed_count = state.consumed_count as usize;
+        self.resumed = Some(Resumed {
+            owed_count: state.pending.len(),
+            skipped_count: state.consumed_count as usize,
+        });
         self.start = DataState { taken_count: 0, ..state.clone() };
-        // A state at the very end of a block has nothing of it left to make.
-        if state.taken_count == 0 {
-            return Ok(());
-        }
-        self.fill().await?;
-        for _ in 0..state.taken_count {
-            self.block.pop_front().ok_or_else(texts_changed)?;
-        }
         self.taken_count = state.taken_count;
         Ok(())
     }
@@ -170,13 +186,16 @@ impl<S: EntropySource> RowStream<S> {
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn without_entropies(self) -> RowStream<NoEntropies> {
         RowStream {
-            reader: self.reader,
+            documents: self.documents.without_entropies(),
             packer: self.packer,
             options: self.options,
             entropies: NoEntropies,
             pending: self.pending,
             consumed_count: self.consumed_count,
+            resumed: self.resumed,
             block: self.block,
+            is_made: self.is_made,
+            block_bytes: self.block_bytes,
             start: self.start,
             taken_count: self.taken_count,
         }
@@ -184,7 +203,7 @@ impl<S: EntropySource> RowStream<S> {
 
     /// Sentences about odd documents since the last call.
     pub fn take_notes(&mut self) -> Vec<String> {
-        self.reader.take_notes()
+        self.documents.reader.take_notes()
     }
 
     /// The next row; `None` when the reader has ended and every row is gone.
@@ -192,113 +211,124 @@ impl<S: EntropySource> RowStream<S> {
     /// # Errors
     /// A text that cannot be read, or a device that fails.
     pub async fn next_row(&mut self) -> Result<Option<Row>> {
-        if self.block.is_empty() {
-            if self.taken_count > 0 {
+        while !self.advance().await? {}
+        Ok(self.take_row())
+    }
+
+    /// Comes nearer to the next row, by a slice of scoring at most; whether [`Self::take_row`] now
+    /// has it, or the end.
+    ///
+    /// # Errors
+    /// As [`Self::next_row`].
+    pub async fn advance(&mut self) -> Result<bool> {
+        loop {
+            if self.is_made && self.block.is_empty() && self.taken_count > 0 {
                 self.start = self.state_between_blocks();
-                self.taken_count = 0;
+                (self.taken_count, self.is_made) = (0, false);
             }
-            self.fill().await?;
+            if self.is_made {
+                return Ok(true);
+            }
+            if !self.fill().await? {
+                return Ok(false);
+            }
+            // Rows that are gone already, where the stream goes on in the middle of a block.
+            for _ in 0..self.taken_count {
+                self.block.pop_front().ok_or_else(texts_changed)?;
+            }
         }
+    }
+
+    /// The row that [`Self::advance`] has come to; `None` at the end.
+    pub fn take_row(&mut self) -> Option<Row> {
         let row = self.block.pop_front();
         self.taken_count += u64::from(row.is_some());
-        Ok(row)
+        // At the end there may be more another time: nobody but a test asks.
+        self.is_made &= row.is_some();
+        row
+    }
+
+    /// Begins to score `byte_count` bytes more for rows to come, where that is done on the fly and
+    /// the next block does not have its text scored already.
+    ///
+    /// # Errors
+    /// As [`Self::next_row`].
+    pub async fn score_ahead(&mut self, byte_count: usize) -> Result<()> {
+        // A block has about as many bytes as the one before it, and a document more is begun.
+        let most_waiting = self.block_bytes + self.block_bytes / 4 + byte_count;
+        self.documents.begin(&mut self.entropies, byte_count, most_waiting).await
+    }
+
+    /// Waits for what [`Self::score_ahead`] has begun.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn finish_scoring(&mut self) -> Result<()> {
+        self.documents.finish(&mut self.entropies).await
+    }
+
+    /// The document that is being scored.
+    pub fn progress(&self) -> Option<ScoringProgress> {
+        self.documents.progress()
     }
 
     fn state_between_blocks(&self) -> DataState {
-        let first_pending = |index: usize, next: SourcePosition| {
+        let first = |index: usize, next: SourcePosition| {
             let mut pending = self.pending.iter();
-            pending.find(|it| it.source_index == index).map_or(next, |it| it.position)
+            let pending = pending.find(|it| it.source_index == index).map(|it| it.position);
+            pending.or_else(|| self.documents.position(index)).unwrap_or(next)
         };
-        let positions = self.reader.positions().enumerate();
+        let positions = self.documents.reader.positions().enumerate();
         DataState {
-            sources: positions.map(|(index, next)| first_pending(index, next)).collect(),
+            sources: positions.map(|(index, next)| first(index, next)).collect(),
             pending: self.pending.iter().map(|it| it.source_index).collect(),
             consumed_count: self.consumed_count as u64,
-            choice: self.reader.choice(),
+            choice: self.documents.choice(),
             block_index: self.start.block_index + 1,
             taken_count: 0,
         }
     }
 
-    /// Makes the next block, short or empty at the end of the text.
-    async fn fill(&mut self) -> Result<()> {
-        let mut rows = Vec::with_capacity(self.options.block_rows);
+    /// Makes the block, short or empty at the end of the text; false after a slice of scoring that
+    /// did not suffice for it.
+    async fn fill(&mut self) -> Result<bool> {
         let mut is_ended = false;
-        while rows.len() < self.options.block_rows {
-            let row = if is_ended { self.packer.flush() } else { self.packer.pop() };
+        while self.block.len() < self.options.block_rows {
+            let is_owed = self.resumed.as_ref().is_some_and(|it| it.owed_count > 0);
+            let row = match is_ended {
+                _ if is_owed => None,
+                true => self.packer.flush(),
+                false => self.packer.pop(),
+            };
             match row {
-                Some(row) => rows.push(row),
+                Some(row) => self.block.push_back(row),
                 None if is_ended => break,
-                None => is_ended = !self.read_more().await?,
+                None => match self.documents.advance(&mut self.entropies).await? {
+                    None => return Ok(false),
+                    Some(Some(document)) => self.push(&document)?,
+                    Some(None) => is_ended = true,
+                },
             }
             self.forget_consumed();
         }
         let stream = SHUFFLE_STREAM.wrapping_add(self.start.block_index);
-        Random::new(self.options.seed, stream).shuffle(&mut rows);
-        self.block = rows.into();
-        Ok(())
+        let rows = self.block.make_contiguous();
+        Random::new(self.options.seed, stream).shuffle(rows);
+        self.block_bytes = rows.iter().map(|row| row.ids.len()).sum();
+        self.is_made = true;
+        Ok(true)
     }
 
-    /// Reads the next document, or as many as are best scored together; false at the end.
-    async fn read_more(&mut self) -> Result<bool> {
-        let group_ids = match self.needs_entropies() {
-            true => self.entropies.group_ids(),
-            false => 0,
+    /// Hands a document to the packer.
+    fn push(&mut self, document: &Waiting) -> Result<()> {
+        let Waiting { read, ids, entropies, .. } = document;
+        let skipped_count = match &mut self.resumed {
+            Some(resumed) if resumed.owed_count > 0 => {
+                resumed.owed_count -= 1;
+                std::mem::take(&mut resumed.skipped_count)
+            }
+            _ => 0,
         };
-        let (mut documents, mut held) = (Vec::new(), 0);
-        while documents.is_empty() || held < group_ids {
-            let Some(read) = self.reader.next_document()? else { break };
-            held += read.document.text.len();
-            documents.push(read);
-        }
-        self.push(&documents, 0).await?;
-        Ok(!documents.is_empty())
-    }
-
-    fn needs_entropies(&self) -> bool {
-        match self.options.unit {
-            RowUnit::Bytes { .. } => false,
-            RowUnit::Patches { patching, .. } => patching.mode.needs_entropies(),
-        }
-    }
-
-    /// Hands documents to the packer, the first without its first tokens.
-    async fn push(&mut self, documents: &[ReadDocument], skipped_count: usize) -> Result<()> {
-        let RowOptions { add_bos, add_eos, .. } = self.options;
-        let encode = |read: &ReadDocument| text::encode(&read.document.text, add_bos, add_eos);
-        let ids: Vec<_> = documents.iter().map(encode).collect();
-        let mut entropies: Vec<Vec<f32>> = vec![Vec::new(); documents.len()];
-        if self.needs_entropies() {
-            let mut wanted = Vec::new();
-            for (index, read) in documents.iter().enumerate() {
-                let stored = read.document.entropies.iter();
-                entropies[index] = stored.map(|entropy| entropy.to_f32()).collect();
-                if entropies[index].is_empty() {
-                    wanted.push(index);
-                }
-            }
-            let unknown: Vec<_> = wanted.iter().map(|&index| ids[index].as_slice()).collect();
-            if !unknown.is_empty() {
-                let scored = self.entropies.entropies_of(&unknown).await?;
-                for (index, scored) in wanted.into_iter().zip(scored) {
-                    entropies[index] = scored;
-                }
-            }
-        }
-        for (index, read) in documents.iter().enumerate() {
-            let skipped_count = if index == 0 { skipped_count } else { 0 };
-            self.push_one(read, &ids[index], &entropies[index], skipped_count)?;
-        }
-        Ok(())
-    }
-
-    fn push_one(
-        &mut self,
-        read: &ReadDocument,
-        ids: &[u32],
-        entropies: &[f32],
-        skipped_count: usize,
-    ) -> Result<()> {
         if skipped_count > ids.len() {
             return Err(texts_changed());
         }

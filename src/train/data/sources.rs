@@ -26,11 +26,7 @@ pub struct SourceTexts {
 /// # Errors
 /// A directory that cannot be read, or a directory or pattern without a text.
 pub fn source_texts(config: &DataConfig) -> Result<Vec<SourceTexts>> {
-    let options = DocumentOptions {
-        part: Part::Whole,
-        on_error: if config.strict { OnError::Strict } else { OnError::Skip },
-        most_bytes: config.max_document_bytes,
-    };
+    let options = document_options(config);
     let source = |source: &crate::train::config::Source| {
         Ok(SourceTexts {
             paths: text_files(&config.resolve(&source.path))?,
@@ -39,6 +35,15 @@ pub fn source_texts(config: &DataConfig) -> Result<Vec<SourceTexts>> {
         })
     };
     config.sources.iter().map(source).collect()
+}
+
+/// How files are read, those of training and held-out ones.
+pub fn document_options(config: &DataConfig) -> DocumentOptions {
+    DocumentOptions {
+        part: Part::Whole,
+        on_error: if config.strict { OnError::Strict } else { OnError::Skip },
+        most_bytes: config.max_document_bytes,
+    }
 }
 
 /// A file itself; of a directory the texts that lie in it; of a pattern (`*`, `?`, `[..]`, and `**`

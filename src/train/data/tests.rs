@@ -10,6 +10,7 @@ use super::*;
 use crate::blt::patching::{Patching, PatchingMode};
 use crate::blt::tables::Row;
 use crate::error::Result;
+use crate::eval::bits_per_byte::Window;
 use crate::text::{DocumentOptions, InMemory, OnError, encode};
 use crate::train::packing::PackerOptions;
 
@@ -17,12 +18,30 @@ use crate::train::packing::PackerOptions;
 struct Invented;
 
 impl EntropySource for Invented {
-    async fn entropies(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
-        Ok(ids.iter().map(|id| (id * 7 % 13) as f32 / 4.0).collect())
+    type Scoring = Vec<(usize, Vec<f32>)>;
+
+    fn context(&self) -> usize {
+        6
     }
 
-    fn group_ids(&self) -> usize {
-        40
+    fn slice_positions(&self) -> usize {
+        20
+    }
+
+    async fn begin(
+        &mut self,
+        documents: &[&[u32]],
+        windows: Vec<(usize, Window)>,
+    ) -> Result<Self::Scoring> {
+        let entropies = windows.into_iter().map(|(index, window)| {
+            let ids = &documents[index][window.score_from..window.end];
+            (index, ids.iter().map(|id| (id * 7 % 13) as f32 / 4.0).collect())
+        });
+        Ok(entropies.collect())
+    }
+
+    async fn finish(&mut self, scoring: Self::Scoring) -> Result<Vec<(usize, Vec<f32>)>> {
+        Ok(scoring)
     }
 }
 
@@ -160,7 +179,7 @@ fn a_stream_is_taken_up_after_any_row() {
         for taken in 0..45 {
             let text = serde_json::to_string(&first.state()).unwrap();
             let mut resumed = new();
-            now(resumed.resume(&serde_json::from_str(&text).unwrap())).unwrap();
+            resumed.resume(&serde_json::from_str(&text).unwrap()).unwrap();
             assert_eq!(resumed.state(), first.state());
             assert_eq!(rows(&mut resumed, 10), all[taken..taken + 10], "{unit:?} after {taken}");
             rows(&mut first, 1);
@@ -177,6 +196,43 @@ fn the_state_is_small_however_long_a_document_is() {
     rows(&mut stream, 500);
     let text = serde_json::to_string(&stream.state()).unwrap();
     assert!(text.len() < 400, "{text}");
+}
+
+#[test]
+fn scoring_ahead_changes_neither_rows_nor_states() {
+    let sources = [(words(), 3.0), (vec!["x y z".repeat(30), "uvw".to_owned()], 1.0)];
+    let unit = patches(PatchingMode::Entropy { threshold: 1.0 }, false);
+    let new = || RowStream::new(reader(&sources, None), options(unit, 4), Invented).unwrap();
+    let all = rows(&mut new(), 60);
+    for ahead in [1, 15, 1000] {
+        let mut stream = new();
+        for (index, row) in all.iter().enumerate() {
+            assert_eq!(rows(&mut stream, 1), [row.clone()], "{ahead}");
+            let mut resumed = new();
+            resumed.resume(&stream.state()).unwrap();
+            if index + 3 < all.len() {
+                assert_eq!(rows(&mut resumed, 2), all[index + 1..index + 3], "{ahead} {index}");
+            }
+            now(stream.score_ahead(ahead)).unwrap();
+            if index % 3 == 0 {
+                now(stream.finish_scoring()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_document_is_scored_in_slices_that_say_where_they_are() {
+    let unit = patches(PatchingMode::Entropy { threshold: 1.0 }, false);
+    let long = vec!["word ".repeat(100)];
+    let mut stream = RowStream::new(reader(&[(long, 1.0)], None), options(unit, 2), Invented);
+    let stream = stream.as_mut().unwrap();
+    let mut seen = Vec::new();
+    while !now(stream.advance()).unwrap() {
+        seen.extend(stream.progress().map(|it| (it.scored_bytes, it.bytes)));
+    }
+    assert!(seen.len() > 10 && seen.is_sorted() && seen[0].0 <= 20, "{seen:?}");
+    assert!(seen.iter().all(|(_, bytes)| *bytes == 502));
 }
 
 #[test]
@@ -251,7 +307,7 @@ fn other_texts_are_not_resumed_over() {
     let state = stream.state();
     let resume = |sources: &[(Vec<String>, f64)]| {
         let mut stream = RowStream::new(reader(sources, None), options(unit, 2), Invented).unwrap();
-        now(stream.resume(&state)).unwrap_err().to_string()
+        stream.resume(&state).unwrap_err().to_string()
     };
     let shorter = resume(&[(words()[..1].to_vec(), 1.0)]);
     assert!(shorter.contains("shorter than when the place in it was noted"), "{shorter}");
@@ -319,17 +375,65 @@ mod batches {
         worker_count: usize,
         count: usize,
     ) -> Vec<(String, DataState)> {
-        let options =
-            BatchOptions { batch_rows: 3, reference_row_bytes: None, worker_count, most_ahead: 2 };
+        shared_batches(rows, unit, worker_count, count, Share::WHOLE)
+            .into_iter()
+            .map(|(dealt, state)| (shown(&dealt.batch.expect("all are one's own")), state))
+            .collect()
+    }
+
+    /// The same of a share.
+    fn shared_batches<S: EntropySource>(
+        rows: RowStream<S>,
+        unit: RowUnit,
+        worker_count: usize,
+        count: usize,
+        share: Share,
+    ) -> Vec<(DealtBatch, DataState)> {
+        let options = BatchOptions {
+            batch_rows: 3,
+            reference_row_bytes: None,
+            worker_count,
+            most_ahead: 2,
+            share,
+        };
         let mut stream = BatchStream::new(rows, model(unit), options).unwrap();
         let mut found = Vec::new();
-        for _ in 0..count {
-            match now(stream.next_batch()).unwrap() {
-                Some(batch) => found.push((shown(&batch), stream.state())),
-                None => break,
-            }
+        while found.len() < count
+            && let Some(dealt) = now(stream.next_batch()).unwrap()
+        {
+            found.push((dealt, stream.state()));
         }
         found
+    }
+
+    #[test]
+    fn shares_are_all_batches_in_turns_and_every_stream_stands_where_all_stand() {
+        let sources = [(words(), 1.0)];
+        let unit = patches(PatchingMode::Space, false);
+        let rows =
+            || RowStream::new(reader(&sources, Some(4)), options(unit, 4), NoEntropies).unwrap();
+        let whole = batches(rows(), unit, 0, 12);
+        assert!(whole.len() > 6, "{}", whole.len());
+        // Three batches an update for two ranks: 0 1 0, 0 1 0, ..
+        for (rank_count, update_batches) in [(1, 1), (2, 4), (2, 3), (4, 4)] {
+            let shares: Vec<_> = (0..rank_count)
+                .map(|rank| {
+                    let share = Share { rank, rank_count, update_batches };
+                    shared_batches(rows(), unit, rank % 2, 12, share)
+                })
+                .collect();
+            for (index, (expected, state)) in whole.iter().enumerate() {
+                let owner = index % update_batches as usize % rank_count;
+                for (rank, share) in shares.iter().enumerate() {
+                    let (dealt, own_state) = &share[index];
+                    assert_eq!(own_state, state);
+                    let targets = format!(" {}", dealt.target_count);
+                    assert!(expected.ends_with(&targets), "{expected} {targets}");
+                    let batch = dealt.batch.as_ref().map(shown);
+                    assert_eq!(batch.as_ref(), (rank == owner).then_some(expected));
+                }
+            }
+        }
     }
 
     #[test]
@@ -349,7 +453,7 @@ mod batches {
             // Taken up behind any batch, however the first part was made.
             for (index, (_, state)) in alone.iter().enumerate() {
                 let mut rows = rows();
-                now(rows.resume(state)).unwrap();
+                rows.resume(state).unwrap();
                 let behind = &alone[index + 1..];
                 assert_eq!(batches(rows, unit, 2, 3), behind[..behind.len().min(3)]);
             }
@@ -382,6 +486,7 @@ mod batches {
                 reference_row_bytes: None,
                 worker_count,
                 most_ahead: 2,
+                share: Share::WHOLE,
             };
             let mut stream = BatchStream::new(rows, model(unit), options).unwrap();
             let mut count = 0;

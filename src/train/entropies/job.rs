@@ -7,44 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::f16;
-use serde::{Deserialize, Serialize};
 
 use super::options::EntropyOptions;
 use super::reading::{Group, Item, Reader};
-use super::shard::{Shard, is_complete, source_name, touch};
+use super::record::{Record, agree, probe};
+use super::shard::{Shard, is_complete, source_name, write_marker};
 use crate::blt::LoadedModel;
 use crate::blt::config::ModelConfig;
-use crate::checkpoint::atomic_write;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::eval::{ScoreOptions, Scorer};
 use crate::platform::Ahead;
-use crate::text::{TextFormat, TextKind, encode};
+use crate::text::{TextFormat, TextKind};
 
 /// Groups of documents that are read ahead.
 const GROUPS_AHEAD: usize = 4;
-
-/// The file that says what the shards of a directory are.
-const RECORD_FILE: &str = "entropies.json";
-
-/// A text whose entropies tell one model from another.
-const PROBE: &str = "It was a bright cold day in April, 1946: \u{e9}\u{20ac} (x) -> {0}\n";
-
-/// How far entropies of one model may lie apart on two devices, in nats: more than its sums differ
-/// and far less than another model's do.
-const SAME_MODEL_NATS: f32 = 0.02;
-
-/// What every process that works on a directory has to agree about.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Record {
-    /// Bytes of text after which a shard ends.
-    shard_bytes: u64,
-    /// Most positions that the model sees at once.
-    context: usize,
-    /// Entropies of a certain text, which tell models apart.
-    probe: Vec<f32>,
-}
 
 /// What a step has done.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +45,8 @@ pub struct EntropyProgress {
     /// Those of documents that an earlier process had scored.
     pub known_bytes: u64,
     pub shard_count: u64,
+    /// Shards that were complete before.
+    pub known_shard_count: u64,
     /// Bytes of the files that are read, as they are stored.
     pub file_bytes: u64,
     /// The same of all files.
@@ -81,6 +60,7 @@ pub struct EntropyJob<'m, E: Engine> {
     scorer: Scorer<E>,
     items: Ahead<Item>,
     bytes_read: Arc<AtomicU64>,
+    known_shards: Arc<AtomicU64>,
     shard: Option<Shard>,
     progress: EntropyProgress,
     /// Held as long as the job lives: nobody else is this rank.
@@ -110,14 +90,14 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
         let file_bytes = check_files(&files)?;
         let batch_bytes = options.batch_bytes;
         let score = ScoreOptions { context: config.transformer.max_positions, batch_bytes };
-        let mut scorer = Scorer::new(score);
+        let scorer = Scorer::new(score);
         fs::create_dir_all(&options.out)
             .map_err(|error| Error::io("create", &options.out, error))?;
         let lock = lock(&options)?;
-        let probe = scorer.entropies(engine, model, &encode(PROBE.as_bytes(), true, true)).await?;
+        let probe = probe(engine, model, score.context).await?;
         let record = Record { shard_bytes: options.shard_bytes, context: score.context, probe };
         agree(&options, record)?;
-        let bytes_read = Arc::new(AtomicU64::new(0));
+        let (bytes_read, known_shards) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let total_file_bytes = file_bytes.iter().sum();
         let reader = Reader {
             files,
@@ -126,12 +106,22 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
             config: model.config.clone(),
             score,
             bytes_read: Arc::clone(&bytes_read),
+            known_shards: Arc::clone(&known_shards),
         };
         let items = Ahead::new("texts", GROUPS_AHEAD, move |give| reader.run(give))
             .map_err(|error| Error::input("a thread to read with", error.to_string()))?;
         let progress = EntropyProgress { total_file_bytes, ..Default::default() };
-        let shard = None;
-        Ok(Self { engine, model, scorer, items, bytes_read, shard, progress, _lock: lock })
+        Ok(Self {
+            engine,
+            model,
+            scorer,
+            items,
+            bytes_read,
+            known_shards,
+            shard: None,
+            progress,
+            _lock: lock,
+        })
     }
 
     /// Does the next thing.
@@ -148,10 +138,10 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
                     return Err(error);
                 }
                 Some(Item::Notes(notes)) => return Ok(EntropyStep::Notes(notes)),
-                Some(Item::Begin(path)) => self.shard = Some(Shard::begin(path)?),
-                Some(Item::EndOfFile { marker, shards }) => {
-                    if shards.iter().all(|shard| is_complete(shard)) {
-                        touch(&marker)?;
+                Some(Item::Begin(path, text)) => self.shard = Some(Shard::begin(path, text)?),
+                Some(Item::EndOfFile { marker, shards, text }) => {
+                    if shards.iter().all(|shard| is_complete(shard, &text)) {
+                        write_marker(&marker, &text)?;
                     }
                 }
                 Some(Item::End) => {
@@ -170,7 +160,8 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
     /// What has been done so far.
     pub fn progress(&self) -> EntropyProgress {
         let file_bytes = self.bytes_read.load(Ordering::Relaxed);
-        EntropyProgress { file_bytes, ..self.progress }
+        let known_shard_count = self.known_shards.load(Ordering::Relaxed);
+        EntropyProgress { file_bytes, known_shard_count, ..self.progress }
     }
 
     /// Puts the rows of the open shard on the disk. The next job goes on behind them.
@@ -248,37 +239,4 @@ fn lock(options: &EntropyOptions) -> Result<File> {
         }
         Err(fs::TryLockError::Error(error)) => Err(Error::io("lock", &path, error)),
     }
-}
-
-/// Writes down what the shards of the directory are, or holds that against what was written down.
-fn agree(options: &EntropyOptions, record: Record) -> Result<()> {
-    let path = options.out.join(RECORD_FILE);
-    let written = match fs::read(&path) {
-        Ok(written) => written,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // One writes; the others would write the same.
-            if options.rank > 0 {
-                return Ok(());
-            }
-            let text = serde_json::to_string_pretty(&record).expect("numbers become JSON") + "\n";
-            return atomic_write(&path, |file| file.write_all(text.as_bytes()));
-        }
-        Err(error) => return Err(Error::io("read", &path, error)),
-    };
-    let name = path.display().to_string();
-    let other: Record = serde_json::from_slice(&written)
-        .map_err(|error| Error::input(&name, format!("this is not what was written: {error}")))?;
-    let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= SAME_MODEL_NATS;
-    let is_same_model = other.context == record.context
-        && other.probe.len() == record.probe.len()
-        && other.probe.iter().zip(&record.probe).all(is_near);
-    let problem = if !is_same_model {
-        "the shards here were made with another entropy model".to_owned()
-    } else if other.shard_bytes != record.shard_bytes {
-        let (expected, got) = (other.shard_bytes, record.shard_bytes);
-        format!("the shards here have {expected} bytes of text, not {got}")
-    } else {
-        return Ok(());
-    };
-    Err(Error::input(name, problem).with_hint("go on with what they were made with, or elsewhere"))
 }

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::options::EntropyOptions;
-use super::shard::{Before, all_complete_marker, is_complete, shard_name, source_name};
+use super::shard::{
+    Before, TextState, all_complete_marker, is_complete, is_of, remove_shard, shard_name,
+    source_name,
+};
 use crate::blt::config::ModelConfig;
 use crate::error::Result;
 use crate::eval::{PreparedScore, ScoreOptions};
+use crate::text::arrow::complete_marker;
 use crate::text::{ByteReader, Document, DocumentOptions, Documents, Files, TextSource, encode};
 use crate::train::config::MAX_DOCUMENT_BYTES;
 
@@ -23,11 +27,11 @@ pub(super) enum Item {
     /// Documents of the open shard.
     Group(Group),
     /// The next documents are of this shard.
-    Begin(PathBuf),
+    Begin(PathBuf, TextState),
     /// The open shard is whole.
     End,
     /// A file is read to its end: these are all of its shards, whoever makes them.
-    EndOfFile { marker: PathBuf, shards: Vec<PathBuf> },
+    EndOfFile { marker: PathBuf, shards: Vec<PathBuf>, text: TextState },
     /// What was odd in the texts.
     Notes(Vec<String>),
     /// The texts cannot be read on.
@@ -90,6 +94,8 @@ pub(super) struct Reader {
     pub config: ModelConfig,
     pub score: ScoreOptions,
     pub bytes_read: Arc<AtomicU64>,
+    /// Shards of ours that need not be made.
+    pub known_shards: Arc<AtomicU64>,
 }
 
 /// Where the reader is in a file.
@@ -123,9 +129,31 @@ impl Reader {
         let path = &self.files[index];
         let name = source_name(path);
         let out = &self.options.out;
-        if all_complete_marker(out, &name).exists() {
+        let text = TextState::of(path)?;
+        let shard = |shard_index| out.join(shard_name(&name, shard_index));
+        let is_turn = |shard_index: u64| {
+            (index as u64 + shard_index) % self.options.rank_count == self.options.rank
+        };
+        let marker = all_complete_marker(out, &name);
+        let shard_count_before = (0..).take_while(|&at| shard(at).exists()).count() as u64;
+        if is_of(&marker, &text) && (0..shard_count_before).all(|at| is_complete(&shard(at), &text))
+        {
+            let ours = (0..shard_count_before).filter(|&at| is_turn(at)).count();
+            self.known_shards.fetch_add(ours as u64, Ordering::Relaxed);
             self.bytes_read.fetch_add(self.file_bytes[index], Ordering::Relaxed);
             return Ok(true);
+        }
+        let is_stale =
+            |at: u64| complete_marker(&shard(at)).exists() && !is_complete(&shard(at), &text);
+        if (0..shard_count_before).any(is_stale) {
+            let note = format!(
+                "{}: it may have changed since its shards were made: they are made anew, from what \
+                 is still the same in them",
+                path.display()
+            );
+            if !give(Item::Notes(vec![note])) {
+                return Ok(false);
+            }
         }
         let options = DocumentOptions {
             on_error: self.options.on_error,
@@ -143,7 +171,6 @@ impl Reader {
             group: Vec::new(),
             group_ids: 0,
         };
-        let shard = |shard_index| out.join(shard_name(&name, shard_index));
         let mut is_begun = false;
         while let Some(document) = documents.next() {
             let document = document?;
@@ -159,11 +186,12 @@ impl Reader {
                 at.text_bytes = 0;
                 is_begun = true;
                 let path = shard(at.shard_index);
-                let turn = (index as u64 + at.shard_index) % self.options.rank_count;
-                at.is_ours = turn == self.options.rank && !is_complete(&path);
+                let is_known = is_turn(at.shard_index) && is_complete(&path, &text);
+                self.known_shards.fetch_add(u64::from(is_known), Ordering::Relaxed);
+                at.is_ours = is_turn(at.shard_index) && !is_known;
                 if at.is_ours {
                     at.before = Some(Before::find(&path)?);
-                    if !(at.give)(Item::Begin(path)) {
+                    if !(at.give)(Item::Begin(path, text)) {
                         return Ok(false);
                     }
                 }
@@ -182,8 +210,12 @@ impl Reader {
         if !notes.is_empty() && !give(Item::Notes(notes)) {
             return Ok(false);
         }
+        // The text had more once.
+        for index in (shard_count..shard_count_before).filter(|&at| is_turn(at)) {
+            remove_shard(&shard(index))?;
+        }
         let shards = (0..shard_count).map(shard).collect();
-        Ok(give(Item::EndOfFile { marker: all_complete_marker(out, &name), shards }))
+        Ok(give(Item::EndOfFile { marker, shards, text }))
     }
 
     fn end_shard(&self, at: &mut Position<'_>) -> Result<bool> {

@@ -8,8 +8,9 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::sync_directory;
+use crate::checkpoint::{atomic_write, sync_directory};
 use crate::error::{Error, Result};
 use crate::text::arrow::{ArrowRows, EntropyWriter, complete_marker};
 use crate::text::{Document, Files, TextSource};
@@ -34,25 +35,74 @@ pub(super) fn all_complete_marker(out: &Path, source_name: &str) -> PathBuf {
     out.join(format!("{source_name}.shard.COMPLETE"))
 }
 
-/// Whether a shard is complete.
-pub(super) fn is_complete(path: &Path) -> bool {
-    path.exists() && complete_marker(path).exists()
+/// A text as it was when shards of it were made; it is written into their markers, of which the
+/// reference only looks whether they are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TextState {
+    /// Bytes of the file, as it is stored.
+    bytes: u64,
+    /// When it was last written to, in nanoseconds since 1970; 0 where that is not known.
+    modified_ns: u64,
 }
 
-/// Makes an empty file, if there is none.
-pub(super) fn touch(path: &Path) -> Result<()> {
-    File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|error| Error::io("create", path, error))?;
-    sync_directory(path.parent().unwrap_or(Path::new(".")))
+impl TextState {
+    /// A text as it is.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub fn of(path: &Path) -> Result<Self> {
+        let found = fs::metadata(path).map_err(|error| Error::io("open", path, error))?;
+        let modified = found.modified().ok();
+        let since = modified.and_then(|it| it.duration_since(std::time::UNIX_EPOCH).ok());
+        let modified_ns = since.and_then(|it| u64::try_from(it.as_nanos()).ok()).unwrap_or(0);
+        Ok(Self { bytes: found.len(), modified_ns })
+    }
+}
+
+/// Whether a shard is complete, and of the text as it is.
+pub(super) fn is_complete(path: &Path, text: &TextState) -> bool {
+    path.exists() && is_of(&complete_marker(path), text)
+}
+
+/// Whether a marker is there, and of the text as it is.
+pub(super) fn is_of(marker: &Path, text: &TextState) -> bool {
+    let written = fs::read(marker).ok();
+    let state = written.and_then(|written| serde_json::from_slice::<TextState>(&written).ok());
+    state.as_ref() == Some(text)
+}
+
+/// Writes a marker.
+///
+/// # Errors
+/// A full disk.
+pub(super) fn write_marker(path: &Path, text: &TextState) -> Result<()> {
+    let text = serde_json::to_string(text).expect("numbers become JSON") + "\n";
+    atomic_write(path, |file| file.write_all(text.as_bytes()))
+}
+
+/// Takes a shard away, its marker first.
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn remove_shard(path: &Path) -> Result<()> {
+    remove(&complete_marker(path))?;
+    remove(path)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A shard in the making.
 pub(super) struct Shard {
     path: PathBuf,
+    text: TextState,
     writer: EntropyWriter<BufWriter<File>>,
 }
 
@@ -61,12 +111,12 @@ impl Shard {
     ///
     /// # Errors
     /// What the disk says.
-    pub fn begin(path: PathBuf) -> Result<Self> {
+    pub fn begin(path: PathBuf, text: TextState) -> Result<Self> {
         let partial = beside(&path, "partial");
         let file = File::create(&partial).map_err(|error| Error::io("create", &partial, error))?;
         let file = BufWriter::with_capacity(1 << 20, file);
         let writer = EntropyWriter::new(partial.display().to_string(), file)?;
-        Ok(Self { path, writer })
+        Ok(Self { path, text, writer })
     }
 
     /// Adds a document.
@@ -91,11 +141,12 @@ impl Shard {
     /// # Errors
     /// A full disk.
     pub fn complete(self) -> Result<PathBuf> {
-        let path = self.path.clone();
+        let (path, text) = (self.path.clone(), self.text);
         let partial = beside(&path, "partial");
         self.sync(&partial)?;
         fs::rename(&partial, &path).map_err(|error| Error::io("rename", &path, error))?;
-        touch(&complete_marker(&path))?;
+        sync_directory(path.parent().unwrap_or(Path::new(".")))?;
+        write_marker(&complete_marker(&path), &text)?;
         // Nobody looks at it again; one that stays takes room and nothing else.
         let _ = fs::remove_file(beside(&path, "before"));
         Ok(path)
@@ -115,16 +166,25 @@ pub(super) struct Before {
 }
 
 impl Before {
-    /// Looks for them. Of two generations the longer one counts: the younger begins with the rows
-    /// of the older, and may have ended before it came as far.
+    /// Looks for them. Of several generations the longest counts: the younger begins with the rows
+    /// of the older, and may have ended before it came as far. A shard that is there, and yet to be
+    /// made, is of a text that has changed since, and is one of them.
     ///
     /// # Errors
     /// What the disk says.
     pub fn find(path: &Path) -> Result<Self> {
         let (partial, before) = (beside(path, "partial"), beside(path, "before"));
         let size = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
+        let rename = |from: &Path| {
+            fs::rename(from, &before).map_err(|error| Error::io("rename", from, error))
+        };
         if size(&partial) > size(&before) {
-            fs::rename(&partial, &before).map_err(|error| Error::io("rename", &partial, error))?;
+            rename(&partial)?;
+        }
+        // It is not complete any more, whatever happens now.
+        remove(&complete_marker(path))?;
+        if size(path) > size(&before) {
+            rename(path)?;
         }
         // A file too short to be read has no rows.
         let rows = Files.open(&before).ok().and_then(|file| ArrowRows::new(&before, file).ok());
@@ -169,18 +229,19 @@ mod tests {
     fn rows_of_the_same_documents_are_taken_over() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("t.jsonl.shard_00.arrow");
+        let text = TextState { bytes: 3, modified_ns: 5 };
         let document = |index: usize| Document::new(format!("d{index}"), b"ab".to_vec());
         let entropies = |index: usize| vec![f16::from_f32(index as f32); 4];
         assert!(Before::find(&path).unwrap().take(&document(0)).is_none());
-        let mut shard = Shard::begin(path.clone()).unwrap();
+        let mut shard = Shard::begin(path.clone(), text).unwrap();
         for index in 0..3 {
             shard.push(&document(index).id, "ab", &entropies(index)).unwrap();
         }
         shard.leave().unwrap();
-        assert!(!is_complete(&path));
+        assert!(!is_complete(&path, &text));
         // A younger attempt that came less far does not count.
         let mut before = Before::find(&path).unwrap();
-        let mut shard = Shard::begin(path.clone()).unwrap();
+        let mut shard = Shard::begin(path.clone(), text).unwrap();
         assert_eq!(before.take(&document(0)), Some(entropies(0)));
         shard.push("d0", "ab", &entropies(0)).unwrap();
         shard.leave().unwrap();
@@ -190,17 +251,19 @@ mod tests {
         assert_eq!(before.take(&document(7)), None, "another document");
         assert_eq!(before.take(&document(2)), None, "nothing behind it is believed");
         // One that came farther does.
-        let mut shard = Shard::begin(path.clone()).unwrap();
+        let mut shard = Shard::begin(path.clone(), text).unwrap();
         for index in 0..20 {
             shard.push(&document(index).id, "ab", &entropies(index)).unwrap();
         }
         shard.leave().unwrap();
         let mut before = Before::find(&path).unwrap();
         assert!((0..20).all(|index| before.take(&document(index)) == Some(entropies(index))));
-        let mut shard = Shard::begin(path.clone()).unwrap();
+        let mut shard = Shard::begin(path.clone(), text).unwrap();
         shard.push("d0", "ab", &entropies(0)).unwrap();
         assert_eq!(shard.complete().unwrap(), path);
-        assert!(is_complete(&path));
+        assert!(is_complete(&path, &text));
+        let other = TextState { bytes: 4, ..text };
+        assert!(!is_complete(&path, &other), "the text has changed");
         let left = fs::read_dir(place.path()).unwrap().count();
         assert_eq!(left, 2, "the shard and its marker");
     }

@@ -6,10 +6,11 @@ use crate::blt::LoadedModel;
 use crate::blt::patching::Patching;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::eval::bits_per_byte::{BitsPerByte, windows};
+use crate::eval::bits_per_byte::{BitsPerByte, next_window, windows};
 use crate::eval::{ScoreOptions, ScoredDocument, Scorer};
-use crate::text::{self, DocumentOptions, Documents, Part};
-use crate::train::data::{EntropySource, OpenTexts};
+use crate::text::{self, DocumentOptions, Documents};
+use crate::train::data::{EntropySource, OpenTexts, ScoringProgress};
+use crate::train::ranks::{Place, Ranks};
 
 /// How held-out text is scored.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,38 +27,43 @@ pub struct HeldOutOptions {
     pub batch_bytes: usize,
     /// Most bytes of text, from the beginning; the document that crosses it is cut there.
     pub max_bytes: Option<u64>,
+    /// How the files are read.
+    pub documents: DocumentOptions,
 }
 
 /// Held-out documents, cut into patches once and scored again and again.
 pub struct HeldOut<E: Engine> {
     documents: Vec<HeldOutDocument>,
+    /// Documents from the first on that are cut into patches, where they are to be.
+    cut_count: usize,
     /// Plans for the context and for what is left of it after halving it again and again.
     scorers: Vec<(usize, Scorer<E>)>,
     options: HeldOutOptions,
+    /// Sentences about odd documents.
+    pub notes: Vec<String>,
 }
 
 struct HeldOutDocument {
+    id: String,
     ids: Vec<u32>,
+    /// What it is cut by, as far as it is known; none once it is cut.
+    entropies: Vec<f32>,
     patch_lengths: Vec<u32>,
     context: usize,
 }
 
 impl<E: Engine> HeldOut<E> {
-    /// Reads the documents.
+    /// Reads the documents, and cuts them where that needs no entropies.
     ///
     /// # Errors
-    /// A file that cannot be read, no text, or a device that fails.
-    pub async fn read(
-        paths: &[PathBuf],
-        open: &OpenTexts,
-        options: HeldOutOptions,
-        entropies: &mut impl EntropySource,
-    ) -> Result<Self> {
+    /// A file that cannot be read, or no text.
+    pub fn read(paths: &[PathBuf], open: &OpenTexts, options: HeldOutOptions) -> Result<Self> {
         let mut left = options.max_bytes.unwrap_or(u64::MAX);
         let mut documents = Vec::new();
-        let part = DocumentOptions { part: Part::Whole, ..Default::default() };
-        for document in Documents::open_from(open(), paths, part)? {
-            let mut bytes = document?.text;
+        let mut texts = Documents::open_from(open(), paths, options.documents.clone())?;
+        while let Some(document) = texts.next() {
+            let document = document?;
+            let (id, mut bytes) = (document.id, document.text);
             let is_whole = bytes.len() as u64 <= left;
             if !is_whole {
                 bytes.truncate(left as usize);
@@ -65,7 +71,9 @@ impl<E: Engine> HeldOut<E> {
             left -= bytes.len() as u64;
             let ids = text::encode(&bytes, options.add_bos, options.add_eos && is_whole);
             if ids.len() >= 2 {
-                documents.push(HeldOutDocument::new(ids, &options, entropies).await?);
+                let (entropies, patch_lengths) = Default::default();
+                let context = options.context;
+                documents.push(HeldOutDocument { id, ids, entropies, patch_lengths, context });
             }
             if left == 0 {
                 break;
@@ -74,20 +82,84 @@ impl<E: Engine> HeldOut<E> {
         if documents.is_empty() {
             return Err(Error::input("data.valid", "there is no text to score in it"));
         }
-        Ok(Self { documents, scorers: Vec::new(), options })
+        let notes = texts.take_notes();
+        let scorers = Vec::new();
+        let mut held_out = Self { documents, cut_count: 0, scorers, options, notes };
+        if held_out.options.patching.is_none_or(|patching| !patching.mode.needs_entropies()) {
+            held_out.cut_scored()?;
+        }
+        Ok(held_out)
     }
 
-    /// The score of all documents with the weights as they are now.
+    /// Scores a slice of what has to be scored before the documents can be cut; where it is, or
+    /// nothing once all are cut.
     ///
     /// # Errors
-    /// If the device has not the memory or is lost.
+    /// If the device fails.
+    pub async fn cut(
+        &mut self,
+        entropies: &mut impl EntropySource,
+    ) -> Result<Option<ScoringProgress>> {
+        let (context, most) = (entropies.context(), entropies.slice_positions());
+        let (mut windows, mut held) = (Vec::new(), 0);
+        for (index, document) in self.documents.iter().enumerate().skip(self.cut_count) {
+            let mut scored = document.entropies.len();
+            while held < most
+                && let Some(window) = next_window(document.ids.len(), context, scored)
+            {
+                held += window.end - window.start;
+                scored = window.end;
+                windows.push((index, window));
+            }
+        }
+        if !windows.is_empty() {
+            let ids: Vec<_> = self.documents.iter().map(|it| it.ids.as_slice()).collect();
+            let scoring = entropies.begin(&ids, windows).await?;
+            for (index, scored) in entropies.finish(scoring).await? {
+                self.documents[index].entropies.extend(scored);
+            }
+        }
+        self.cut_scored()?;
+        Ok(self.documents.get(self.cut_count).map(|document| ScoringProgress {
+            document: document.id.clone(),
+            scored_bytes: document.entropies.len(),
+            bytes: document.ids.len(),
+        }))
+    }
+
+    /// Cuts every document of which all is known.
+    fn cut_scored(&mut self) -> Result<()> {
+        while let Some(document) = self.documents.get_mut(self.cut_count) {
+            if let Some(patching) = self.options.patching {
+                let needed = patching.mode.needs_entropies();
+                if needed && document.entropies.len() < document.ids.len() {
+                    break;
+                }
+                document.cut(patching, self.options.context_patches)?;
+            }
+            self.cut_count += 1;
+        }
+        Ok(())
+    }
+
+    /// The score of all documents with the weights as they are now, each scored by one of the
+    /// ranks: the same on all of them, and the same however many there are.
+    ///
+    /// # Errors
+    /// If the device has not the memory or is lost, or a rank is gone.
+    ///
+    /// # Panics
+    /// If [`Self::cut`] has something to do.
     pub async fn bits_per_byte(
         &mut self,
         engine: &E,
         model: &LoadedModel<E>,
+        ranks: &Ranks,
     ) -> Result<BitsPerByte> {
-        let mut sum = BitsPerByte::default();
-        for document in &self.documents {
+        assert_eq!(self.cut_count, self.documents.len(), "documents are scored once they are cut");
+        let Place { rank, count, .. } = ranks.place();
+        let mut scores = Vec::new();
+        for document in self.documents.iter().skip(rank).step_by(count) {
             let known = self.scorers.iter().position(|(context, _)| *context == document.context);
             let index = known.unwrap_or_else(|| {
                 let batch_bytes = self.options.batch_bytes;
@@ -98,29 +170,27 @@ impl<E: Engine> HeldOut<E> {
             let HeldOutDocument { ids, patch_lengths, .. } = document;
             let scored = ScoredDocument { ids, patch_lengths };
             let score = self.scorers[index].1.bits_per_byte(engine, model, scored).await?;
-            sum.add(score.nats, score.target_count);
+            scores.extend([score.nats, score.target_count as f64]);
+        }
+        let scores = ranks.gather_numbers(&scores)?;
+        let mut sum = BitsPerByte::default();
+        for index in 0..self.documents.len() {
+            let score = &scores[index % count][2 * (index / count)..];
+            sum.add(score[0], score[1] as u64);
         }
         Ok(sum)
     }
 }
 
 impl HeldOutDocument {
-    async fn new(
-        ids: Vec<u32>,
-        options: &HeldOutOptions,
-        entropies: &mut impl EntropySource,
-    ) -> Result<Self> {
-        let Some(patching) = options.patching else {
-            return Ok(Self { ids, patch_lengths: Vec::new(), context: options.context });
-        };
-        let needed = patching.mode.needs_entropies();
-        let entropies = if needed { entropies.entropies(&ids).await? } else { Vec::new() };
-        let patch_lengths = patching.patch_lengths(&ids, &entropies)?;
-        let mut context = options.context;
-        while context > 1 && most_patches(&patch_lengths, context) > options.context_patches {
-            context /= 2;
+    fn cut(&mut self, patching: Patching, context_patches: usize) -> Result<()> {
+        let entropies = std::mem::take(&mut self.entropies);
+        self.patch_lengths = patching.patch_lengths(&self.ids, &entropies)?;
+        while self.context > 1 && most_patches(&self.patch_lengths, self.context) > context_patches
+        {
+            self.context /= 2;
         }
-        Ok(Self { ids, patch_lengths, context })
+        Ok(())
     }
 }
 

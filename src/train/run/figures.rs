@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
+use crate::train::data::EntropyScorer;
 use crate::train::metrics::{Metrics, iso_utc};
 
 /// Updates skipped in a row, because gradients were not finite, after which a run gives up.
@@ -26,9 +27,10 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         let entropy_flops = self.entropy_flops.map(|flops| flops * interval.byte_count);
         let flops = interval.flops + entropy_flops.unwrap_or(0);
         let rate = |flops: u64| (interval.seconds > 0.0).then(|| flops as f64 / interval.seconds);
+        let (rank_count, shared) = (self.ranks.place().count as f64, !self.ranks.is_alone());
         let memory = self.trainer.memory();
         let entropies = self.batches.entropies().and_then(Option::as_ref);
-        let entropy_bytes = entropies.map_or(0, |scorer| scorer.model.layout.size_bytes());
+        let entropy_bytes = entropies.map_or(0, EntropyScorer::memory_bytes);
         Metrics {
             global_step: self.step,
             acc_step: 0,
@@ -54,8 +56,11 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
             percent_of_peak: self
                 .peak_flops
                 .zip(rate(flops))
-                .map(|(peak, rate)| rate / peak * 100.0),
+                .map(|(peak, rate)| rate / (peak * rank_count) * 100.0),
             loss_scale: Some(state.loss_scale),
+            rank_count: shared.then_some(rank_count as u64),
+            sent_bytes: shared.then(|| self.ranks.take_sent_bytes() as f64 / step_count),
+            exchange_seconds: shared.then_some(interval.exchange_seconds / step_count),
             skipped_count: Some(state.skipped_steps as u64),
             memory_gib: Some(gib(memory.total() + entropy_bytes)),
             weights_gib: Some(gib(memory.weights)),

@@ -29,6 +29,8 @@ pub struct Interval {
     pub seconds: f64,
     /// Seconds of those in reading data.
     pub data_seconds: f64,
+    /// Seconds of those in exchanging gradients, where nothing else goes on.
+    pub exchange_seconds: f64,
 }
 
 /// What a checkpoint keeps of it: not the times.
@@ -70,6 +72,29 @@ impl Interval {
     pub fn bytes_per_patch(&self) -> Option<f64> {
         let patched = self.patch_count != self.byte_count;
         patched.then(|| bytes_per_patch(self.target_count as u64, self.patch_count))
+    }
+
+    /// What ranks count each for itself, as numbers: as many whatever was counted.
+    pub fn numbers(&self) -> Vec<f64> {
+        let counts = [self.byte_count, self.patch_count, self.flops];
+        let mut numbers = vec![self.nats, self.target_count];
+        numbers.extend(counts.map(|count| count as f64));
+        let length = |at| self.patch_lengths.get(at).copied().unwrap_or(0) as f64;
+        numbers.extend((0..=LONGEST_COUNTED).map(length));
+        numbers
+    }
+
+    /// Takes the sums of such numbers.
+    pub fn set_numbers(&mut self, numbers: &[f64]) {
+        [self.nats, self.target_count] = [numbers[0], numbers[1]];
+        let count = |number: &f64| *number as u64;
+        self.byte_count = count(&numbers[2]);
+        self.patch_count = count(&numbers[3]);
+        self.flops = count(&numbers[4]);
+        self.patch_lengths = numbers[5..].iter().map(count).collect();
+        if self.patch_lengths.iter().all(|&count| count == 0) {
+            self.patch_lengths.clear();
+        }
     }
 
     /// What a checkpoint keeps.
@@ -115,6 +140,25 @@ mod tests {
         assert_eq!(interval.bytes_per_patch(), Some(4.5));
         interval.patch_count = 100;
         assert_eq!(interval.bytes_per_patch(), None, "an entropy model has no patches");
+    }
+
+    #[test]
+    fn numbers_are_all_that_is_counted() {
+        let interval = Interval {
+            nats: 1.5,
+            target_count: 2.0,
+            byte_count: 3,
+            patch_count: 4,
+            patch_lengths: (0..=LONGEST_COUNTED as u64).collect(),
+            flops: 6,
+            ..Default::default()
+        };
+        for interval in [Interval::default(), interval] {
+            let mut taken = Interval::default();
+            taken.set_numbers(&interval.numbers());
+            assert_eq!(format!("{taken:?}"), format!("{interval:?}"));
+            assert_eq!(interval.numbers().len(), Interval::default().numbers().len());
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The run itself: what comes next, and doing it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::advice::advised;
 use super::best::BestScore;
@@ -10,7 +11,7 @@ use super::figures::MAX_SKIPPED_IN_A_ROW;
 use super::interval::{Interval, patch_count};
 use super::metrics_file::MetricsFile;
 use super::samples::{SampleLine, SamplesFile};
-use crate::blt::{Batch, TableUpdates};
+use crate::blt::TableUpdates;
 use crate::checkpoint::{Checkpoint, Checkpoints, DirectoryLock};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -18,20 +19,25 @@ use crate::eval::bits_per_byte::BitsPerByte;
 use crate::kernels::optim::train_state::TrainState;
 use crate::platform::Platform;
 use crate::train::config::RunConfig;
-use crate::train::data::{BatchStream, DataState, EntropyScorer};
+use crate::train::data::{BatchStream, DataState, DealtBatch, EntropyScorer, ScoringProgress};
 use crate::train::flops::{ForwardWork, TRAINING_FACTOR};
 use crate::train::metrics::Metrics;
+use crate::train::ranks::Ranks;
 use crate::train::schedule::Schedule;
 use crate::train::{AdamW, Trainer};
 
 /// What a step of a run was.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// An update; figures every `logging.freq` updates and where more is measured.
+    /// An update; figures every `logging.freq` updates and where more is measured, on the first
+    /// rank.
     Step { step: u64, learning_rate: f64, metrics: Option<Box<Metrics>> },
+    /// The entropy model scores text, and the next update, or the evaluation, has to wait for it:
+    /// where it is, if it is in a document.
+    Scoring { step: u64, progress: Option<ScoringProgress> },
     /// Held-out text was scored.
     Evaluated { step: u64, score: BitsPerByte, seconds: f64 },
-    /// The model wrote texts.
+    /// The model wrote texts, on the first rank.
     Sampled { step: u64, samples: Vec<SampleLine> },
     /// A checkpoint stands there.
     Saved { step: u64, path: PathBuf },
@@ -45,6 +51,7 @@ pub enum Event {
 pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) engine: &'e E,
     pub(super) platform: P,
+    pub(super) ranks: Arc<Ranks>,
     pub(super) config: RunConfig,
     pub(super) schedule: Schedule,
     pub(super) trainer: Trainer<'e, E>,
@@ -68,7 +75,11 @@ pub struct Run<'e, E: Engine, P: Platform> {
     /// The place in the texts from which update `step` reads: before `prepared`.
     pub(super) data_state: DataState,
     /// The micro-batches of update `step`, or why there are none.
-    pub(super) prepared: Option<Result<Vec<Batch>>>,
+    pub(super) prepared: Option<Result<Vec<DealtBatch>>>,
+    /// Those of them that are there while others are still to be made.
+    pub(super) preparing: Vec<DealtBatch>,
+    /// Whether an update has begun: what is read before is no wait of any.
+    pub(super) has_begun: bool,
     pub(super) interval: Interval,
     /// A line that waits for the evaluation of its step.
     pub(super) waiting_line: Option<Metrics>,
@@ -77,6 +88,8 @@ pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) skipped_count: f32,
     pub(super) skipped_in_a_row: u64,
     pub(super) evaluated_step: Option<u64>,
+    /// Whether there is a score of this step that its checkpoint was written without.
+    pub(super) has_new_score: bool,
     pub(super) score: BestScore,
     /// What keeps other runs out, until this one has ended.
     pub(super) locks: Vec<DirectoryLock>,
@@ -89,6 +102,7 @@ pub struct Run<'e, E: Engine, P: Platform> {
 pub(super) struct Parts<'e, E: Engine, P> {
     pub engine: &'e E,
     pub platform: P,
+    pub ranks: Arc<Ranks>,
     pub config: RunConfig,
     pub trainer: Trainer<'e, E>,
     pub batches: BatchStream<Option<EntropyScorer<'e, E>>>,
@@ -121,25 +135,31 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     async fn next(&mut self) -> Result<Event> {
         let step = self.step;
         let is_last = step >= self.last_step();
-        let is_saved = self.saved.as_ref().is_some_and(|saved| saved.step == step);
-        if self.platform.is_stop_requested() && !(is_last && is_saved) {
+        let is_saved = !self.has_new_score && self.is_saved(step);
+        if self.is_stop_requested()? && !(is_last && is_saved) {
             let path = if is_saved { self.saved_path() } else { self.save().await? };
             self.locks.clear();
             return Ok(Event::Stopped { step, path });
         }
         if self.evaluation_is_due(step) && self.evaluated_step != Some(step) {
-            return self.evaluate().await;
+            return match self.cut_held_out().await? {
+                None => self.evaluate().await,
+                progress => Ok(Event::Scoring { step, progress }),
+            };
         }
         if self.sample_is_due(step) {
             return self.sample().await;
         }
-        if !is_saved && self.save_is_due(step) {
+        if !is_saved && (self.has_new_score || self.save_is_due(step)) {
             let path = self.save().await?;
             return Ok(Event::Saved { step, path });
         }
         if is_last {
             self.locks.clear();
             return Ok(Event::Finished { step, path: self.saved_path() });
+        }
+        if !self.prepare_ahead().await {
+            return Ok(Event::Scoring { step, progress: self.batches.progress() });
         }
         self.update().await
     }
@@ -200,6 +220,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         Self {
             engine,
             platform,
+            ranks: parts.ranks,
             schedule: config.schedule(),
             config,
             trainer,
@@ -218,6 +239,8 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             warnings: Vec::new(),
             step: 0,
             prepared: None,
+            preparing: Vec::new(),
+            has_begun: false,
             interval: Interval::default(),
             waiting_line: None,
             patch_count: 0,
@@ -225,6 +248,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             skipped_count: 0.0,
             skipped_in_a_row: 0,
             evaluated_step: None,
+            has_new_score: false,
             score: BestScore::default(),
             locks: Vec::new(),
             saved: None,
@@ -232,41 +256,31 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         }
     }
 
-    /// Reads the micro-batches of the next update, while the device may still be busy with this
-    /// one. What goes wrong is said when it is that update's turn.
-    pub(super) async fn prepare_ahead(&mut self) {
-        if self.step < self.last_step() && self.prepared.is_none() {
-            let started = self.platform.monotonic_seconds();
-            self.data_state = self.batches.state();
-            self.prepared = Some(self.prepare().await);
-            self.interval.data_seconds += self.platform.monotonic_seconds() - started;
-        }
-    }
-
-    async fn prepare(&mut self) -> Result<Vec<Batch>> {
-        let mut batches = Vec::new();
-        for _ in 0..self.config.grad_acc_steps {
-            let batch = self.batches.next_batch().await?;
-            batches.push(batch.expect("a stream that is read over and over does not end"));
-        }
-        Ok(batches)
-    }
-
     async fn update(&mut self) -> Result<Event> {
         let started = self.platform.monotonic_seconds();
-        self.prepare_ahead().await;
-        let batches = self.prepared.take().expect("it was prepared in the line above")?;
-        self.metrics_file.begin()?;
+        let waited_before = self.interval.data_seconds;
+        self.has_begun = true;
+        let batches = self.prepared.take().expect("an update follows when it is prepared")?;
+        if self.ranks.is_first() {
+            self.metrics_file.begin()?;
+        }
         let step = self.step + 1;
         let has_line = self.line_is_due(step);
         let target_count: f64 = batches.iter().map(|batch| batch.target_count).sum();
         let loss_weight = if target_count > 0.0 { (1.0 / target_count) as f32 } else { 0.0 };
-        for (index, batch) in batches.iter().enumerate() {
-            if has_line && index + 1 == batches.len() {
+        let own: Vec<_> = batches.iter().filter_map(|it| it.batch.as_ref()).collect();
+        for (index, batch) in own.iter().enumerate() {
+            if has_line && index + 1 == own.len() {
                 // The sum before the last micro-batch, so that its own loss can be told.
                 self.interval.nats += self.trainer.take_nats().await?;
             }
-            self.trainer.micro(batch, loss_weight).await?;
+            if index + 1 < own.len() {
+                self.trainer.micro(batch, loss_weight).await?;
+            } else {
+                let clock = || self.platform.monotonic_seconds();
+                let exchanged = self.trainer.last_micro(batch, loss_weight, &self.ranks, clock);
+                self.interval.exchange_seconds += exchanged.await?;
+            }
             self.interval.add(batch);
             self.interval.flops += TRAINING_FACTOR * self.work.flops(batch);
             self.patch_count += patch_count(batch);
@@ -276,7 +290,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         self.step = step;
         self.data_state = self.batches.state();
         self.interval.step_count += 1;
-        self.prepare_ahead().await;
+        self.look_ahead().await;
 
         let mut metrics = None;
         if has_line || step.is_multiple_of(MAX_SKIPPED_IN_A_ROW) {
@@ -287,15 +301,19 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
                 let last = batches.last().expect("an update has at least one micro-batch");
                 let nats = self.trainer.take_nats().await?;
                 self.interval.nats += nats;
-                self.interval.seconds += self.platform.monotonic_seconds() - started;
-                let line = self.line(&state, learning_rate, nats / last.target_count);
-                self.write_line(line.clone())?;
-                metrics = Some(Box::new(line));
+                self.count_seconds(started, waited_before);
+                let is_own = last.batch.is_some();
+                let nats = self.add_up_figures(&words, if is_own { nats } else { 0.0 })?;
+                if self.ranks.is_first() {
+                    let line = self.line(&state, learning_rate, nats / last.target_count);
+                    self.write_line(line.clone())?;
+                    metrics = Some(Box::new(line));
+                }
             }
             self.check_skipped()?;
         }
         if !has_line {
-            self.interval.seconds += self.platform.monotonic_seconds() - started;
+            self.count_seconds(started, waited_before);
         }
         Ok(Event::Step { step, learning_rate, metrics })
     }
@@ -303,9 +321,11 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     async fn evaluate(&mut self) -> Result<Event> {
         let started = self.platform.monotonic_seconds();
         let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
-        let score = held_out.bits_per_byte(self.engine, self.trainer.settled()?).await?;
+        let model = self.trainer.settled()?;
+        let score = held_out.bits_per_byte(self.engine, model, &self.ranks).await?;
         let seconds = self.platform.monotonic_seconds() - started;
         self.evaluated_step = Some(self.step);
+        self.has_new_score = self.is_saved(self.step);
         self.score.add(self.step, score.bits_per_byte());
         if let Some(mut line) = self.waiting_line.take() {
             line.eval_bits_per_byte = Some(score.bits_per_byte());
@@ -326,7 +346,12 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         })?;
         let path = checkpoint.path.clone();
         self.saved = Some(checkpoint);
+        self.has_new_score = false;
         Ok(path)
+    }
+
+    fn is_saved(&self, step: u64) -> bool {
+        self.saved.as_ref().is_some_and(|saved| saved.step == step)
     }
 
     fn saved_path(&self) -> PathBuf {

@@ -18,6 +18,7 @@
 //! ```
 
 mod advice;
+mod ahead;
 mod best;
 mod evaluation;
 mod event_file;
@@ -31,6 +32,7 @@ mod plan;
 mod resume;
 mod samples;
 mod save;
+mod sharing;
 mod start;
 mod state;
 

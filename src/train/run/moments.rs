@@ -3,7 +3,9 @@
 
 use crate::blt::parameters::ParameterSpec;
 use crate::blt::{LoadedModel, MOMENT1, MOMENT2};
-use crate::checkpoint::{Checkpoint, CheckpointDraft, PIECE_ELEMENTS, TensorFile};
+use crate::checkpoint::{
+    Checkpoint, CheckpointDraft, PIECE_ELEMENTS, TensorFile, WAITING_ELEMENTS,
+};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
@@ -66,7 +68,7 @@ pub(super) async fn write_moments<E: Engine>(
 /// # Errors
 /// A file that is missing or damaged, a tensor that is missing, of another shape or not finite; a
 /// lost device.
-pub(super) fn restore_moments<E: Engine>(
+pub(super) async fn restore_moments<E: Engine>(
     engine: &E,
     model: &LoadedModel<E>,
     checkpoint: &Checkpoint,
@@ -76,6 +78,7 @@ pub(super) fn restore_moments<E: Engine>(
         let name = file_name(files.len() + 1);
         files.push((checkpoint.path.join(&name).display().to_string(), checkpoint.tensors(&name)?));
     }
+    let (mut staging, mut waiting) = (Vec::new(), 0);
     for spec in &model.parameters {
         for class in [MOMENT1, MOMENT2] {
             let name = moment_name(&spec.name, class);
@@ -88,14 +91,22 @@ pub(super) fn restore_moments<E: Engine>(
                 let problem = format!("expected shape {:?}, got {shape:?}", spec.shape());
                 return Err(Error::model(subject(), problem));
             }
-            let values = file.read(&name)?;
-            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-                let problem = format!("expected finite numbers, got {} at {at}", values[at]);
-                return Err(Error::model(subject(), problem));
-            }
             for rows in spec.row_pieces(PIECE_ELEMENTS) {
-                let piece = &values[rows.start * spec.cols..rows.end * spec.cols];
-                model.write_rows(engine, &name, rows.start, piece)?;
+                let first = rows.start * spec.cols;
+                staging.resize(rows.len() * spec.cols, 0.0);
+                file.read_into(&name, first, &mut staging)?;
+                if let Some(at) = staging.iter().position(|value| !value.is_finite()) {
+                    let (got, at) = (staging[at], first + at);
+                    let problem = format!("expected finite numbers, got {got} at {at}");
+                    return Err(Error::model(subject(), problem));
+                }
+                model.write_rows(engine, &name, rows.start, &staging)?;
+                waiting += staging.len();
+                if waiting > WAITING_ELEMENTS {
+                    // Reading comes behind everything that was written.
+                    model.read_rows(engine, &name, rows.start..rows.start + 1).await?;
+                    waiting = 0;
+                }
             }
         }
     }

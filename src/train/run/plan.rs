@@ -1,6 +1,6 @@
 //! `plan.json`: what a run was compiled to. Same plan, same device, same bits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ pub struct SavedPlan {
     pub table_updates: TableUpdates,
     /// What the backward pass computes again.
     pub recompute: Recompute,
+    /// Parameters that are frozen, whose gradients are not made.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub frozen: BTreeSet<String>,
     /// Variants that were taken because they had been measured, by class of shapes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tuned: BTreeMap<String, String>,
@@ -53,13 +56,14 @@ pub async fn saved_plan<E: Engine>(
     adamw: &AdamW,
 ) -> Result<SavedPlan> {
     let micro = model.compile(engine, model.training_graph(), "micro", capacity).await?;
-    let update = update_recording(&model.layout, adamw);
+    let update = update_recording(&model.layout, adamw, &engine.abilities());
     let programs = [(micro, true), (update, false)]
         .map(|(recording, fixed)| (recording.name.clone(), saved(&recording, fixed)));
     Ok(SavedPlan {
         engine: engine.fingerprint(),
         table_updates,
         recompute: model.recompute,
+        frozen: model.frozen.clone(),
         tuned: model.tuned.choices(),
         programs: programs.into(),
     })
@@ -188,6 +192,7 @@ mod tests {
             engine: EngineFingerprint { name, driver, kernels },
             table_updates: TableUpdates::Dense,
             recompute: Recompute::None,
+            frozen: BTreeSet::new(),
             tuned: BTreeMap::new(),
             programs,
         }

@@ -7,7 +7,7 @@ use super::plan::{SavedPlan, saved_plan};
 use super::state::{CONFIG_FILE, PLAN_FILE, STATE_FILE, SavedState};
 use crate::blt::config::{ModelConfig, ReferenceEntropyKeys, ReferenceModelKeys};
 use crate::blt::{LoadedModel, TRAIN_STATE, TRAIN_STATE_LENGTH, TableUpdates};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, write_weights};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kernels::Tuned;
@@ -74,8 +74,8 @@ fn fixed_keys(config: &RunConfig) -> Result<Table> {
         table.remove(key);
     }
     if let Some(toml::Value::Table(data)) = table.get_mut("data") {
-        // Of these only how soon batches are there depends.
-        for key in ["valid", "workers", "prefetch_size"] {
+        // No row depends on these.
+        for key in ["valid", "workers", "prefetch_size", "accept_entropies"] {
             data.remove(key);
         }
         // A run that goes on has its entropy model in the checkpoint.
@@ -151,15 +151,15 @@ pub async fn restore<E: Engine>(
         plan.check_updates(updates)?;
         // What is computed again may change and changes no bit: compared is what the run did.
         let recompute = std::mem::replace(&mut model.recompute, plan.recompute);
+        // What is frozen may change like any setting of the optimiser.
+        let frozen = std::mem::replace(&mut model.frozen, plan.frozen.clone());
         let here = saved_plan(engine, model, plan.capacity(), updates, adamw).await?;
-        model.recompute = recompute;
+        (model.recompute, model.frozen) = (recompute, frozen);
         plan.check(&here)?;
     }
 
-    for spec in &model.parameters {
-        model.write(engine, &spec.name, &files.read(&spec.name)?)?;
-    }
-    restore_moments(engine, model, checkpoint)?;
+    write_weights(engine, model, &files, "").await?;
+    restore_moments(engine, model, checkpoint).await?;
     let words: Vec<_> = state.device_words.iter().map(|&bits| f32::from_bits(bits)).collect();
     model.write(engine, TRAIN_STATE, &words)?;
     Ok(Resumed { state, plan, difference })

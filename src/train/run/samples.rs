@@ -67,11 +67,12 @@ impl SamplesFile {
         Self { path: place(&config.dump_dir), step: None }
     }
 
-    /// The file of a run that goes on behind update `step`, without what came after that.
+    /// The file of a run that goes on behind update `step`, without what came after that, which
+    /// `is_writer` takes out.
     ///
     /// # Errors
     /// If it cannot be written, or holds something else.
-    pub fn resume(config: &RunConfig, step: u64) -> Result<Self> {
+    pub fn resume(config: &RunConfig, step: u64, is_writer: bool) -> Result<Self> {
         let path = place(&config.dump_dir);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -84,7 +85,9 @@ impl SamplesFile {
         samples.retain(|sample| sample.global_step <= step);
         let last = samples.last().map(|sample| sample.global_step);
         let kept: String = samples.iter().map(SampleLine::to_line).collect();
-        atomic_write(&path, |file| file.write_all(kept.as_bytes()))?;
+        if is_writer {
+            atomic_write(&path, |file| file.write_all(kept.as_bytes()))?;
+        }
         Ok(Self { path, step: last })
     }
 
@@ -126,6 +129,10 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
     /// Lets the model write its texts. No bit of the training depends on it.
     pub(super) async fn sample(&mut self) -> Result<Event> {
         let (engine, step) = (self.engine, self.step);
+        if !self.ranks.is_first() {
+            self.samples_file.step = Some(step);
+            return Ok(Event::Sampled { step, samples: Vec::new() });
+        }
         let shared = |model: &LoadedModel<E>| model.shared(engine);
         let scorer = self.batches.entropies().and_then(Option::as_ref);
         let directory = LoadedDirectory {

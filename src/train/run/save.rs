@@ -14,14 +14,25 @@ use crate::platform::Platform;
 
 impl<E: Engine, P: Platform> Run<'_, E, P> {
     /// Writes a checkpoint of the run as it is between two updates, and removes those that are not
-    /// to be kept. Until the last rename nothing that was there is touched.
+    /// to be kept. Until the last rename nothing that was there is touched. The first rank writes,
+    /// and the others wait for it.
     ///
     /// # Errors
     /// A disk that refuses, a weight that is not finite, or a lost device.
     pub(super) async fn write_checkpoint(&mut self) -> Result<Checkpoint> {
         // What the device has added up is read now: its sum is not part of the checkpoint.
         self.interval.nats += self.trainer.take_nats().await?;
+        self.add_up_figures(&self.trainer.train_state().await?, 0.0)?;
         let model = self.trainer.settled()?;
+        let checkpoint = match self.ranks.is_first() {
+            true => self.write(model).await?,
+            false => self.checkpoints.at(self.step),
+        };
+        self.wait_for_first()?;
+        Ok(checkpoint)
+    }
+
+    async fn write(&self, model: &LoadedModel<E>) -> Result<Checkpoint> {
         let draft = self.checkpoints.begin(self.step)?;
         self.write_weights(&draft, model).await?;
         let shard_bytes = self.config.checkpoint.shard_bytes;

@@ -11,6 +11,7 @@ use super::metrics_file::MetricsFile;
 use super::models::{RunModel, load_entropy_model, run_model};
 use super::resume::{Resumed, check_config, restore};
 use super::samples::SamplesFile;
+use super::sharing::{check_ranks, sharing_warnings};
 use crate::blt::config::ModelConfig;
 use crate::blt::{LoadedModel, TableUpdates};
 use crate::checkpoint::{Checkpoint, Checkpoints, DirectoryLock};
@@ -22,10 +23,12 @@ use crate::text::Files;
 use crate::train::config::RunConfig;
 use crate::train::data::{
     BatchOptions, BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream,
-    RowUnit, patching_of, source_texts, text_files,
+    RowUnit, Share, document_options, patching_of, source_texts, text_files,
 };
+use crate::train::entropies::check_entropies;
 use crate::train::flops::{ForwardWork, entropy_flops_per_byte};
 use crate::train::packing::PackerOptions;
+use crate::train::ranks::Ranks;
 use crate::train::{AdamW, TableUpdateRule, Trainer, UpdateSituation, table_is_frozen};
 
 /// Whether a run begins or goes on.
@@ -62,8 +65,23 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
     /// directory has checkpoints and the run is to begin, or has none and the run is to go on;
     /// `Model` where a checkpoint is damaged or another run's; or if the device has not the memory.
     pub async fn new(engine: &'e E, platform: P, config: RunConfig, start: Start) -> Result<Self> {
+        Self::with_ranks(engine, platform, config, start, Arc::new(Ranks::alone())).await
+    }
+
+    /// The same as one of several ranks, all of which begin it alike. The texts and the directory
+    /// of the run are the same for all of them; the first rank writes.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; where there are more ranks than micro-batches, or one that differs.
+    pub async fn with_ranks(
+        engine: &'e E,
+        platform: P,
+        config: RunConfig,
+        start: Start,
+        ranks: Arc<Ranks>,
+    ) -> Result<Self> {
         let checkpoints = checkpoints(&config);
-        Self::begin(engine, platform, config, start).await.map_err(|error| match error {
+        Self::begin(engine, platform, config, start, ranks).await.map_err(|error| match error {
             // A file that cannot be read, not one that could not be written.
             Error::Io { .. } => error,
             other => {
@@ -73,22 +91,35 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         })
     }
 
-    async fn begin(engine: &'e E, platform: P, config: RunConfig, start: Start) -> Result<Self> {
+    async fn begin(
+        engine: &'e E,
+        platform: P,
+        config: RunConfig,
+        start: Start,
+        ranks: Arc<Ranks>,
+    ) -> Result<Self> {
         config.check()?;
+        check_ranks(&config, &ranks)?;
+        let is_writer = ranks.is_first();
         let mut model = run_model(&config)?;
         let open: OpenTexts = Arc::new(|| Box::new(Files));
         let sources = source_texts(&config.data)?;
+        let paths: Vec<_> = sources.iter().flat_map(|source| source.paths.clone()).collect();
         let reader = DocumentReader::new(sources, OpenTexts::clone(&open), config.data.seed, None)?;
         let checkpoints = checkpoints(&config);
         // Of a directory that is not there yet nothing is read.
         let is_there = config.dump_dir.is_dir() || config.checkpoint_dir().is_dir();
-        let mut locks = if is_there { locks(&config)? } else { Vec::new() };
+        let mut locks = if is_there && is_writer { locks(&config)? } else { Vec::new() };
         let checkpoint = find_checkpoint(&checkpoints, &config, start)?;
         if let Some(checkpoint) = &checkpoint {
             check_config(checkpoint, &config)?;
         }
 
         let entropy_scorer = entropy_scorer(engine, &config, &mut model, &checkpoint).await?;
+        if let Some(scorer) = entropy_scorer.as_ref().filter(|_| !config.data.accept_entropies) {
+            let checked = check_entropies(engine, &scorer.model, &paths).await?;
+            model.warnings.extend(checked);
+        }
         let (model_config, precision) = (model.config.clone(), config.precision);
         let updates = table_updates(engine, &config, &model_config)?;
         let mut loaded =
@@ -126,9 +157,9 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
         let mut rows = RowStream::new(reader, row_options(&config), entropy_scorer)?;
         if let Some(resumed) = &resumed {
-            rows.resume(&resumed.state.data).await?;
+            rows.resume(&resumed.state.data)?;
         }
-        let held_out = held_out(&config, &open, &mut rows.entropies).await?;
+        let held_out = held_out(&config, &open)?;
         let reference_row_bytes = (config.data.reference_packing && !config.train_entropy_model)
             .then_some(config.data.max_encoder_seq_length);
         let options = BatchOptions {
@@ -136,6 +167,11 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             reference_row_bytes,
             worker_count: config.data.workers,
             most_ahead: config.data.prefetch_size,
+            share: Share {
+                rank: ranks.place().rank,
+                rank_count: ranks.place().count,
+                update_batches: config.grad_acc_steps,
+            },
         };
         let batches = BatchStream::new(rows, model.config, options)?;
 
@@ -145,18 +181,23 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let was_evaluated = |resumed: &Resumed| resumed.state.evaluated_step == Some(step);
         let waits = held_out.is_some() && resumed.as_ref().is_some_and(|it| !was_evaluated(it));
         let (metrics_file, waiting_line) = match start {
-            Start::Fresh => (MetricsFile::new(&config.dump_dir), None),
-            Start::Resume | Start::ResumeElsewhere => {
+            Start::Resume | Start::ResumeElsewhere if is_writer => {
                 MetricsFile::resume(&config.dump_dir, step, waits)?
             }
+            _ => (MetricsFile::new(&config.dump_dir), None),
         };
         let said = step - u64::from(waiting_line.is_some());
         let event_file = config.logging.tensorboard.then(|| EventFile::new(&config.dump_dir, said));
         let samples_file = match start {
             Start::Fresh => SamplesFile::new(&config),
-            Start::Resume | Start::ResumeElsewhere => SamplesFile::resume(&config, step)?,
+            Start::Resume | Start::ResumeElsewhere => {
+                SamplesFile::resume(&config, step, is_writer)?
+            }
         };
         let mut warnings = model.warnings;
+        warnings.extend(held_out.iter().flat_map(|it| it.notes.clone()));
+        let scores_entropies = batches.entropies().is_some_and(Option::is_some);
+        warnings.extend(sharing_warnings(&config, &ranks, scores_entropies));
         warnings.extend(config.schedule_warning());
         warnings.extend(tuned_otherwise.then(|| {
             "the run goes on with the variants of kernels that it began with, not with those that \
@@ -167,6 +208,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             engine,
             table_updates: updates,
             platform,
+            ranks,
             config,
             trainer,
             batches,
@@ -189,11 +231,14 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             (run.applied_count, run.skipped_count) = (counts.applied_steps, counts.skipped_steps);
             run.step = state.step;
             run.trainer.reserve_micro(&resumed.plan.capacity());
-            run.patch_count = state.patch_count;
+            // What was counted so far, the first rank goes on counting.
+            run.patch_count = if is_writer { state.patch_count } else { 0 };
             run.skipped_in_a_row = state.skipped_in_a_row;
             run.evaluated_step = state.evaluated_step;
             run.score = state.score;
-            run.interval = Interval::restored(&state.interval);
+            if is_writer {
+                run.interval = Interval::restored(&state.interval);
+            }
             run.saved = Some(checkpoint);
         }
         if let Some(line) = waiting_line {
@@ -206,8 +251,9 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             Some(Err(error)) => return Err(error),
             prepared => run.prepared = prepared,
         }
+        run.check_agreement().await?;
         // It begins. Who was quicker has the directory, or has left checkpoints in it.
-        if locks.is_empty() {
+        if locks.is_empty() && is_writer {
             locks = self::locks(&run.config)?;
             find_checkpoint(&run.checkpoints, &run.config, start)?;
         }
@@ -353,11 +399,7 @@ fn row_options(config: &RunConfig) -> RowOptions {
     }
 }
 
-async fn held_out<E: Engine>(
-    config: &RunConfig,
-    open: &OpenTexts,
-    entropies: &mut Option<EntropyScorer<'_, E>>,
-) -> Result<Option<HeldOut<E>>> {
+fn held_out<E: Engine>(config: &RunConfig, open: &OpenTexts) -> Result<Option<HeldOut<E>>> {
     let data = &config.data;
     if data.valid.is_empty() || config.eval_every() == 0 {
         return Ok(None);
@@ -375,6 +417,7 @@ async fn held_out<E: Engine>(
         context_patches: data.seq_len,
         batch_bytes: data.batch_size.saturating_mul(context),
         max_bytes: config.eval.max_bytes,
+        documents: document_options(data),
     };
-    HeldOut::read(&paths, open, options, entropies).await.map(Some)
+    HeldOut::read(&paths, open, options).map(Some)
 }

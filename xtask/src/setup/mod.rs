@@ -7,4 +7,4 @@ mod debian;
 mod needs;
 pub mod wasm_std;
 
-pub use needs::prepare;
+pub use needs::{missing_for_mpi, prepare};

@@ -39,8 +39,22 @@ const NEEDS: &[Need] = &[
     },
     Need {
         what: "vulkaninfo, to say which driver there is",
-        is_there: || Command::new("vulkaninfo").arg("--version").output().is_ok(),
+        is_there: || answers("vulkaninfo"),
         packages: &["vulkan-tools"],
+        elsewhere: "",
+        is_optional: true,
+    },
+    Need {
+        what: "MPI (mpirun and mpicc)",
+        is_there: || answers("mpirun") && answers("mpicc"),
+        packages: &["openmpi-bin", "libopenmpi-dev"],
+        elsewhere: "",
+        is_optional: true,
+    },
+    Need {
+        what: "libclang, to build against MPI",
+        is_there: has_libclang,
+        packages: &["libclang-dev"],
         elsewhere: "",
         is_optional: true,
     },
@@ -85,6 +99,39 @@ pub fn prepare() -> Result<()> {
     }
     describe();
     Ok(())
+}
+
+/// What is missing of MPI and of what it takes to build against it, if something is.
+pub fn missing_for_mpi() -> Option<String> {
+    let missing = NEEDS.iter().filter(|need| need.what.contains("MPI") && !(need.is_there)());
+    let missing: Vec<_> = missing.map(|need| need.what).collect();
+    (!missing.is_empty()).then(|| format!("no {}", missing.join(", no ")))
+}
+
+/// Whether there is a program of this name.
+fn answers(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+/// Whether libclang is where those who load it look: where they are told, or where Debian and
+/// others have it.
+fn has_libclang() -> bool {
+    let in_directory = |directory: &Path| {
+        let entries = directory.read_dir().into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.any(|name| {
+            let is_it = name.starts_with("libclang.so") || name.starts_with("libclang-");
+            is_it && !name.contains("cpp")
+        })
+    };
+    if let Some(path) = std::env::var_os("LIBCLANG_PATH") {
+        return Path::new(&path).is_file() || in_directory(Path::new(&path));
+    }
+    let below_usr = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(Path::new);
+    let llvm = Path::new("/usr/lib").read_dir().into_iter().flatten().flatten();
+    let mut llvm = llvm.filter(|entry| entry.file_name().to_string_lossy().starts_with("llvm-"));
+    below_usr.into_iter().any(in_directory)
+        || llvm.any(|entry| in_directory(&entry.path().join("lib")))
 }
 
 fn advice(need: &Need) -> String {

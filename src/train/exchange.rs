@@ -1,0 +1,171 @@
+//! Gradients of all ranks added up, between the last micro-batch of an update and the update.
+//!
+//! Gradients are cut into buckets, the last parameters first, as a backward pass comes to them. A
+//! bucket is read back when no dispatch of the last micro-batch is still to write in it, summed
+//! over the ranks while the next ones are read, or made, and written when its sum is there. Which
+//! buckets there are, and their order, follows from the layout alone: ranks with other plans
+//! exchange the same. Gradients of a lazily updated table are summed row by row, see
+//! [`LazyRows::begin_exchange`](super::lazy_rows::LazyRows::begin_exchange).
+
+use std::collections::VecDeque;
+
+use super::ranks::{Coming, Ranks};
+use crate::blt::{GRADIENTS, LoadedModel};
+use crate::engine::{EarlyRead, Engine};
+use crate::error::Result;
+use crate::graph::{ArenaId, ArenaWrite, StoreLayout};
+
+/// Elements of a bucket: 16 MiB.
+const BUCKET_ELEMENTS: usize = 4 << 20;
+
+/// Buckets that are summed at once.
+const MOST_ON_THE_WAY: usize = 8;
+
+/// A bucket: elements of an arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bucket {
+    arena: ArenaId,
+    offset: usize,
+    length: usize,
+}
+
+/// Buckets of gradients on their way between device and ranks.
+pub(super) struct Exchange<'r> {
+    ranks: &'r Ranks,
+    buckets: Vec<Bucket>,
+    on_the_way: VecDeque<(Bucket, Coming<Vec<f32>>)>,
+}
+
+impl<'r> Exchange<'r> {
+    /// Of all gradients but those of a lazily updated table, if there is one.
+    pub fn new(layout: &StoreLayout, has_lazy_table: bool, ranks: &'r Ranks) -> Self {
+        let arenas = match has_lazy_table {
+            true => layout.arenas_of(&format!("{GRADIENTS}.dense")),
+            false => layout.arenas_of(GRADIENTS),
+        };
+        let of_arena = |&arena: &ArenaId| {
+            let end = layout.arenas()[arena.0].length;
+            let offsets = (0..end).step_by(BUCKET_ELEMENTS).rev();
+            offsets.map(move |offset| Bucket {
+                arena,
+                offset,
+                length: BUCKET_ELEMENTS.min(end - offset),
+            })
+        };
+        let buckets = arenas.iter().rev().flat_map(of_arena).collect();
+        Self { ranks, buckets, on_the_way: VecDeque::new() }
+    }
+
+    /// The buckets as they are to be read on the way of a replay that writes this.
+    pub fn reads(&self, writes: &[ArenaWrite]) -> Vec<EarlyRead> {
+        let mut behind = 0;
+        let read = |bucket: &Bucket| {
+            let Bucket { arena, offset, length } = *bucket;
+            let is_in = |write: &&ArenaWrite| {
+                let ArenaWrite { elements, .. } = write;
+                write.arena == arena && elements.start < offset + length && offset < elements.end
+            };
+            let last = writes.iter().filter(is_in).map(|write| write.dispatch + 1).max();
+            behind = last.unwrap_or(0).max(behind);
+            EarlyRead { behind, arena, offset, length }
+        };
+        self.buckets.iter().map(read).collect()
+    }
+
+    /// Begins to sum a bucket that was read.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn take<E: Engine>(
+        &mut self,
+        engine: &E,
+        model: &LoadedModel<E>,
+        index: usize,
+        values: Vec<f32>,
+    ) -> Result<()> {
+        self.on_the_way.push_back((self.buckets[index], self.ranks.begin_sum(values)));
+        self.write_all_but(engine, model, MOST_ON_THE_WAY)
+    }
+
+    /// Writes the sums that are still to come.
+    ///
+    /// # Errors
+    /// If the device is lost or a rank is gone.
+    pub fn finish<E: Engine>(mut self, engine: &E, model: &LoadedModel<E>) -> Result<()> {
+        self.write_all_but(engine, model, 0)
+    }
+
+    /// A bucket may be written while the replay goes on: nothing of it reads or writes it any more.
+    fn write_all_but<E: Engine>(
+        &mut self,
+        engine: &E,
+        model: &LoadedModel<E>,
+        count: usize,
+    ) -> Result<()> {
+        while self.on_the_way.len() > count
+            && let Some((Bucket { arena, offset, .. }, sums)) = self.on_the_way.pop_front()
+        {
+            engine.write(&model.store, arena, offset, &sums.wait()?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blt::LoadedModel;
+    use crate::blt::config::{EntropyConfig, ModelConfig, Semantics, TransformerConfig};
+    use crate::cpu::HostEngine;
+    use pollster::block_on;
+    use std::ops::Range;
+
+    #[test]
+    fn buckets_are_all_gradients_and_are_read_when_they_are_whole() {
+        let transformer = TransformerConfig {
+            hidden_size: 512,
+            layer_count: 4,
+            head_count: 2,
+            kv_head_count: 2,
+            head_dim: 256,
+            intermediate_size: 1024,
+            rms_norm_eps: 1e-5,
+            rope_theta: 1e4,
+            max_positions: 64,
+            window: None,
+        };
+        let config =
+            ModelConfig::Entropy(EntropyConfig { semantics: Semantics::Reference, transformer });
+        let engine = HostEngine::<f32>::default();
+        let model = block_on(LoadedModel::create(&engine, config, true)).unwrap();
+        let ranks = Ranks::alone();
+        let exchange = Exchange::new(&model.layout, false, &ranks);
+        let total: usize = exchange.buckets.iter().map(|bucket| bucket.length).sum();
+        let arenas = model.layout.arenas_of(GRADIENTS);
+        let lengths = arenas.iter().map(|arena| model.layout.arenas()[arena.0].length);
+        assert_eq!(total, lengths.sum::<usize>());
+        assert!(exchange.buckets.len() >= 3, "{:?}", exchange.buckets);
+
+        // Three writes to the last bucket but one, one to a part of the first, none to the others.
+        let last = exchange.buckets.len() - 1;
+        let [first, inner, end] = [0, last - 1, last].map(|index| exchange.buckets[index]);
+        let write = |dispatch, bucket: Bucket, elements: Range<usize>| ArenaWrite {
+            dispatch,
+            arena: bucket.arena,
+            elements: bucket.offset + elements.start..bucket.offset + elements.end,
+        };
+        let writes = [
+            write(3, first, 7..9),
+            write(11, inner, 0..1),
+            write(5, inner, 1..2),
+            write(8, inner, inner.length - 1..inner.length),
+        ];
+        let reads = exchange.reads(&writes);
+        let behind: Vec<_> = reads.iter().map(|read| read.behind).collect();
+        let mut expected = vec![4; reads.len()];
+        expected[last - 1..].fill(12);
+        assert_eq!(behind, expected);
+        let EarlyRead { arena, offset, length, .. } = reads[last];
+        assert_eq!(Bucket { arena, offset, length }, end);
+    }
+}
