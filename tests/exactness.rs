@@ -197,6 +197,18 @@ fn texts_of_every_mode_equal_a_full_pass() {
     check_all(&mut directory, true, [50, 2]);
 }
 
+/// The definition itself, for the first 200 bytes: every prefix read by itself.
+#[test]
+fn each_of_the_first_200_bytes_is_what_its_prefix_says() {
+    let engine = HostEngine::<f32>::default();
+    let mut directory = golden(&engine, POSITIONS);
+    for mode in [PatchingMode::Entropy, PatchingMode::Space] {
+        cut_by(&mut directory, mode, true);
+        let (name, prompt) = prompts().swap_remove(7);
+        check(&engine, &directory, &format!("{}, {name}", mode.name()), &prompt, 200, 200);
+    }
+}
+
 #[test]
 #[ignore = "the long form: minutes"]
 fn long_texts_of_every_mode_equal_a_full_pass() {

@@ -8,9 +8,11 @@ use blt_wgpu::bench::BenchShape;
 use blt_wgpu::blt::config::{BltConfig, ModelConfig, PatchingMode};
 use blt_wgpu::blt::{CacheShape, LoadedDirectory, LoadedModel, cache_layout};
 use blt_wgpu::cpu::HostEngine;
+use blt_wgpu::engine::Engine;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::generate::{Added, Cached, Recompute, Source, StreamId, Streams};
 use pollster::block_on;
+use support::failing::Failing;
 use support::{Session, golden_blt, golden_entropy, write_golden_weights};
 
 /// An id that is never chosen.
@@ -18,7 +20,7 @@ const BROKEN: u32 = 99;
 
 type Host = HostEngine<f32>;
 
-fn loaded(engine: &Host, config: ModelConfig) -> LoadedModel<Host> {
+fn loaded<E: Engine>(engine: &E, config: ModelConfig) -> LoadedModel<E> {
     let model = block_on(LoadedModel::create(engine, config, false)).unwrap();
     let session = Session { engine, model };
     write_golden_weights(&session);
@@ -27,11 +29,11 @@ fn loaded(engine: &Host, config: ModelConfig) -> LoadedModel<Host> {
 
 /// The golden model with so many positions for bytes and for patches, and an entropy model with as
 /// many as it likes.
-fn directory(
-    engine: &Host,
+fn directory<E: Engine>(
+    engine: &E,
     mode: PatchingMode,
     [bytes, patches, entropy]: [usize; 3],
-) -> LoadedDirectory<Host> {
+) -> LoadedDirectory<E> {
     let mut config: BltConfig = golden_blt();
     (config.encoder.max_positions, config.decoder.max_positions) = (bytes, bytes);
     config.global.max_positions = patches;
@@ -232,6 +234,30 @@ fn prompts_that_are_too_long_for_a_pass_are_read_in_parts() {
             assert!(!got.logits.iter().zip(&expected.logits).any(far), "{what}");
         }
     }
+}
+
+/// A device that cannot read any begin of a prompt is asked a few times, with ever shorter ones,
+/// and the error says what to do.
+#[test]
+fn a_prompt_that_no_pass_can_begin_is_refused_soon() {
+    let engine = Failing::without_memory_for(Host::default(), "seed");
+    let directory = directory(&engine, PatchingMode::Space, [6_000, 400, 400]);
+    let mut streams = block_on(Streams::new(&engine, &directory, 2)).unwrap();
+    let long = streams.open(&word(5_000), sampler(0.0)).unwrap();
+    let short = streams.open(&[1], sampler(0.0)).unwrap();
+    let step = block_on(streams.step()).unwrap();
+    let tries = engine.refused_count.get();
+    // The first is for both prompts.
+    assert!((3..=12).contains(&tries), "{tries} tries");
+    let error = step[0].1.as_ref().unwrap_err();
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("of 5001 ids") && hint.contains("shorten the prompt"), "{hint}");
+    // Nothing has to be read at once of a prompt of one id.
+    assert_eq!((streams.generated(long).len(), streams.generated(short).len()), (0, 1));
+    assert_eq!(streams.ids(long), word(5_000));
+    block_on(streams.step()).unwrap();
+    assert_eq!(engine.refused_count.get(), tries + 1, "it is asked once again, not from the begin");
 }
 
 /// Keys and values of all patches lie in one binding, however the prompt is read.

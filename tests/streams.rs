@@ -25,6 +25,7 @@ use blt_wgpu::graph::{CompileOptions, Precision, compile_for};
 use blt_wgpu::kernels::{Abilities, Axis, Counts, Step};
 use blt_wgpu::text::VOCABULARY_SIZE;
 use pollster::block_on;
+use support::failing::Failing;
 use support::streaming::{
     POSITIONS, blt, directory, entropy, generate, greedy, ids, loaded, shapes,
 };
@@ -157,16 +158,19 @@ fn a_gpu_generates_what_a_full_pass_says() {
     }
 }
 
-/// As `blt devices --check` does: every rule of patching, caches that grow, entropies to the bit.
+/// As `blt devices --check` does: every rule of patching, caches that grow, entropies to the bit, a
+/// byte a submission and four.
 #[cfg(feature = "gpu")]
 #[test]
 fn a_gpu_checks_itself() {
     let Some(engine) = support::gpu_engine("streams") else { return };
     let mut own = block_on(SelfCheck::new(&engine, CheckForm::Short)).unwrap();
     for mode in SelfCheck::<blt_wgpu::gpu::GpuEngine>::modes() {
-        let found = block_on(own.check(mode)).unwrap();
-        assert!(found.id_count == 210 && found.patch_count >= 3, "{found:?}");
-        assert_eq!(found.entropy_count, if mode.needs_entropies() { 210 } else { 0 });
+        for bytes in [1, 4] {
+            let found = block_on(own.check(mode, bytes)).unwrap();
+            assert!(found.id_count == 210 && found.patch_count >= 3, "{found:?}");
+            assert_eq!(found.entropy_count, if mode.needs_entropies() { 210 } else { 0 });
+        }
     }
 }
 
@@ -334,4 +338,28 @@ fn a_byte_of_s_takes_few_dispatches() {
     // Where a patch closes besides: 7 to make it, 8 x 5 to take it through the latent transformer,
     // 1 to project it, 4 for what the decoder reads of it.
     assert_eq!([dispatches(Pass::Open), dispatches(Pass::Close)], [55, 55 + 52]);
+}
+
+/// A step of all streams is one replay, of which three words a stream are read: id, status and
+/// entropy. With several bytes a submission it is one replay for all of them.
+#[test]
+fn a_byte_is_one_replay_and_a_few_words() {
+    let engine = Failing::working(HostEngine::<f32>::default());
+    let directory = directory(&engine, blt(PatchingMode::Entropy));
+    for (bytes, words) in [(1, 3), (4, 4)] {
+        let streams = Streams::with_bytes_a_submission(&engine, &directory, 3, bytes);
+        let mut streams = block_on(streams).unwrap();
+        let options = SamplingOptions { banned_ids: vec![2], ..SamplingOptions::default() };
+        for prompt in ["one", "two words", ""] {
+            let sampler = Sampler::new(options.clone(), 0).unwrap();
+            streams.open(&ids(prompt), sampler).unwrap();
+        }
+        assert!(block_on(streams.prefill()).unwrap().is_empty());
+        let before = (engine.replay_count.get(), engine.word_count.get());
+        for _ in 0..24 {
+            assert_eq!(block_on(streams.step()).unwrap().len(), 3);
+        }
+        assert_eq!(engine.replay_count.get() - before.0, 24 / bytes);
+        assert_eq!(engine.word_count.get() - before.1, 24 * 3 * words);
+    }
 }

@@ -27,6 +27,8 @@ const CHOSEN: u32 = 0u;
 const NOT_FINITE: u32 = 1u;
 const ALL_BANNED: u32 = 2u;
 const LOWEST: f32 = -3.4e38;
+// Beyond it what follows might be infinite.
+const LARGEST_LOGIT: f32 = 1e30;
 
 var<workgroup> best_of_lane: array<f32, WIDTH>;
 var<workgroup> id_of_lane: array<u32, WIDTH>;
@@ -74,7 +76,7 @@ fn main(
     var wrong = 0u;
     for (var id = lane; id < classes; id += WIDTH) {
         var logit = logits[row * classes + id];
-        if (!is_finite(logit)) {
+        if (!is_finite(logit) || abs(logit) > LARGEST_LOGIT) {
             wrong = 1u;
         }
         let is_seen = ((choice[seen + id / 32u] >> (id % 32u)) & 1u) == 1u;

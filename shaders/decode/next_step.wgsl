@@ -1,6 +1,7 @@
 // From one byte of running streams to the next: adds to each stream what a step has chosen, and
-// writes the tables of the step behind it, and its counts. One workgroup does all of it; a lane has
-// a stream, whose words src/oracle/decode/next_step.rs lists.
+// writes the tables of the step behind it, and its counts. One workgroup does all of it: a lane has
+// a stream, whose words src/oracle/decode/next_step.rs lists, then all lanes share the states of
+// patches that close, the hashes, and the words of choice.
 #import shared/step
 #import shared/finite
 #import shared/hash
@@ -79,26 +80,26 @@ const RESULT_WORDS: u32 = 4u;
 // Tables, in the order of params.tables.
 const T_IDS: u32 = 0u;
 const T_BYTE_POSITION: u32 = 1u;
-const T_BYTE_ROW: u32 = 2u;
-const T_BYTE_RANGE: u32 = 3u;
-const T_DECODER_ROW: u32 = 4u;
-const T_DECODER_RANGE: u32 = 5u;
+const T_BYTE_CACHE_ROW: u32 = 2u;
+const T_BYTE_KEY_RANGE: u32 = 3u;
+const T_DECODER_BYTE_CACHE_ROW: u32 = 4u;
+const T_DECODER_BYTE_KEY_RANGE: u32 = 5u;
 const T_HASH_IDS: u32 = 6u;
 const T_STATE_ROW: u32 = 7u;
-const T_UNPOOL_RANGE: u32 = 8u;
-const T_DECODER_PATCH: u32 = 9u;
+const T_UNPOOL_KEY_RANGE: u32 = 8u;
+const T_BYTE_DECODER_PATCH: u32 = 9u;
 const T_CHOICE: u32 = 10u;
 const T_NEXT_POSITION: u32 = 11u;
-const T_NEXT_ROW: u32 = 12u;
-const T_NEXT_RANGE: u32 = 13u;
+const T_NEXT_CACHE_ROW: u32 = 12u;
+const T_NEXT_KEY_RANGE: u32 = 13u;
 const T_PATCH_POSITION: u32 = 14u;
-const T_PATCH_ROW: u32 = 15u;
-const T_PATCH_RANGE: u32 = 16u;
-const T_PATCH_DECODER_ROW: u32 = 17u;
+const T_PATCH_CACHE_ROW: u32 = 15u;
+const T_PATCH_KEY_RANGE: u32 = 16u;
+const T_DECODER_PATCH_ROW: u32 = 17u;
 const T_CLOSING_STATES: u32 = 18u;
-const T_POOL_RANGE: u32 = 19u;
-const T_OWN_RANGE: u32 = 20u;
-const T_LAST_BYTES: u32 = 21u;
+const T_POOL_KEY_RANGE: u32 = 19u;
+const T_PATCH_BYTE_RANGE: u32 = 20u;
+const T_PATCH_LAST_BYTES: u32 = 21u;
 
 const STATIC: u32 = 0u;
 const BYTE: u32 = 1u;
@@ -112,6 +113,14 @@ const NEXT_RING: u32 = 2u;
 const PATCH_RING: u32 = 3u;
 
 const HASH_WORDS: u32 = 18u;
+
+// Of the rows of the lanes: patches that close up to a row, and states that they need; of a row:
+// states that it needs, the first of them, its stream.
+var<workgroup> closing_up_to: array<u32, WIDTH>;
+var<workgroup> states_up_to: array<u32, WIDTH>;
+var<workgroup> states_of: array<u32, WIDTH>;
+var<workgroup> oldest_of: array<u32, WIDTH>;
+var<workgroup> number_of: array<u32, WIDTH>;
 
 // Words of a stream: what has a name, an id and a number for every step, starts of patches.
 fn width() -> u32 {
@@ -266,7 +275,9 @@ fn add_chosen(row: u32) {
     }
     arena[stream + NEWEST_ID] = id;
     arena[stream + SEEN_BITS + id / 32u] |= 1u << (id % 32u);
-    arena[stream + CLOSES] = select(0u, 1u, closes_with(stream, id, entropy));
+    let closes = select(0u, 1u, closes_with(stream, id, entropy));
+    arena[stream + CLOSES] = closes;
+    arena[result + 3u] = closes;
     let index = arena[stream + NEXT_INDEX] + 1u;
     arena[stream + NEXT_INDEX] = index;
     if (id == EOS_ID && params.next_ends_documents == 1u) {
@@ -287,22 +298,24 @@ fn set_tables(row: u32) {
     let is_live = arena[stream + IS_LIVE] == 1u;
     put(T_IDS, row, arena[stream + NEWEST_ID]);
     put(T_BYTE_POSITION, row, read);
-    put(T_BYTE_ROW, row, select(NOWHERE, row_in(ENCODER_RING, number, read), is_live));
-    put(T_DECODER_ROW, row, select(NOWHERE, row_in(DECODER_RING, number, read), is_live));
+    let encoder_row = row_in(ENCODER_RING, number, read);
+    let decoder_row = row_in(DECODER_RING, number, read);
+    put(T_BYTE_CACHE_ROW, row, select(NOWHERE, encoder_row, is_live));
+    put(T_DECODER_BYTE_CACHE_ROW, row, select(NOWHERE, decoder_row, is_live));
     var first = first_seen(ENCODER_RING, arena[stream + DOCUMENT], read);
-    put_pair(T_BYTE_RANGE, row, range_in(ENCODER_RING, number, first, read));
+    put_pair(T_BYTE_KEY_RANGE, row, range_in(ENCODER_RING, number, first, read));
     first = first_seen(DECODER_RING, arena[stream + DOCUMENT], read);
-    put_pair(T_DECODER_RANGE, row, range_in(DECODER_RING, number, first, read));
+    put_pair(T_DECODER_BYTE_KEY_RANGE, row, range_in(DECODER_RING, number, first, read));
     put(T_STATE_ROW, row, select(NOWHERE, state_row(number, read), is_live));
     let newest = arena[stream + PATCH_COUNT] + arena[stream + CLOSES] - 1u;
     first = before(newest + 1u, params.unpool_window);
-    put_pair(T_UNPOOL_RANGE, row, range_in(PATCH_RING, number, first, newest));
-    put(T_DECODER_PATCH, row, row_in(PATCH_RING, number, newest));
+    put_pair(T_UNPOOL_KEY_RANGE, row, range_in(PATCH_RING, number, first, newest));
+    put(T_BYTE_DECODER_PATCH, row, row_in(PATCH_RING, number, newest));
     let index = arena[stream + NEXT_INDEX];
     put(T_NEXT_POSITION, row, index);
-    put(T_NEXT_ROW, row, select(NOWHERE, row_in(NEXT_RING, number, index), is_live));
+    put(T_NEXT_CACHE_ROW, row, select(NOWHERE, row_in(NEXT_RING, number, index), is_live));
     first = first_seen(NEXT_RING, arena[stream + NEXT_DOCUMENT], index);
-    put_pair(T_NEXT_RANGE, row, range_in(NEXT_RING, number, first, index));
+    put_pair(T_NEXT_KEY_RANGE, row, range_in(NEXT_RING, number, first, index));
 }
 
 fn does_close(row: u32) -> bool {
@@ -322,28 +335,38 @@ fn oldest_state(row: u32) -> u32 {
 }
 
 // The tables of the patch of a row that closes: so many before it close, and need so many states.
-fn set_patch(row: u32, closing: u32, seen: u32) {
+fn set_patch(row: u32, closing: u32, seen: u32, oldest: u32) {
     let stream = stream_of(row);
     let number = arena[stream + STREAM];
     let read = arena[stream + READ];
     let count = arena[stream + PATCH_COUNT];
-    let oldest = oldest_state(row);
     let open = arena[stream + starts() + arena[stream + START_COUNT] - 1u];
     let end = seen + read + 1u - oldest;
     let latent = number * params.stream_patches;
     put(T_PATCH_POSITION, closing, count);
-    put(T_PATCH_ROW, closing, latent + count);
+    put(T_PATCH_CACHE_ROW, closing, latent + count);
     let seen_patches = vec2<u32>(latent + arena[stream + PATCH_DOCUMENT], latent + count + 1u);
-    put_pair(T_PATCH_RANGE, closing, seen_patches);
-    put(T_PATCH_DECODER_ROW, closing, row_in(PATCH_RING, number, count));
-    for (var index = oldest; index <= read; index++) {
-        put(T_CLOSING_STATES, seen + index - oldest, state_row(number, index));
-    }
-    put_pair(T_POOL_RANGE, closing, vec2<u32>(seen, end));
-    put_pair(T_OWN_RANGE, closing, vec2<u32>(seen + open - oldest, end));
+    put_pair(T_PATCH_KEY_RANGE, closing, seen_patches);
+    put(T_DECODER_PATCH_ROW, closing, row_in(PATCH_RING, number, count));
+    put_pair(T_POOL_KEY_RANGE, closing, vec2<u32>(seen, end));
+    put_pair(T_PATCH_BYTE_RANGE, closing, vec2<u32>(seen + open - oldest, end));
     for (var slot = 0u; slot < params.concatenated; slot++) {
         let index = max(before(read, params.concatenated - 1u - slot), oldest);
-        put(T_LAST_BYTES, closing * params.concatenated + slot, seen + index - oldest);
+        put(T_PATCH_LAST_BYTES, closing * params.concatenated + slot, seen + index - oldest);
+    }
+}
+
+// The states of the patches that close among the rows of the lanes; so many stand before them.
+fn set_states(lane: u32, seen: u32) {
+    let count = states_up_to[WIDTH - 1u];
+    for (var state = lane; state < count; state += WIDTH) {
+        // The first row up to which there are more.
+        var row = 0u;
+        for (var half = WIDTH / 2u; half > 0u; half /= 2u) {
+            row += select(0u, half, states_up_to[row + half - 1u] <= state);
+        }
+        let index = oldest_of[row] + state + states_of[row] - states_up_to[row];
+        put(T_CLOSING_STATES, seen + state, state_row(number_of[row], index));
     }
 }
 
@@ -363,30 +386,56 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         return;
     }
     storageBarrier();  // every stream stands at the next byte before tables are made of it
-    for (var row = lane; row < rows; row += WIDTH) {
-        set_tables(row);
-        var closing = 0u;
-        var seen = 0u;
-        for (var other = 0u; other < row; other++) {
-            if (does_close(other)) {
-                closing++;
-                seen += arena[stream_of(other) + READ] + 1u - oldest_state(other);
+    var closing = 0u;
+    var seen = 0u;
+    for (var first = 0u; first < rows; first += WIDTH) {
+        let row = first + lane;
+        var is_closing = false;
+        var needed = 0u;
+        var oldest = 0u;
+        if (row < rows) {
+            set_tables(row);
+            if (does_close(row)) {
+                is_closing = true;
+                oldest = oldest_state(row);
+                needed = arena[stream_of(row) + READ] + 1u - oldest;
             }
+            number_of[lane] = arena[stream_of(row) + STREAM];
         }
-        if (does_close(row)) {
-            set_patch(row, closing, seen);
-            closing++;
-            seen += arena[stream_of(row) + READ] + 1u - oldest_state(row);
-        }
-        if (row + 1u == rows) {
-            counts[0] = 1u;
-            counts[1] = rows;
-            counts[2] = closing;
-            for (var axis = 3u; axis < 7u; axis++) {
-                counts[axis] = 0u;
+        states_of[lane] = needed;
+        oldest_of[lane] = oldest;
+        closing_up_to[lane] = select(0u, 1u, is_closing);
+        states_up_to[lane] = needed;
+        for (var reach = 1u; reach < WIDTH; reach *= 2u) {
+            workgroupBarrier();  // sums over the last `reach` rows are there before they are read
+            var more_closing = 0u;
+            var more_states = 0u;
+            if (lane >= reach) {
+                more_closing = closing_up_to[lane - reach];
+                more_states = states_up_to[lane - reach];
             }
-            counts[7] = seen;
+            workgroupBarrier();  // all have read them before they grow
+            closing_up_to[lane] += more_closing;
+            states_up_to[lane] += more_states;
         }
+        workgroupBarrier();  // sums are complete before other lanes read them
+        if (is_closing) {
+            let before_it = seen + states_up_to[lane] - needed;
+            set_patch(row, closing + closing_up_to[lane] - 1u, before_it, oldest);
+        }
+        set_states(lane, seen);
+        closing += closing_up_to[WIDTH - 1u];
+        seen += states_up_to[WIDTH - 1u];
+        workgroupBarrier();  // all have read the sums before those of the next rows replace them
+    }
+    if (lane == 0u) {
+        counts[0] = 1u;
+        counts[1] = rows;
+        counts[2] = closing;
+        for (var axis = 3u; axis < 7u; axis++) {
+            counts[axis] = 0u;
+        }
+        counts[7] = seen;
     }
     for (var word = lane; word < rows * CHOICE_WORDS; word += WIDTH) {
         let stream = stream_of(word / CHOICE_WORDS);

@@ -1,6 +1,7 @@
 // out = -sum p ln p with p = softmax(logits), one row a workgroup. With d = logit - largest that is
-// ln sum exp(d) - sum(d exp(d)) / sum exp(d).
+// ln sum exp(d) - sum(d exp(d)) / sum exp(d); of a row with a logit that is not finite it is NaN.
 #import shared/step
+#import shared/finite
 
 struct Params {
     rows: vec2<u32>,
@@ -13,6 +14,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;  // [rows]
 
 const WIDTH: u32 = 64u;
+// More than any finite logit counts as.
+const BROKEN: f32 = 3.4e38;
 #import shared/row_reduce
 
 @compute @workgroup_size(WIDTH)
@@ -28,7 +31,8 @@ fn main(
     let base = row * params.classes;
     var most = -1e30;
     for (var id = lane; id < params.classes; id += WIDTH) {
-        most = max(most, logits[base + id]);
+        let logit = logits[base + id];
+        most = max(most, select(BROKEN, min(logit, 1e38), is_finite(logit)));
     }
     let largest = largest_of_row(lane, most);
     var sum = 0.0;
@@ -43,6 +47,10 @@ fn main(
     let total = sum_of_row(lane, sum);
     let mean = sum_of_row(lane, weighted) / total;
     if (lane == 0u) {
-        out[row] = log(total) - mean;
+        let entropy = log(total) - mean;
+        // All ones of the exponent and one more bit, beside bits that are known here only: no
+        // constant may be NaN.
+        let nan = bitcast<f32>(bitcast<u32>(total) | 0x7FC00000u);
+        out[row] = select(entropy, nan, largest == BROKEN);
     }
 }

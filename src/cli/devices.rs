@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 /// List the devices of this machine, with their features and limits
 ///
 /// With --check, generate with a small fresh model on one of them, by every rule of patching, and
-/// compare with one full pass over each text: logits, patches, and every bit of the entropies. With
-/// --long too, 4,000 bytes behind each of ten prompts: seconds on a GPU, minutes elsewhere.
+/// compare with one full pass over each text: logits, patches, and every bit of the entropies;
+/// first a byte a submission, then four, from one to the next on the device. With --long too, 4,000
+/// bytes behind each of ten prompts, a byte a submission: seconds on a GPU, minutes elsewhere.
 #[derive(clap::Args)]
 #[command(after_help = "Example: blt devices\nCheck:   blt devices --check --device vulkan")]
 pub struct Arguments {
@@ -33,6 +34,9 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 }
+
+/// Bytes that the device adds by itself in the second part of the check.
+const LINKED_BYTES: usize = 4;
 
 /// The CPU engine as a device.
 #[derive(Serialize)]
@@ -71,13 +75,15 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
 fn check(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     let device = arguments.device.open(terminal)?;
     let form = if arguments.long { CheckForm::Long } else { CheckForm::Short };
-    let mut own = pollster::block_on(SelfCheck::new(&device, form))?;
     let mut checked = Vec::new();
-    for mode in SelfCheck::<Device>::modes() {
-        let found = watched(&mut own, mode, terminal)?;
-        match arguments.json {
-            true => checked.push(to_json(&found)),
-            false => terminal.print(&to_line(&found))?,
+    for (form, bytes) in [(form, 1), (CheckForm::Short, LINKED_BYTES)] {
+        let mut own = pollster::block_on(SelfCheck::new(&device, form))?;
+        for mode in SelfCheck::<Device>::modes() {
+            let found = watched(&mut own, (mode, bytes), terminal)?;
+            match arguments.json {
+                true => checked.push(to_json(&found)),
+                false => terminal.print(&to_line(&found))?,
+            }
         }
     }
     warn_of_distrusted(&device, &mut 0, terminal);
@@ -90,10 +96,10 @@ fn check(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
 /// Checks a rule of patching, with a line about how far it is.
 fn watched(
     own: &mut SelfCheck<'_, Device>,
-    mode: PatchingMode,
+    (mode, bytes): (PatchingMode, usize),
     terminal: &Terminal,
 ) -> anyhow::Result<Agreement> {
-    let mut running = pollster::block_on(own.begin(mode))?;
+    let mut running = pollster::block_on(own.begin(mode, bytes))?;
     let count = running.step_count() as u64;
     let watch = Watch::steps(terminal, mode.name(), count);
     loop {
@@ -109,6 +115,7 @@ fn watched(
 fn to_json(found: &Agreement) -> Value {
     json!({
         "patching": found.mode.name(),
+        "bytes_a_submission": found.bytes_a_submission,
         "ids": found.id_count,
         "patches": found.patch_count,
         "same_entropies": found.entropy_count,
@@ -124,8 +131,9 @@ fn to_line(found: &Agreement) -> String {
         count => format!(", {count} entropies to the bit"),
     };
     let mut text = format!(
-        "{:9} {}, {}{entropies}, logits within {:.1e}, {}\n",
+        "{:9} {} a submission: {}, {}{entropies}, logits within {:.1e}, {}\n",
         found.mode.name(),
+        found.bytes_a_submission,
         counted(found.id_count, "id"),
         counted(found.patch_count, "patch"),
         found.largest_difference,

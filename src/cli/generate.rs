@@ -16,8 +16,8 @@ use super::weights::{Tables, WeightsArgument};
 use blt_wgpu::Error;
 use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::generate::{
-    BYTES_A_SUBMISSION, ByteEvent, End, ModelSource, OnLimit, Piece, Stops, TextStream,
-    patch_lengths,
+    BYTES_A_SUBMISSION, ByteEvent, End, MOST_BYTES_A_SUBMISSION, ModelSource, OnLimit, Piece,
+    Stops, TextStream, patch_lengths,
 };
 use choice::ChoiceArguments;
 use prompt::PromptArguments;
@@ -52,9 +52,13 @@ pub struct Arguments {
     /// let the model read only the end of it; with -i it slides unless told otherwise
     #[arg(long, value_name = "HOW")]
     on_limit: Option<Limit>,
-    /// Bytes that the device adds by itself before the program hears of them
-    #[arg(long, value_name = "N", default_value_t = BYTES_A_SUBMISSION)]
-    bytes_a_submission: usize,
+    /// Bytes that the device adds by itself before the program hears of them, 1 to 64; one all the
+    /// same with --tables host, for a lone entropy model, with patches that end at BPE delimiters,
+    /// near the end of the positions, where the window of the entropy model moves, and where the
+    /// device has no room for several
+    #[arg(long, value_name = "N", default_value_t = BYTES_A_SUBMISSION as u64)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=MOST_BYTES_A_SUBMISSION as u64))]
+    bytes_a_submission: u64,
     #[command(flatten)]
     weights: WeightsArgument,
     #[command(flatten)]
@@ -159,7 +163,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         &device,
         &loaded,
         sampler,
-        arguments.bytes_a_submission,
+        arguments.bytes_a_submission as usize,
     ))?;
     let stops = arguments.stops();
     let mut stream = TextStream::new(source, &stops, arguments.on_limit())?;

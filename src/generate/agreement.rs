@@ -12,6 +12,8 @@ pub const TOLERANCE: f32 = 1e-4;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agreement {
     pub mode: PatchingMode,
+    /// Ids that the device added before the host heard of them.
+    pub bytes_a_submission: usize,
     /// Ids that were added to the texts, and how many of them were chosen and not pushed.
     pub id_count: usize,
     pub chosen_count: usize,
@@ -41,9 +43,10 @@ pub struct Tie {
 
 impl Agreement {
     /// Of no text yet.
-    pub(super) fn new(mode: PatchingMode) -> Self {
+    pub(super) fn new(mode: PatchingMode, bytes_a_submission: usize) -> Self {
         Self {
             mode,
+            bytes_a_submission,
             id_count: 0,
             chosen_count: 0,
             patch_count: 0,
@@ -65,6 +68,12 @@ impl Agreement {
         let mut starts = pass.cut.starts().into_iter().peekable();
         for (position, added) in (first..).zip(added) {
             let expected = pass.logits_at(position - 1);
+            let (wanted, kept) = (expected.len(), added.logits.len());
+            if wanted != kept {
+                return Err(format!(
+                    "position {position}: a full pass gives {wanted} logits, caches {kept}"
+                ));
+            }
             for (id, (&expected, &got)) in expected.iter().zip(&added.logits).enumerate() {
                 let difference = (expected - got).abs();
                 // What is no number differs too.
@@ -153,7 +162,7 @@ mod tests {
     fn compare(change: impl FnOnce(&mut FullPass, &mut Added)) -> Result<Agreement, String> {
         let (mut pass, mut added) = agreeing();
         change(&mut pass, &mut added);
-        let mut all = Agreement::new(PatchingMode::Entropy);
+        let mut all = Agreement::new(PatchingMode::Entropy, 1);
         all.compare("x", 2, &[added], &pass).map(|()| all)
     }
 
@@ -163,6 +172,8 @@ mod tests {
         assert_eq!((same.id_count, same.patch_count, same.entropy_count), (1, 1, 1));
         assert_eq!((same.largest_difference, same.chosen_count), (0.0, 1));
         let said = |change: fn(&mut FullPass, &mut Added)| compare(change).unwrap_err();
+        assert!(said(|_, added| added.logits.truncate(259)).contains("260 logits, caches 259"));
+        assert!(said(|_, added| added.logits.clear()).contains("260 logits, caches 0"));
         assert!(said(|_, added| added.id = 106).contains("id 106 was chosen"));
         assert!(said(|_, added| added.logits[7] = 2.0 * TOLERANCE).contains("id 7"));
         assert!(said(|_, added| added.logits[7] = f32::NAN).contains("caches NaN"));

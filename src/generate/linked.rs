@@ -9,12 +9,13 @@ use super::place::{Place, PlaceRules};
 use super::slot::{Chosen, Slot, check_finite};
 use super::step_tables::Next;
 use super::stream_plans::Work;
+use super::stream_step::{self, ChosenAtOnce, check_status, is_broken};
 use super::streams::Streams;
 use crate::blt::config::{BltConfig, EntropyConfig, ModelConfig, Semantics};
-use crate::blt::patching::PatchingMode;
+use crate::blt::patching::{PatchCutter, PatchingMode};
 use crate::blt::{CacheShape, Ring, model_patching};
 use crate::engine::{Engine, Inputs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::bits_per_byte::window_at;
 use crate::generate::caches::{entropy_config, patcher};
 use crate::kernels::decode::next_step::{StepRules, layout, width};
@@ -76,10 +77,11 @@ pub(super) fn step_rules(
 
 impl<E: Engine> Streams<'_, E> {
     /// Whether a device can take so many steps with a stream: it has positions for all of them,
-    /// the entropy model reads them in one window, and every table is on the device.
+    /// the entropy model reads them in one window, every table is on the device, and the device was
+    /// not found to have no room for them.
     pub(super) fn can_link(&self, stream: usize) -> bool {
         let (links, slot) = (self.bytes_a_submission, self.at(stream));
-        if links < 2 || self.directory.model.host_embedding.is_some() {
+        if links < 2 || slot.takes_single_steps || self.directory.model.host_embedding.is_some() {
             return false;
         }
         if !matches!(self.directory.model.config, ModelConfig::Blt(_)) {
@@ -107,10 +109,7 @@ impl<E: Engine> Streams<'_, E> {
 
     /// What comes next of streams that [`Self::can_link`], as far as the device went: less than
     /// all where a text ends, or where something is wrong behind the first id.
-    pub(super) async fn choose_linked(
-        &mut self,
-        streams: &[usize],
-    ) -> Result<Vec<Result<VecDeque<Chosen>>>> {
+    pub(super) async fn choose_linked(&mut self, streams: &[usize]) -> Result<ChosenAtOnce> {
         let (count, keeps_logits) = (self.bytes_a_submission, self.keeps_logits);
         let (mut words, mut states) = (Vec::new(), 0);
         for &stream in streams {
@@ -132,13 +131,13 @@ impl<E: Engine> Streams<'_, E> {
         let work = Work::Linked { count, keeps_logits };
         let read = self.plans.run(&self.caches, work, (counts, &inputs), &outputs).await?;
         let has_entropies = patcher(self.directory).is_some();
-        let result = |row: usize, link: usize| -> Result<Option<Chosen>> {
+        let result = |row: usize, link: usize| -> Result<Option<(Chosen, bool)>> {
             let words = &read[0][(link * rows + row) * layout::RESULT_WORDS..];
-            let [id, status, entropy] = [words[0], words[1], words[2]];
+            let [id, status, entropy, closes] = [words[0], words[1], words[2], words[3]];
             if status.to_bits() == layout::STOPPED {
                 return Ok(None);
             }
-            super::stream_step::check_status(status.to_bits())?;
+            check_status(status.to_bits())?;
             let entropy = has_entropies.then_some(entropy);
             check_finite(entropy.as_slice())?;
             let width = VOCABULARY_SIZE as usize;
@@ -146,13 +145,18 @@ impl<E: Engine> Streams<'_, E> {
                 true => read[1 + link][row * width..][..width].to_vec(),
                 false => Vec::new(),
             };
-            Ok(Some(Chosen { id: id.to_bits(), entropy, logits }))
+            Ok(Some((Chosen { id: id.to_bits(), entropy, logits }, closes.to_bits() == 1)))
         };
         let chosen = |row: usize| {
             let mut ahead = VecDeque::with_capacity(count);
+            let mut cutter = self.at(streams[row]).cutter.clone();
             for link in 0..count {
                 match result(row, link) {
-                    Ok(Some(chosen)) => ahead.push_back(chosen),
+                    Ok(Some((chosen, closes))) => {
+                        let cutter = cutter.as_mut().expect("a model of patches cuts");
+                        self.check_patch(cutter, &chosen, closes)?;
+                        ahead.push_back(chosen);
+                    }
                     Ok(None) => break,
                     // The ids in front of it are good, and the step behind them will say it again.
                     Err(_) if link > 0 => break,
@@ -161,20 +165,50 @@ impl<E: Engine> Streams<'_, E> {
             }
             Ok(ahead)
         };
-        Ok((0..rows).map(chosen).collect())
+        let is_broken = |row: usize| {
+            let words = &read[0][row * layout::RESULT_WORDS..];
+            is_broken(words[1].to_bits(), has_entropies.then_some(words[2]))
+        };
+        Ok(ChosenAtOnce {
+            is_broken: (0..rows).any(is_broken),
+            streams: (0..rows).map(chosen).collect(),
+        })
+    }
+
+    /// That a device has closed a patch where the host closes it: what follows would be another
+    /// text.
+    fn check_patch(&self, cutter: &mut PatchCutter, chosen: &Chosen, closes: bool) -> Result<()> {
+        let expected = cutter.push(chosen.id, chosen.entropy.unwrap_or(0.0));
+        if closes == expected {
+            return Ok(());
+        }
+        let says = |closes| if closes { "closes a patch" } else { "closes no patch" };
+        let problem = format!(
+            "a step on the device {} with id {}, by the rule of the model it {}",
+            says(closes),
+            chosen.id,
+            says(expected)
+        );
+        let hint = "take one byte a submission, and `blt devices --check` the device";
+        Err(Error::device(self.caches.engine.name(), problem).with_hint(hint))
     }
 
     /// A stream as a device goes on from it.
     fn words(&self, stream: usize) -> Result<Vec<u32>> {
         let next = patcher(self.directory).map(|patcher| {
-            super::stream_step::next(entropy_config(patcher), stream, &self.at(stream).place)
+            stream_step::next(entropy_config(patcher), stream, &self.at(stream).place)
         });
         stream_words(stream, self.at(stream), next, self.bytes_a_submission)
     }
 }
 
 /// The words of a stream, see [`layout`].
-fn stream_words(stream: usize, slot: &Slot, next: Option<Next>, links: usize) -> Result<Vec<u32>> {
+pub(super) fn stream_words(
+    stream: usize,
+    slot: &Slot,
+    next: Option<Next>,
+    links: usize,
+) -> Result<Vec<u32>> {
     let Slot { place, closes, pushed, .. } = slot;
     let mut words = vec![0; width(links, place.pool_window())];
     words[layout::STREAM] = stream as u32;

@@ -13,6 +13,8 @@ mod answer;
 mod cached;
 mod caches;
 mod linked;
+#[cfg(test)]
+mod linked_test;
 mod model_source;
 mod parts;
 mod piece_stream;

@@ -5,7 +5,7 @@ use super::cached::Cached;
 use super::recompute::Recompute;
 use super::sampling::Sampler;
 use super::source::Source;
-use super::streams::{BYTES_A_SUBMISSION, can_stream};
+use super::streams::{BYTES_A_SUBMISSION, can_stream, check_bytes_a_submission};
 use crate::blt::{LoadedDirectory, Positions};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -33,13 +33,14 @@ impl<'m, E: Engine> ModelSource<'m, E> {
     /// [`Streams::with_bytes_a_submission`](super::Streams::with_bytes_a_submission).
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// As [`Self::new`], and for a number of steps that no device is asked for.
     pub async fn with_bytes_a_submission(
         engine: &'m E,
         directory: &'m LoadedDirectory<E>,
         sampler: Sampler,
         bytes: usize,
     ) -> Result<Self> {
+        check_bytes_a_submission(bytes)?;
         if can_stream(&directory.model.config) {
             let cached = Cached::with_bytes_a_submission(engine, directory, sampler, bytes).await?;
             return Ok(Self::Cached(Box::new(cached)));

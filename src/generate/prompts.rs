@@ -52,9 +52,18 @@ impl<E: Engine> Streams<'_, E> {
             at_once.sort_by_key(|(stream, _)| *stream);
             at_once.dedup_by_key(|(stream, _)| *stream);
             for (stream, error) in at_once {
-                match self.at_mut(stream).shorten() {
+                let slot = self.at_mut(stream);
+                match slot.shorten() {
                     true => is_shorter = true,
-                    false => for_good.push((stream, error)),
+                    false => {
+                        let (read, all) = (slot.place.ids.len(), slot.ids().len());
+                        let hint = format!(
+                            "not even the first {read} of {all} ids of the prompt can be read at \
+                             once: shorten the prompt, generate fewer texts at once, or keep \
+                             smaller weights on the device"
+                        );
+                        for_good.push((stream, error.with_hint(hint)));
+                    }
                 }
             }
             // Those that were refused are tried again with the ones that are shorter.

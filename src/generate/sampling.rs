@@ -17,7 +17,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::kernels::decode::choose::{ChoiceRule, adjusted, choice_words};
+use crate::kernels::decode::choose::{
+    ChoiceRule, PENALTIES, TEMPERATURES, adjusted, choice_words, is_usable,
+};
 use crate::random::f32_at;
 use crate::text::{BOE_ID, BOS_ID, BPE_ID, VOCABULARY_SIZE};
 
@@ -33,6 +35,9 @@ pub(super) const BIT_WORDS: usize = (VOCABULARY_SIZE as usize).div_ceil(32);
 /// What a device chooses an id by: a row of `choice`.
 pub(super) type ChoiceRow = [u32; choice_words(VOCABULARY_SIZE as usize)];
 
+/// What logits have to be.
+pub(super) const EXPECTED_LOGITS: &str = "expected finite values of at most 1e30";
+
 /// No id.
 const NOTHING_FORCED: u32 = u32::MAX;
 
@@ -40,7 +45,8 @@ const NOTHING_FORCED: u32 = u32::MAX;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplingOptions {
-    /// Logits are divided by this; 0 is greedy: the likeliest id, of equal ones the lowest.
+    /// Logits are divided by this, 0.00001 to 100000; 0 is greedy: the likeliest id, of equal ones
+    /// the lowest.
     pub temperature: f32,
     /// Keep this many of the likeliest ids, and all that tie with the last of them; 0 is off.
     pub top_k: usize,
@@ -48,8 +54,8 @@ pub struct SamplingOptions {
     pub top_p: f32,
     /// Drop ids less likely than this part of the likeliest; 0 is off.
     pub min_p: f32,
-    /// Positive logits of ids in the history are divided by this, negative ones multiplied; 1 is
-    /// off (Keskar et al. 2019).
+    /// Positive logits of ids in the history are divided by this, 0.001 to 1000, negative ones
+    /// multiplied; 1 is off (Keskar et al. 2019).
     pub repetition_penalty: f32,
     /// Let ids 0, 1 and 3 be chosen, as the reference implementation does.
     pub allow_special: bool,
@@ -160,12 +166,12 @@ impl SamplingOptions {
     /// # Errors
     /// `Input` naming the option, its range and what it was.
     pub fn check(&self) -> Result<()> {
-        let positive = f32::MIN_POSITIVE..=f32::MAX;
+        let temperature = if self.temperature == 0.0 { 0.0..=0.0 } else { TEMPERATURES };
         for (name, value, range, expected) in [
-            ("temperature", self.temperature, 0.0..=f32::MAX, "0 or more"),
+            ("temperature", self.temperature, temperature, "0, or 0.00001 to 100000"),
             ("top_p", self.top_p, 0.0..=1.0, "0 to 1"),
             ("min_p", self.min_p, 0.0..=1.0, "0 to 1"),
-            ("repetition_penalty", self.repetition_penalty, positive, "more than 0"),
+            ("repetition_penalty", self.repetition_penalty, PENALTIES, "0.001 to 1000"),
         ] {
             if !range.contains(&value) {
                 return Err(Error::input(name, format!("expected {expected}, got {value}")));
@@ -188,8 +194,8 @@ impl SamplingOptions {
 
     /// Logits after repetition penalty and bans (minus infinity).
     fn adjusted(&self, logits: &[f32], history: &[u32]) -> Result<Vec<f64>> {
-        if let Some(id) = logits.iter().position(|logit| !logit.is_finite()) {
-            let problem = format!("expected finite values, got {} for id {id}", logits[id]);
+        if let Some(id) = logits.iter().position(|&logit| !is_usable(logit.into())) {
+            let problem = format!("{EXPECTED_LOGITS}, got {} for id {id}", logits[id]);
             return Err(Error::input("logits", problem));
         }
         let (mut banned, mut seen) = (vec![false; logits.len()], vec![false; logits.len()]);

@@ -55,8 +55,8 @@ fn temperature_sharpens_and_flattens() {
         let options = SamplingOptions { temperature, top_k: 2, ..hot() };
         check(&options, &logits, &[(10, share), (20, 1.0 - share)]);
     }
-    // As cold as f32 goes: no overflow, the likeliest id is certain.
-    let options = SamplingOptions { temperature: f32::MIN_POSITIVE, ..hot() };
+    // As cold as it gets: no overflow, the likeliest id is certain.
+    let options = SamplingOptions { temperature: 1e-5, ..hot() };
     check(&options, &logits, &[(10, 1.0)]);
 }
 
@@ -189,7 +189,7 @@ fn bad_input_is_named() {
     let message = |options: &SamplingOptions, logits: &[f32]| {
         options.choose(logits, &[], 0.5).unwrap_err().to_string()
     };
-    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.1e30, f32::MIN] {
         let text = message(&hot(), &row(&[(77, value)]));
         assert!(text.contains("id 77") && text.contains("finite"), "{text}");
     }
@@ -197,12 +197,17 @@ fn bad_input_is_named() {
     assert!(message(&none, &row(&[])).contains("every id is banned"));
     assert!(message(&none, &[0.0; 8]).contains("banned id"));
     assert!(message(&hot(), &[]).contains("every id is banned"));
+    let penalty = |repetition_penalty| SamplingOptions { repetition_penalty, ..hot() };
     for (options, name) in [
         (SamplingOptions { temperature: -1.0, ..hot() }, "temperature"),
-        (SamplingOptions { temperature: f32::NAN, ..hot() }, "temperature"),
+        (SamplingOptions { temperature: f32::NAN, ..hot() }, "temperature: expected 0, or 0.00001"),
+        (SamplingOptions { temperature: 9e-6, ..hot() }, "temperature: expected 0, or 0.00001"),
+        (SamplingOptions { temperature: 1.1e5, ..hot() }, "temperature: expected 0, or 0.00001"),
         (SamplingOptions { top_p: 1.1, ..hot() }, "top_p"),
         (SamplingOptions { min_p: -0.1, ..hot() }, "min_p"),
-        (SamplingOptions { repetition_penalty: 0.0, ..hot() }, "repetition_penalty"),
+        (penalty(0.0), "repetition_penalty: expected 0.001"),
+        (penalty(9e-4), "repetition_penalty: expected 0.001"),
+        (penalty(1e38), "repetition_penalty: expected 0.001"),
     ] {
         let text = Sampler::new(options, 0).unwrap_err().to_string();
         assert!(text.starts_with(name), "{text}");

@@ -4,7 +4,8 @@
 //! The model is small and fresh, with an entropy model, windows that the texts outgrow, documents
 //! that end, and caches that have to grow. Logits may differ by
 //! [`TOLERANCE`](super::agreement::TOLERANCE); patches are the same and entropies have the same
-//! bits (spec §14.3).
+//! bits (spec §14.3). With several bytes a submission the device goes from one to the next by
+//! itself, and has to arrive at the same.
 
 use super::added::Added;
 use super::agreement::Agreement;
@@ -96,13 +97,19 @@ impl<'e, E: Engine> SelfCheck<'e, E> {
         Ok(Self { engine, directory, form, begins, threshold })
     }
 
-    /// Begins to generate by this rule of patching.
+    /// Begins to generate by this rule of patching, so many bytes a submission.
     ///
     /// # Errors
-    /// A device that fails.
-    pub async fn begin(&mut self, mode: PatchingMode) -> Result<RunningCheck<'_, E>> {
+    /// A device that fails; [`Error::Input`] for a number of bytes that no device is asked for.
+    pub async fn begin(
+        &mut self,
+        mode: PatchingMode,
+        bytes_a_submission: usize,
+    ) -> Result<RunningCheck<'_, E>> {
         self.cut_by(mode);
-        let mut streams = Streams::new(self.engine, &self.directory, 1).await?;
+        let (engine, directory) = (self.engine, &self.directory);
+        let streams = Streams::with_bytes_a_submission(engine, directory, 1, bytes_a_submission);
+        let mut streams = streams.await?;
         streams.keep_logits(true);
         let mut texts = Vec::new();
         for Begin { prompt, pushed, .. } in &self.begins {
@@ -111,16 +118,20 @@ impl<'e, E: Engine> SelfCheck<'e, E> {
             texts.push((id, Vec::new()));
         }
         let reader = Recompute::new(self.engine, &self.directory, sampler()?)?;
-        let agreement = Agreement::new(mode);
+        let agreement = Agreement::new(mode, bytes_a_submission);
         Ok(RunningCheck { check: self, streams, texts, reader, agreement, done_count: 0 })
     }
 
-    /// Generates by this rule of patching and compares.
+    /// Generates by this rule of patching, so many bytes a submission, and compares.
     ///
     /// # Errors
-    /// As [`RunningCheck::step`].
-    pub async fn check(&mut self, mode: PatchingMode) -> Result<Agreement> {
-        let mut running = self.begin(mode).await?;
+    /// As [`Self::begin`] and [`RunningCheck::step`].
+    pub async fn check(
+        &mut self,
+        mode: PatchingMode,
+        bytes_a_submission: usize,
+    ) -> Result<Agreement> {
+        let mut running = self.begin(mode, bytes_a_submission).await?;
         loop {
             if let Some(agreement) = running.step().await? {
                 return Ok(agreement);
@@ -170,7 +181,15 @@ impl<E: Engine> RunningCheck<'_, E> {
         if self.done_count < self.step_count() {
             return Ok(None);
         }
-        let Agreement { ties, chosen_count, .. } = &self.agreement;
+        let Agreement { ties, chosen_count, bytes_a_submission, .. } = &self.agreement;
+        let linked = self.streams.linked_step_count();
+        if *bytes_a_submission > 1 && linked < self.added_count() as u64 {
+            let problem = format!(
+                "the device took {linked} steps {bytes_a_submission} at a time, expected {}",
+                self.added_count()
+            );
+            return Err(self.differs(problem));
+        }
         let most = self.check.form.most_ties(*chosen_count);
         if ties.len() > most {
             let problem = format!(
@@ -223,7 +242,7 @@ mod tests {
         let engine = HostEngine::<f32>::default();
         let mut check = block_on(SelfCheck::new(&engine, CheckForm::Long)).unwrap();
         let longest = check.begins.iter().map(|begin| begin.prompt.len()).max().unwrap();
-        let mut running = block_on(check.begin(PatchingMode::Entropy)).unwrap();
+        let mut running = block_on(check.begin(PatchingMode::Entropy, 1)).unwrap();
         assert_eq!(running.step_count(), 4000 + 10);
         let room = running.streams.positions().bytes;
         assert!(longest > 512 && longest + 4000 <= room, "{longest} and 4000 of {room}");

@@ -28,8 +28,17 @@ pub(super) struct Slot {
     pub pushed: VecDeque<u32>,
     /// What was computed and is no part of the text yet: the ids that come next.
     pub ahead: VecDeque<Chosen>,
+    /// Whether the device had no room for several steps of it at once.
+    pub takes_single_steps: bool,
+    /// How often its prompt was too much for a pass and was shortened.
+    shortened_count: usize,
     pub progress: Progress,
 }
+
+/// How often a prompt that is too much for a pass is shortened: to one part in two hundred.
+const MOST_SHORTENED: usize = 10;
+/// How often by a quarter, before it is by half.
+const QUARTERED: usize = 4;
 
 /// How far a prompt has been read.
 pub(super) enum Progress {
@@ -69,6 +78,8 @@ impl Slot {
             entropy: None,
             pushed: VecDeque::new(),
             ahead: VecDeque::new(),
+            takes_single_steps: false,
+            shortened_count: 0,
             progress: Progress::Unread,
         }
     }
@@ -83,15 +94,17 @@ impl Slot {
         self.place.ids.get(self.prompt_count..).unwrap_or(&[])
     }
 
-    /// Leaves the last quarter of a prompt that was too much for a pass, or of what was left of it,
-    /// to be read an id a step. `false`: one id is left, and was too much.
+    /// Leaves the end of a prompt that was too much for a pass, or of what was left of it, to be
+    /// read an id a step. `false`: what is left is as short as it gets, and was too much.
     pub fn shorten(&mut self) -> bool {
         let ids = &mut self.place.ids;
-        if ids.len() == 1 {
+        if ids.len() == 1 || self.shortened_count == MOST_SHORTENED {
             return false;
         }
+        let parts = if self.shortened_count < QUARTERED { 4 } else { 2 };
+        self.shortened_count += 1;
         self.whole_prompt.get_or_insert_with(|| ids.clone());
-        let rest = ids.split_off(ids.len() - ids.len().div_ceil(4));
+        let rest = ids.split_off(ids.len() - ids.len().div_ceil(parts));
         rest.into_iter().rev().for_each(|id| self.pushed.push_front(id));
         self.progress = Progress::Unread;
         true

@@ -4,7 +4,7 @@
 use super::caches::{entropy_config, patcher};
 use super::parts::Parts;
 use super::place::Place;
-use super::sampling::ChoiceRow;
+use super::sampling::{ChoiceRow, EXPECTED_LOGITS};
 use super::slot::{Chosen, Slot, check_finite};
 use super::step_tables::{Next, Reader, set_next, step_inputs};
 use super::stream_plans::Work;
@@ -39,37 +39,35 @@ impl<E: Engine> Streams<'_, E> {
         readers.retain(|index| refused.iter().all(|(other, _)| other != index));
         self.move_windows(&readers, &mut refused).await?;
         readers.retain(|index| refused.iter().all(|(other, _)| other != index));
-        let mut all = Vec::new();
-        let mut links: Vec<usize> =
-            readers.iter().copied().filter(|&it| may_link && self.can_link(it)).collect();
-        let needs: Vec<_> = links.iter().map(|&stream| self.linked_need(stream)).collect();
-        if !needs.is_empty() && !self.make_room(&needs).await?.is_empty() {
-            // There is room for single steps, which is less.
-            links.clear();
-        }
-        let mut parts = Parts::new(links, usize::MAX, |_| 1);
-        while let Some(part) = parts.next() {
-            match self.choose_linked(&part).await {
-                Ok(chosen) => all.extend(part.into_iter().zip(chosen)),
-                // Who is too much for one plan takes single steps.
-                Err(error) => drop(parts.halve(part, error)?),
-            }
-        }
-        readers.retain(|reader| all.iter().all(|(other, _)| other != reader));
         let mut choices = Vec::with_capacity(readers.len());
-        for index in readers {
+        for &index in &readers {
             match self.at(index).choice() {
                 Ok(choice) => choices.push((index, choice)),
                 Err(error) => refused.push((index, error)),
             }
         }
+        let mut all = Vec::new();
+        readers = choices.iter().map(|(index, _)| *index).collect();
+        if may_link && self.can_link_all(&readers).await? {
+            let mut parts = Parts::new(readers, usize::MAX, |_| 1);
+            while let Some(part) = parts.next() {
+                match self.choose_linked(&part).await {
+                    Ok(chosen) if chosen.is_suspect() => drop(parts.split(part)),
+                    Ok(chosen) => all.extend(part.into_iter().zip(chosen.streams)),
+                    Err(error) => {
+                        let alone = parts.halve(part, error)?;
+                        // Who is too much for one plan takes single steps.
+                        alone.into_iter().for_each(|(stream, _)| self.no_room_to_link(stream));
+                    }
+                }
+            }
+            choices.retain(|(reader, _)| all.iter().all(|(other, _)| other != reader));
+        }
         let mut parts = Parts::new(choices, usize::MAX, |_| 1);
         while let Some(part) = parts.next() {
             match self.choose(&part).await {
-                Ok(chosen) => {
-                    let one = chosen.into_iter().map(|it| it.map(|it| VecDeque::from([it])));
-                    all.extend(part.iter().map(|(index, _)| *index).zip(one));
-                }
+                Ok(chosen) if chosen.is_suspect() => drop(parts.split(part)),
+                Ok(chosen) => all.extend(part.iter().map(|(index, _)| *index).zip(chosen.streams)),
                 Err(error) => {
                     let alone = parts.halve(part, error)?;
                     refused.extend(alone.map(|((index, _), error)| (index, error)));
@@ -78,6 +76,24 @@ impl<E: Engine> Streams<'_, E> {
         }
         all.extend(refused.into_iter().map(|(index, error)| (index, Err(error))));
         Ok(all)
+    }
+
+    /// Whether all of these take several steps at once, with room for them in the caches: a run for
+    /// some of them and a step for the others would read all weights twice.
+    async fn can_link_all(&mut self, readers: &[usize]) -> Result<bool> {
+        if readers.is_empty() || !readers.iter().all(|&stream| self.can_link(stream)) {
+            return Ok(false);
+        }
+        let needs: Vec<_> = readers.iter().map(|&stream| self.linked_need(stream)).collect();
+        let refused = self.make_room(&needs).await?;
+        // There is room for single steps, which is less.
+        refused.iter().for_each(|(stream, _)| self.no_room_to_link(*stream));
+        Ok(refused.is_empty())
+    }
+
+    /// Remembers that the device has no room for several steps of a stream at once.
+    fn no_room_to_link(&mut self, stream: usize) {
+        self.at_mut(stream).takes_single_steps = true;
     }
 
     /// Lets the entropy model read the begin of the next window of streams that are there, so that
@@ -100,7 +116,7 @@ impl<E: Engine> Streams<'_, E> {
     }
 
     /// Ids that the device chooses, with the entropies behind them.
-    async fn choose(&mut self, readers: &[(usize, ChoiceRow)]) -> Result<Vec<Result<Chosen>>> {
+    async fn choose(&mut self, readers: &[(usize, ChoiceRow)]) -> Result<ChosenAtOnce> {
         let (counts, inputs) = self.tables(readers)?;
         let mut outputs = vec!["chosen", "status"];
         let has_entropies = patcher(self.directory).is_some();
@@ -114,17 +130,23 @@ impl<E: Engine> Streams<'_, E> {
         let pass = if readers.iter().any(closes) { Pass::Close } else { Pass::Open };
         let work = Work::Step(pass);
         let read = self.plans.run(&self.caches, work, (counts, &inputs), &outputs).await?;
+        let entropy = |row: usize| has_entropies.then(|| read[2][row]);
         let chosen = |row: usize| {
             check_status(read[1][row].to_bits())?;
-            let entropy = has_entropies.then(|| read[2][row]);
+            let entropy = entropy(row);
             check_finite(entropy.as_slice())?;
             let logits = match self.keeps_logits {
                 true => row_of(&read[outputs.len() - 1], row).to_vec(),
                 false => Vec::new(),
             };
-            Ok(Chosen { id: read[0][row].to_bits(), entropy, logits })
+            Ok(VecDeque::from([Chosen { id: read[0][row].to_bits(), entropy, logits }]))
         };
-        Ok((0..readers.len()).map(chosen).collect())
+        let is_broken = |row: usize| is_broken(read[1][row].to_bits(), entropy(row));
+        let rows = 0..readers.len();
+        Ok(ChosenAtOnce {
+            is_broken: rows.clone().any(is_broken),
+            streams: rows.map(chosen).collect(),
+        })
     }
 
     /// Counts and inputs of a step for the last ids of these streams.
@@ -180,6 +202,27 @@ impl<E: Engine> Streams<'_, E> {
     }
 }
 
+/// What comes next of streams that were read together.
+pub(super) struct ChosenAtOnce {
+    /// Of each stream.
+    pub streams: Vec<Result<VecDeque<Chosen>>>,
+    /// Whether a stream got a number that is none where others got their first id.
+    pub is_broken: bool,
+}
+
+impl ChosenAtOnce {
+    /// Whether streams have to be read alone to tell whose numbers are none: a kernel may multiply
+    /// those of another row by zero.
+    fn is_suspect(&self) -> bool {
+        self.is_broken && self.streams.len() > 1
+    }
+}
+
+/// Whether a step gave a stream a logit or an entropy that is not finite.
+pub(super) fn is_broken(status: u32, entropy: Option<f32>) -> bool {
+    status == choose::NOT_FINITE || entropy.is_some_and(|entropy| !entropy.is_finite())
+}
+
 /// That an id was chosen.
 ///
 /// # Errors
@@ -191,7 +234,7 @@ pub(super) fn check_status(status: u32) -> Result<()> {
             Err(Error::input("logits", "every id is banned, expected at least one choice"))
         }
         _ => {
-            let error = Error::input("logits", "expected finite values");
+            let error = Error::input("logits", EXPECTED_LOGITS);
             Err(error.with_hint("are the weights finite?"))
         }
     }

@@ -38,8 +38,8 @@ pub struct Streams<'m, E: Engine> {
 /// little but its own work; in browsers every answer waits for the event loop.
 pub const BYTES_A_SUBMISSION: usize = if cfg!(target_arch = "wasm32") { 8 } else { 1 };
 
-/// More are not taken at once: a submission is that much longer, and what is ahead of a text may be
-/// for nothing.
+/// The most of them: a submission is that much longer, and what is ahead of a text may be for
+/// nothing.
 pub const MOST_BYTES_A_SUBMISSION: usize = 64;
 
 /// One of them. No two streams that were ever open have the same.
@@ -58,6 +58,20 @@ pub fn can_stream(config: &ModelConfig) -> bool {
     }
 }
 
+/// That a device may be asked for so many steps at once.
+///
+/// # Errors
+/// [`Error::Input`] that says what may be.
+pub(super) fn check_bytes_a_submission(count: usize) -> Result<()> {
+    match (1..=MOST_BYTES_A_SUBMISSION).contains(&count) {
+        true => Ok(()),
+        false => {
+            let problem = format!("expected 1 to {MOST_BYTES_A_SUBMISSION}, got {count}");
+            Err(Error::input("bytes a submission", problem))
+        }
+    }
+}
+
 impl<'m, E: Engine> Streams<'m, E> {
     /// No streams yet, and room for so many; more make room for themselves.
     ///
@@ -72,21 +86,28 @@ impl<'m, E: Engine> Streams<'m, E> {
         Self::with_bytes_a_submission(engine, directory, stream_count, BYTES_A_SUBMISSION).await
     }
 
-    /// The same where a device takes so many steps of a stream in one submission, at most
+    /// The same where a device takes so many steps of a stream in one submission, 1 to
     /// [`MOST_BYTES_A_SUBMISSION`], from one to the next by itself; [`Self::step`] gives them one
-    /// by one all the same, ids and entropies to the bit. Near the end of the positions, where the
-    /// window of the entropy model moves, with hash tables on the host and for a lone entropy model
-    /// it takes one.
+    /// by one all the same, ids and entropies to the bit.
+    ///
+    /// It takes one step all the same
+    ///
+    /// - for a lone entropy model, and with hash tables on the host;
+    /// - where a text has fewer positions left, or the window of the entropy model moves on the
+    ///   way;
+    /// - where the device has no room for several, until a stream is closed;
+    /// - while streams are out of step, because one has come or was pushed to;
+    /// - while one of the streams takes one: a run for the others would read all weights again.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// As [`Self::new`]; [`Error::Input`] if it is none or more than the most.
     pub async fn with_bytes_a_submission(
         engine: &'m E,
         directory: &'m LoadedDirectory<E>,
         stream_count: usize,
         bytes_a_submission: usize,
     ) -> Result<Self> {
-        let bytes_a_submission = bytes_a_submission.clamp(1, MOST_BYTES_A_SUBMISSION);
+        check_bytes_a_submission(bytes_a_submission)?;
         let config = &directory.model.config;
         if !can_stream(config) {
             let problem = "patches end at delimiters only once there is an id behind them";
@@ -148,6 +169,8 @@ impl<'m, E: Engine> Streams<'m, E> {
     pub fn close(&mut self, id: StreamId) {
         if self.slot(id).is_some() {
             self.slots[id.slot] = None;
+            // There may be room for others now.
+            self.slots.iter_mut().flatten().for_each(|slot| slot.takes_single_steps = false);
         }
     }
 
@@ -180,6 +203,11 @@ impl<'m, E: Engine> Streams<'m, E> {
     /// Dispatches of all that was computed so far.
     pub fn dispatch_count(&self) -> u64 {
         self.plans.dispatch_count
+    }
+
+    /// Steps so far that a device took several at a time.
+    pub fn linked_step_count(&self) -> u64 {
+        self.plans.linked_step_count
     }
 
     /// Prompt and what came after it.

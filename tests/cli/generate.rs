@@ -285,3 +285,16 @@ fn a_conversation_is_one_text() {
     let both = generate(&["-i"], b"To be\\\n\n");
     assert_eq!(String::from_utf8(both).unwrap(), halves.collect::<String>());
 }
+
+/// How many bytes a device may add by itself; the text is the same.
+#[test]
+fn bytes_a_submission_are_refused_out_of_range() {
+    let model = fixture("k2_entropy");
+    let start = ["generate", "--model", text_of(&model), "--prompt", "Hello", "-n", "9"];
+    let of = |bytes: &str| blt_cpu(&[&start[..], &["--bytes-a-submission", bytes]].concat());
+    for wrong in ["0", "65", "many"] {
+        of(wrong).fails(2, &["--bytes-a-submission"]);
+    }
+    of("65").fails(2, &["1..=64"]);
+    assert_eq!(of("64").ok().stdout, of("1").ok().stdout);
+}

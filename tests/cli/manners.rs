@@ -22,7 +22,11 @@ fn a_device_is_checked_by_every_rule_of_patching() {
     assert_eq!(said["device"], "cpu");
     let checked = said["checked"].as_array().unwrap();
     let modes: Vec<_> = checked.iter().map(|it| it["patching"].as_str().unwrap()).collect();
-    assert_eq!(modes, ["entropy", "monotonic", "combined", "space", "static", "byte"]);
+    let every = ["entropy", "monotonic", "combined", "space", "static", "byte"];
+    assert_eq!(modes, [every, every].concat());
+    for (index, mode) in checked.iter().enumerate() {
+        assert_eq!(mode["bytes_a_submission"], if index < every.len() { 1 } else { 4 });
+    }
     for mode in checked {
         let count = |name: &str| mode[name].as_u64().unwrap();
         assert_eq!(count("ids"), 3 * 70, "{mode}");
@@ -37,7 +41,7 @@ fn a_device_is_checked_by_every_rule_of_patching() {
         }
     }
     for (index, mode) in checked.iter().enumerate() {
-        let expected = if index < 3 { 3 * 70 } else { 0 };
+        let expected = if index % every.len() < 3 { 3 * 70 } else { 0 };
         assert_eq!(mode["same_entropies"], expected, "{mode}");
     }
     let said = blt_cpu(&["devices", "--check"]).ok();

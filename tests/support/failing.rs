@@ -7,22 +7,47 @@ use blt_wgpu::graph::{ArenaId, Recording, StoreLayout};
 use blt_wgpu::kernels::{Abilities, Step, Tuned};
 use blt_wgpu::{Error, Result};
 
-/// An engine that is lost after so many replays, or has no memory for plans of some name.
+/// An engine that is lost after so many replays, has no memory for plans of some name, or computes
+/// an output wrongly.
 pub struct Failing<E> {
     pub inner: E,
     replays_left: Cell<u64>,
     without_memory_for: &'static str,
+    /// Plans that there was no memory for.
+    pub refused_count: Cell<usize>,
+    /// Replays, and words of outputs that were read.
+    pub replay_count: Cell<usize>,
+    pub word_count: Cell<usize>,
+    falsify: fn(&str, &mut [f32]),
 }
 
 impl<E: Engine> Failing<E> {
     /// One whose device is lost at replay number `count`, from 0.
     pub fn lost_after(inner: E, count: u64) -> Self {
-        Self { inner, replays_left: Cell::new(count), without_memory_for: "" }
+        Self { replays_left: Cell::new(count), ..Self::working(inner) }
     }
 
     /// One that has no memory for plans of this name.
     pub fn without_memory_for(inner: E, name: &'static str) -> Self {
-        Self { inner, replays_left: Cell::new(u64::MAX), without_memory_for: name }
+        Self { without_memory_for: name, ..Self::working(inner) }
+    }
+
+    /// One that gives its outputs, by their names, as this function leaves them.
+    pub fn falsifying(inner: E, falsify: fn(&str, &mut [f32])) -> Self {
+        Self { falsify, ..Self::working(inner) }
+    }
+
+    /// One that does not fail, and counts.
+    pub fn working(inner: E) -> Self {
+        Self {
+            inner,
+            replays_left: Cell::new(u64::MAX),
+            without_memory_for: "",
+            refused_count: Cell::new(0),
+            replay_count: Cell::new(0),
+            word_count: Cell::new(0),
+            falsify: |_, _| {},
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -91,6 +116,7 @@ impl<E: Engine> Engine for Failing<E> {
 
     async fn compile(&self, store: &Self::Store, recording: Recording) -> Result<Self::Plan> {
         if recording.name == self.without_memory_for {
+            self.refused_count.set(self.refused_count.get() + 1);
             return Err(Error::OutOfMemory { subject: recording.name, hint: String::new() });
         }
         self.inner.compile(store, recording).await
@@ -99,11 +125,15 @@ impl<E: Engine> Engine for Failing<E> {
     fn run(&self, plan: &Self::Plan, step: &Step, inputs: &Inputs) -> Result<()> {
         self.check()?;
         self.replays_left.set(self.replays_left.get() - 1);
+        self.replay_count.set(self.replay_count.get() + 1);
         self.inner.run(plan, step, inputs)
     }
 
     async fn output(&self, plan: &Self::Plan, name: &str, step: &Step) -> Result<Vec<f32>> {
         self.check()?;
-        self.inner.output(plan, name, step).await
+        let mut values = self.inner.output(plan, name, step).await?;
+        (self.falsify)(name, &mut values);
+        self.word_count.set(self.word_count.get() + values.len());
+        Ok(values)
     }
 }

@@ -17,7 +17,8 @@ use crate::oracle;
 use bytemuck::{Pod, Zeroable};
 
 pub use crate::oracle::decode::choose::{
-    ALL_BANNED, CHOSEN, ChoiceRule, NOT_FINITE, RULE_WORDS, adjusted,
+    ALL_BANNED, CHOSEN, ChoiceRule, LARGEST_LOGIT, NOT_FINITE, PENALTIES, RULE_WORDS, TEMPERATURES,
+    adjusted, is_usable,
 };
 
 /// The `Params` uniform of `decode/choose.wgsl`.
@@ -128,7 +129,49 @@ fn choose<R: oracle::Real>(mut call: Call<'_, R>) {
 }
 
 fn cases() -> Vec<Case> {
-    [(1, 33), (3, 7), (150, 260), (9, 65), (66_000, 5)].into_iter().map(case).collect()
+    let sizes = [(1, 33), (3, 7), (150, 260), (9, 65), (66_000, 5)];
+    sizes.into_iter().map(case).chain([extremes()]).collect()
+}
+
+/// Logits, penalties and temperatures at the ends of their ranges, and logits beyond: f32 gets by
+/// without a number that is infinite or none.
+fn extremes() -> Case {
+    const CLASSES: usize = 5;
+    let logits = [LARGEST_LOGIT, -LARGEST_LOGIT, 1.0, -1e-3, 0.0];
+    let beyond = [1.01 * LARGEST_LOGIT, -1.01 * LARGEST_LOGIT, f32::MAX, f32::MIN];
+    let (mut rows, mut choice) = (Vec::new(), Vec::new());
+    let mut add = |logits: [f32; CLASSES], [banned, seen]: [u32; 2], rule: ChoiceRule| {
+        rows.extend(logits);
+        choice.extend([&rule.words(u32::MAX)[..], &[banned, seen]].concat());
+    };
+    let temperatures = [0.0, *TEMPERATURES.start(), 1.0, *TEMPERATURES.end()];
+    for (index, temperature) in temperatures.into_iter().enumerate() {
+        for repetition_penalty in [*PENALTIES.start(), 1.0, *PENALTIES.end()] {
+            for (top_k, top_p, min_p) in [(0, 0.0, 0.0), (2, 0.9, 0.1)] {
+                let rule = ChoiceRule {
+                    temperature,
+                    repetition_penalty,
+                    top_k,
+                    top_p,
+                    min_p,
+                    uniform: 0.3,
+                };
+                for banned in [0, 0b00001, 0b00101] {
+                    for seen in [0, 0b11111, 0b00011] {
+                        add(logits, [banned, seen], rule);
+                        add(logits.map(|logit| -logit), [banned, seen], rule);
+                    }
+                }
+                let mut wrong = logits;
+                wrong[index] = beyond[index];
+                add(wrong, [0, 0b11111], rule);
+            }
+        }
+    }
+    let count = rows.len() / CLASSES;
+    let params = Params { rows: Extent::of(Axis::Bytes), classes: CLASSES as u32, reserved: 0 };
+    let step = Step::of(Counts::default().with(Axis::Bytes, count));
+    Case::new("extremes", &params, step).f(rows).u(choice).out_u(count).out_u(count)
 }
 
 /// Rows of every rule, greedy ones among them, where rounding does not decide.

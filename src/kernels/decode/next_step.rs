@@ -213,3 +213,86 @@ fn streams(rules: &StepRules, rows: usize, seed: u64) -> Vec<u32> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// The numbers of the WGSL by their names.
+    fn constants() -> BTreeMap<&'static str, u32> {
+        let text = include_str!("../../../shaders/decode/next_step.wgsl");
+        let constant = |line: &'static str| {
+            let (name, value) = line.strip_prefix("const ")?.split_once(": u32 = ")?;
+            let value = value.strip_suffix("u;").expect("a constant is a number");
+            let value = match value.strip_prefix("0x") {
+                Some(digits) => u32::from_str_radix(digits, 16),
+                None => value.parse(),
+            };
+            Some((name, value.unwrap()))
+        };
+        text.lines().filter_map(constant).collect()
+    }
+
+    /// The WGSL has words and tables where the oracle has them.
+    #[test]
+    fn the_shader_has_the_words_of_the_oracle() {
+        use words::*;
+        let mut found = constants();
+        let mut expect = |name: &str, value: u32| {
+            assert_eq!(found.remove(name), Some(value), "{name}");
+        };
+        for (name, value) in [
+            ("STREAM", STREAM),
+            ("IS_LIVE", IS_LIVE),
+            ("READ", READ),
+            ("DOCUMENT", DOCUMENT),
+            ("PATCH_COUNT", PATCH_COUNT),
+            ("PATCH_DOCUMENT", PATCH_DOCUMENT),
+            ("HAS_ENDED", HAS_ENDED),
+            ("CLOSES", CLOSES),
+            ("ID_COUNT", ID_COUNT),
+            ("PATCH_START", PATCH_START),
+            ("LAST_ID", LAST_ID),
+            ("LAST_ENTROPY", LAST_ENTROPY),
+            ("NEXT_INDEX", NEXT_INDEX),
+            ("NEXT_DOCUMENT", NEXT_DOCUMENT),
+            ("START_COUNT", START_COUNT),
+            ("IDS", IDS),
+            ("ID_WINDOW", ID_WINDOW),
+            ("NEWEST_ID", IDS + ID_WINDOW - 1),
+            ("CHOICE", CHOICE),
+            ("CHOICE_WORDS", PLANNED - CHOICE),
+            ("SEEN_BITS", PLANNED - BIT_WORDS),
+            ("PLANNED", PLANNED),
+            ("RESULT_WORDS", RESULT_WORDS),
+            ("HASH_WORDS", POWER_WORDS),
+            ("ENCODER_RING", ENCODER_RING),
+            ("DECODER_RING", DECODER_RING),
+            ("NEXT_RING", NEXT_RING),
+            ("PATCH_RING", PATCH_RING),
+        ] {
+            expect(name, value as u32);
+        }
+        for (name, value) in [
+            ("NOWHERE", crate::oracle::decode::cache_rows::NOWHERE),
+            ("NO_TABLE", NO_TABLE),
+            ("CHOSEN", crate::oracle::decode::choose::CHOSEN),
+            ("STOPPED", STOPPED),
+            ("ID_END", ID_END),
+            ("BYTE_OFFSET", BYTE_OFFSET),
+            ("EOS_ID", EOS_ID),
+            ("STATIC", STATIC),
+            ("BYTE", BYTE),
+            ("SPACE", SPACE),
+            ("ENTROPY", ENTROPY),
+            ("MONOTONIC", MONOTONIC),
+        ] {
+            expect(name, value);
+        }
+        for (index, table) in TABLES.iter().enumerate() {
+            expect(&format!("T_{}", table.to_uppercase()), index as u32);
+        }
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&"WIDTH"]);
+    }
+}

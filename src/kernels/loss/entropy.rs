@@ -79,5 +79,21 @@ fn cases() -> Vec<Case> {
         let (logits, _, _) = predictions(rows, classes);
         Case::new(format!("rows {rows}, classes {classes}"), &params, step).f(logits).out(rows + 3)
     };
-    shapes.into_iter().map(case).collect()
+    shapes.into_iter().map(case).chain([broken()]).collect()
+}
+
+/// Rows with a logit that is no number, in one place or another, between rows that are sound.
+fn broken() -> Case {
+    const ROWS: usize = 9;
+    const CLASSES: usize = 260;
+    let params = Params::new(Extent::of(Axis::Bytes), CLASSES as u32);
+    let step = Step::of(Counts::default().with(Axis::Bytes, ROWS));
+    let (mut logits, _, _) = predictions(ROWS, CLASSES);
+    for (row, place, value) in
+        [(1, 0, f32::NAN), (3, 259, f32::NAN), (5, 64, f32::INFINITY), (7, 100, f32::NAN)]
+    {
+        logits[row * CLASSES + place] = value;
+    }
+    logits[7 * CLASSES..8 * CLASSES].fill(f32::NAN);
+    Case::new("broken", &params, step).f(logits).out(ROWS + 3)
 }

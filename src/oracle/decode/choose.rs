@@ -16,13 +16,22 @@
 
 use crate::oracle::Real;
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 /// An id was chosen.
 pub const CHOSEN: u32 = 0;
-/// A logit is not finite.
+/// A logit is not finite, or beyond [`LARGEST_LOGIT`].
 pub const NOT_FINITE: u32 = 1;
 /// No id may be chosen.
 pub const ALL_BANNED: u32 = 2;
+
+/// Logits are at most this either way: then f32 holds them after any penalty of [`PENALTIES`], and
+/// their distances divided by any temperature of [`TEMPERATURES`].
+pub const LARGEST_LOGIT: f32 = 1e30;
+/// Repetition penalties.
+pub const PENALTIES: RangeInclusive<f32> = 1e-3..=1e3;
+/// Temperatures besides 0.
+pub const TEMPERATURES: RangeInclusive<f32> = 1e-5..=1e5;
 
 /// Words of a row of `choice` in front of its bits.
 pub const RULE_WORDS: usize = 8;
@@ -126,17 +135,24 @@ pub fn choose<R: Real>(
         let (banned, seen) = bits.split_at(words);
         (ids[row], status[row]) = if (rule[0] as usize) < classes {
             (rule[0], CHOSEN)
-        } else if logits.iter().any(|logit| !logit.is_finite()) {
-            (0, NOT_FINITE)
         } else {
-            let rule = ChoiceRule::of_words(rule);
             let logits: Vec<f64> = logits.iter().map(|&logit| Real::to_f64(logit)).collect();
+            if !logits.iter().all(|&logit| is_usable(logit)) {
+                (ids[row], status[row]) = (0, NOT_FINITE);
+                continue;
+            }
+            let rule = ChoiceRule::of_words(rule);
             let is_set = |bits: &[u32], id: usize| bits[id / 32] >> (id % 32) & 1 == 1;
             let (is_banned, is_seen) = (|id| is_set(banned, id), |id| is_set(seen, id));
             let adjusted = adjusted(&logits, rule.repetition_penalty, is_banned, is_seen);
             rule.id(&adjusted).map_or((0, ALL_BANNED), |id| (id, CHOSEN))
         };
     }
+}
+
+/// Whether an id can be chosen by a logit.
+pub fn is_usable(logit: f64) -> bool {
+    logit.abs() <= f64::from(LARGEST_LOGIT)
 }
 
 /// Logits after repetition penalty and bans (minus infinity).

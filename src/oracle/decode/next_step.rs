@@ -50,17 +50,18 @@ pub const PLANNED: usize = CHOICE + RULE_WORDS + 2 * BIT_WORDS;
 pub const ID_WINDOW: usize = 8;
 /// Words of a bit an id.
 pub const BIT_WORDS: usize = 9;
-/// Words of a result: the id, its status, the bits of the entropy after it, 0.
+/// Words of a result: the id, its status, the bits of the entropy after it, 1 if the open patch
+/// closes with it, else 0.
 pub const RESULT_WORDS: usize = 4;
 /// Where ids of the vocabulary end.
-const ID_END: u32 = 260;
+pub const ID_END: u32 = 260;
 /// Ids below this are no bytes.
-const BYTE_OFFSET: u32 = 4;
-const EOS_ID: u32 = 2;
+pub const BYTE_OFFSET: u32 = 4;
+pub const EOS_ID: u32 = 2;
 /// A table that there is not.
 pub const NO_TABLE: u32 = u32::MAX;
 /// Words of a hash table in `powers`: group size, 2^64 mod rows, eight powers as (low, high).
-const POWER_WORDS: usize = 18;
+pub const POWER_WORDS: usize = 18;
 
 /// The rings of [`StepRules::rings`].
 pub const ENCODER_RING: usize = 0;
@@ -222,7 +223,7 @@ fn add(
     let has_entropies = rules.table("next_position").is_some();
     let (id, status) = (chosen.ids[row], chosen.status[row]);
     let entropy = if has_entropies { chosen.entropies[row] } else { 0.0 };
-    let result = [id, status, entropy.to_bits(), 0];
+    let mut result = [id, status, entropy.to_bits(), 0];
     if status != CHOSEN || !entropy.is_finite() {
         stream[IS_LIVE] = 0;
         return result;
@@ -253,6 +254,7 @@ fn add(
     stream[IDS + ID_WINDOW - 1] = id;
     stream[CHOICE + RULE_WORDS + BIT_WORDS + id as usize / 32] |= 1 << (id % 32);
     stream[CLOSES] = closes(rules, stream, id, entropy).into();
+    result[3] = stream[CLOSES];
     stream[NEXT_INDEX] += 1;
     if id == EOS_ID && rules.next_ends_documents == 1 {
         stream[NEXT_DOCUMENT] = stream[NEXT_INDEX];
