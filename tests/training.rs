@@ -317,7 +317,7 @@ fn a_directory_with_checkpoints_is_not_begun_again() {
     assert!(none.to_string().contains("no checkpoint to resume from"), "{none}");
     finish(&mut start(&engine, config.clone(), Start::Fresh));
     let again = error(&engine, config.clone(), Start::Fresh);
-    assert!(again.to_string().contains("the last after 2 updates"), "{again}");
+    assert!(again.to_string().contains("the last after update 2"), "{again}");
     assert!(again.hint().unwrap().contains("--resume"));
 
     let other = RunConfig { seed: 7, ..config.clone() };

@@ -1,9 +1,11 @@
 //! `[sample]`: texts that the model writes while it trains.
 
 use serde::{Deserialize, Serialize};
+use toml::Value;
 
 use super::section::Section;
 use crate::error::Result;
+use crate::kernels::decode::choose::TEMPERATURES;
 
 /// Texts that the model writes on the way, so that somebody can see how it learns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,16 @@ impl Default for SampleConfig {
     }
 }
 
+/// Zero, or what the sampler divides logits by.
+fn read_temperature(section: &mut Section<'_>, default: f64) -> Result<f64> {
+    let temperature = section.number("temperature", default, ..)?;
+    if temperature == 0.0 || TEMPERATURES.contains(&(temperature as f32)) {
+        return Ok(temperature);
+    }
+    let expected = "0, or 0.00001 to 100000";
+    Err(section.wrong("temperature", expected, &Value::Float(temperature)))
+}
+
 impl SampleConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
         let default = Self::default();
@@ -35,7 +47,7 @@ impl SampleConfig {
             every: section.count("every", default.every, ..)?,
             prompts: if prompts.is_empty() { default.prompts } else { prompts },
             bytes: section.size("bytes", default.bytes, 1..)?,
-            temperature: section.number("temperature", default.temperature, 0.0..)?,
+            temperature: read_temperature(section, default.temperature)?,
             top_p: section.number("top_p", default.top_p, 0.0..=1.0)?,
         })
     }

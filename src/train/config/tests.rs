@@ -221,6 +221,8 @@ fn wrong_values_say_what_was_expected_and_got() {
         ("checkpoint.dump.keep = -2", "checkpoint.dump.keep: expected a whole number from -1"),
         ("device = { a = 1 }", "device: expected a string, got a table"),
         ("precision = 'f16'", "precision: expected one of \"f32\", \"mixed\""),
+        ("sample.temperature = 1e-6", "sample.temperature: expected 0, or 0.00001 to 100000, got "),
+        ("sample.temperature = -1", "sample.temperature: expected 0, or 0.00001 to 100000, got -1"),
         ("a = [", "TOML: "),
     ] {
         check_refused(text, &[], expected);

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use half::f16;
 
 use super::options::EntropyOptions;
-use super::reading::{Group, Item, Reader};
+use super::reading::{Group, GroupDocument, Item, Reader};
 use super::record::{Record, agree, probe};
 use super::shard::{Shard, is_complete, source_name, write_marker};
 use crate::blt::LoadedModel;
 use crate::blt::config::ModelConfig;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::eval::{ScoreOptions, Scorer};
+use crate::eval::{ScoreOptions, Scorer, Scoring};
 use crate::platform::Ahead;
 use crate::text::{TextFormat, TextKind};
 
@@ -53,12 +53,22 @@ pub struct EntropyProgress {
     pub total_file_bytes: u64,
 }
 
+/// Documents that are being scored.
+struct Begun<'m> {
+    documents: Vec<GroupDocument>,
+    /// Those that were scored at once, because they are long.
+    entropies: Vec<Vec<f32>>,
+    scorings: Vec<Scoring<'m>>,
+}
+
 /// Computes the entropies of texts and writes them.
 pub struct EntropyJob<'m, E: Engine> {
     engine: &'m E,
     model: &'m LoadedModel<E>,
     scorer: Scorer<E>,
     items: Ahead<Item>,
+    /// Documents that the device scores while the ones before them are written.
+    on_the_way: Option<Begun<'m>>,
     bytes_read: Arc<AtomicU64>,
     known_shards: Arc<AtomicU64>,
     shard: Option<Shard>,
@@ -116,6 +126,7 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
             model,
             scorer,
             items,
+            on_the_way: None,
             bytes_read,
             known_shards,
             shard: None,
@@ -131,7 +142,13 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
     /// and so do the rows of the open shard that are on the disk.
     pub async fn step(&mut self) -> Result<EntropyStep> {
         loop {
-            match self.items.next() {
+            let item = self.items.next();
+            if !matches!(item, Some(Item::Group(_) | Item::Notes(_)))
+                && let Some(begun) = self.on_the_way.take()
+            {
+                self.finish(begun).await?;
+            }
+            match item {
                 None => return Ok(EntropyStep::Finished),
                 Some(Item::Failed(error)) => {
                     self.leave()?;
@@ -150,8 +167,11 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
                     return shard.complete().map(EntropyStep::Completed);
                 }
                 Some(Item::Group(group)) => {
-                    self.score(group).await?;
-                    return Ok(EntropyStep::Scored);
+                    let begun = self.begin(group).await?;
+                    if let Some(before) = self.on_the_way.replace(begun) {
+                        self.finish(before).await?;
+                        return Ok(EntropyStep::Scored);
+                    }
                 }
             }
         }
@@ -172,7 +192,7 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
         self.shard.take().map_or(Ok(()), Shard::leave)
     }
 
-    async fn score(&mut self, group: Group) -> Result<()> {
+    async fn begin(&mut self, group: Group) -> Result<Begun<'m>> {
         let Group { documents, prepared } = group;
         let mut entropies = vec![Vec::new(); documents.len()];
         if prepared.is_empty() {
@@ -183,8 +203,19 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
                 }
             }
         }
+        let mut scorings = Vec::with_capacity(prepared.len());
         for prepared in &prepared {
-            self.scorer.run(self.engine, self.model, prepared, &mut entropies).await?;
+            scorings.push(self.scorer.begin(self.engine, self.model, prepared).await?);
+        }
+        Ok(Begun { documents, entropies, scorings })
+    }
+
+    async fn finish(&mut self, begun: Begun<'m>) -> Result<()> {
+        let Begun { documents, mut entropies, scorings } = begun;
+        for scoring in scorings {
+            for (document, scored) in scoring.finish().await? {
+                entropies[document].extend(scored);
+            }
         }
         let shard = self.shard.as_mut().expect("documents stand behind the beginning of a shard");
         for (document, entropies) in documents.iter().zip(&entropies) {

@@ -300,7 +300,7 @@ fn find_checkpoint(
             None => Ok(None),
             Some(last) => {
                 let problem =
-                    format!("a run has checkpoints here, the last after {} updates", last.step);
+                    format!("a run has checkpoints here, the last after update {}", last.step);
                 Err(Error::input(subject, problem).with_hint(
                     "`--resume` goes on with it; another `dump_dir` or `--out` begins a new run",
                 ))
