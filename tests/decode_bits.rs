@@ -23,21 +23,33 @@ fn variant(kernel: &Kernel, name: &str) -> usize {
 #[test]
 fn attention_over_a_cache_has_the_bits_of_attention_over_a_text() {
     let test = "attention_over_a_cache_has_the_bits_of_attention_over_a_text";
-    let Some(engine) = gpu_engine(test) else { return };
+    assert!(cases_like_the_base(test, "cached").is_none_or(|count| count >= 3));
+}
+
+#[test]
+fn attention_of_many_queries_has_the_bits_of_the_base() {
+    let test = "attention_of_many_queries_has_the_bits_of_the_base";
+    assert!(cases_like_the_base(test, "square").is_none_or(|count| count >= 12));
+}
+
+/// How many cases a variant of `attention_row` takes, after it had the bits of the base in each.
+/// None without a GPU.
+fn cases_like_the_base(test: &str, name: &str) -> Option<usize> {
+    let engine = gpu_engine(test)?;
     let kernel = &attention_row::KERNEL;
-    let cached = variant(kernel, "cached");
+    let variant = variant(kernel, name);
     let mut count = 0;
     for case in (kernel.cases)() {
-        if !(kernel.variants[cached].takes)(&case.params, case.halves) {
+        if !(kernel.variants[variant].takes)(&case.params, case.halves) {
             continue;
         }
         let expected = block_on(engine.run_case(kernel, 0, &case)).unwrap();
-        let got = block_on(engine.run_case(kernel, cached, &case)).unwrap();
+        let got = block_on(engine.run_case(kernel, variant, &case)).unwrap();
         assert!(bits(&got[3]).iter().any(|&bits| bits != 0), "{} is all zero", case.name);
-        assert_eq!(bits(&got[3]), bits(&expected[3]), "{}", case.name);
+        assert_eq!(bits(&got[3]), bits(&expected[3]), "{name}: {}", case.name);
         count += 1;
     }
-    assert!(count >= 3, "{count} cases are caches");
+    Some(count)
 }
 
 #[test]

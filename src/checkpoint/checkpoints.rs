@@ -148,8 +148,12 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Removes the checkpoints in the making of processes that were killed.
-    fn remove_leftovers(&self) -> Result<()> {
+    /// Removes what processes that were killed have left: checkpoints in the making, and ones that
+    /// were being removed.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn remove_leftovers(&self) -> Result<()> {
         let Ok(entries) = fs::read_dir(&self.root) else { return Ok(()) };
         for entry in entries {
             let entry = entry.map_err(|problem| Error::io("list", &self.root, problem))?;

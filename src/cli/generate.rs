@@ -99,14 +99,14 @@ struct Output {
     error: Option<String>,
     /// Ids after the first, per second.
     bytes_per_s: f64,
-    /// Time to the logits of the first id, once the weights are there: compiling, checking faster
-    /// kernels, reading the prompt.
+    /// Time to the first id, once the weights are there: compiling, checking faster kernels, reading
+    /// the prompt, choosing.
     prefill_ms: f64,
     /// Time until the model's files and the device were open.
     device_ms: f64,
     /// Time it took to hand the weights to the device.
     weights_ms: f64,
-    /// Time from the begin of the command to the logits of the first id.
+    /// Time from the begin of the command to the first id.
     first_byte_ms: f64,
     #[serde(flatten)]
     details: Option<Details>,
@@ -180,9 +180,8 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     if stops.count != Some(0) {
         pollster::block_on(stream.prefill())?;
     }
-    let prefill = begin.elapsed();
-    let first_byte = start.elapsed();
-    let begin = Instant::now();
+    // Until the first id is there, in which plans of steps are compiled too.
+    let mut first = (begin.elapsed(), start.elapsed(), Instant::now());
     let mut text = String::new();
     let mut show = (!arguments.json).then(|| Show::new(&arguments.show, terminal));
     let mut take = |piece: Piece| match &mut show {
@@ -193,10 +192,16 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         }
     };
     // What has come before an error is worth something.
-    let mut failed = None;
+    let (mut failed, mut has_first) = (None, false);
     while !interrupt::is_requested() {
         match pollster::block_on(stream.step()) {
-            Ok(Some(piece)) => take(piece)?,
+            Ok(Some(piece)) => {
+                if !has_first {
+                    first = (begin.elapsed(), start.elapsed(), Instant::now());
+                    has_first = true;
+                }
+                take(piece)?;
+            }
             Ok(None) => break,
             Err(error) => {
                 failed = Some(error);
@@ -205,10 +210,11 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         }
     }
     take(stream.cancel())?;
-    let decode_seconds = begin.elapsed().as_secs_f64();
+    let (prefill, first_byte, since_first) = first;
+    let seconds = since_first.elapsed().as_secs_f64();
     let events = stream.generated();
-    let read_again = events.len().saturating_sub(1) as f64;
-    let bytes_per_s = if decode_seconds > 0.0 { read_again / decode_seconds } else { 0.0 };
+    let behind_first = events.len().saturating_sub(1) as f64;
+    let bytes_per_s = if behind_first > 0.0 { behind_first / seconds } else { 0.0 };
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     if let Some(show) = &mut show {
         show.end()?;

@@ -22,7 +22,9 @@ fn generate_streams_the_text_that_json_gives() {
     let bytes: Vec<u8> = ids.iter().filter_map(|id| id.checked_sub(4)).map(|it| it as u8).collect();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     assert_eq!(found["text"], Value::String(text.clone()));
-    assert!(found["bytes_per_s"].as_f64().unwrap() >= 0.0);
+    assert!(found["bytes_per_s"].as_f64().unwrap() > 0.0);
+    let alone = generate(&["--prompt", "ab", "-n", "1", "--json"]).json();
+    assert_eq!(alone["bytes_per_s"], 0.0, "there is none behind the first");
     let ms = |name: &str| found[name].as_f64().unwrap();
     let parts = ms("device_ms") + ms("weights_ms") + ms("prefill_ms");
     assert!(ms("prefill_ms") > 0.0 && ms("weights_ms") > 0.0);

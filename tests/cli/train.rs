@@ -38,8 +38,12 @@ fn a_run_ends_in_a_model_and_can_be_resumed() {
     assert_ne!(first, last);
     let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
     assert!(!metrics.is_empty());
+    // What a process left that was killed while it removed an old checkpoint.
+    let leftover = out.join("checkpoints/.step-0000000001.partial");
+    std::fs::create_dir(&leftover).unwrap();
     let again = train(&["--resume"]);
     let said = again.ok();
+    assert!(!leftover.exists());
     assert!(
         said.stderr.contains("this run is finished: its 4 updates are done"),
         "{}",

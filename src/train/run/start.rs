@@ -110,6 +110,10 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         // Of a directory that is not there yet nothing is read.
         let is_there = config.dump_dir.is_dir() || config.checkpoint_dir().is_dir();
         let mut locks = if is_there && is_writer { locks(&config)? } else { Vec::new() };
+        if is_there && is_writer {
+            // A run that has nothing to save any more would leave them for ever.
+            checkpoints.remove_leftovers()?;
+        }
         let checkpoint = find_checkpoint(&checkpoints, &config, start)?;
         if let Some(checkpoint) = &checkpoint {
             check_config(checkpoint, &config)?;
