@@ -5,14 +5,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::atomic::{directory_of, partial_path, sync_directory};
+use super::place_lock::PlaceLock;
 use crate::error::{Error, Result};
 
 /// A directory in the making: it stands beside its place as `.NAME.partial` until
-/// [`Self::commit`], and is removed again if that never comes.
+/// [`Self::commit`], and is removed again if that never comes. Of one path there is one at a time,
+/// in all processes.
 #[derive(Debug)]
 pub struct AtomicDirectory {
     path: PathBuf,
     partial: PathBuf,
+    /// Given back when the partial directory is gone.
+    _lock: PlaceLock,
 }
 
 impl AtomicDirectory {
@@ -20,19 +24,26 @@ impl AtomicDirectory {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if something stands there already that is no empty directory.
+    /// [`Error::Input`] if something stands there already that is no empty directory, or if another
+    /// process is writing it; [`Error::Io`] for the disk.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         refuse_full(&path)?;
+        let parent = directory_of(&path);
+        fs::create_dir_all(parent).map_err(|problem| Error::io("create", parent, problem))?;
+        let lock = PlaceLock::take(&path)?;
+        // Whoever had it before may have been done just now.
+        refuse_full(&path)?;
         let partial = partial_path(&path)?;
-        match fs::remove_dir_all(&partial) {
-            Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &partial, problem));
-            }
-            _ => {}
+        // Where the file system has no locks nobody knows whose it is, and making it again fails.
+        if lock.is_held()
+            && let Err(problem) = fs::remove_dir_all(&partial)
+            && problem.kind() != io::ErrorKind::NotFound
+        {
+            return Err(Error::io("remove", &partial, problem));
         }
-        fs::create_dir_all(&partial).map_err(|problem| Error::io("create", &partial, problem))?;
-        Ok(Self { path, partial })
+        fs::create_dir(&partial).map_err(|problem| Error::io("create", &partial, problem))?;
+        Ok(Self { path, partial, _lock: lock })
     }
 
     /// Where it is for now.
@@ -110,5 +121,21 @@ mod tests {
         let error = AtomicDirectory::create(&path).unwrap_err();
         assert!(error.to_string().ends_with("not empty"), "{error}");
         assert!(AtomicDirectory::create(path.join("file")).is_err());
+    }
+
+    #[test]
+    fn two_at_once_do_not_mix() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("new");
+        let first = AtomicDirectory::create(&path).unwrap();
+        fs::write(first.partial().join("file"), "first").unwrap();
+        let error = AtomicDirectory::create(&path).unwrap_err();
+        assert!(error.to_string().ends_with("another process is writing it"), "{error}");
+        assert_eq!(fs::read_to_string(first.partial().join("file")).unwrap(), "first");
+        first.commit().unwrap();
+        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "first");
+        let error = AtomicDirectory::create(&path).unwrap_err();
+        assert!(error.to_string().ends_with("not empty"), "{error}");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "no lock is left");
     }
 }
