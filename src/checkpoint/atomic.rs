@@ -111,13 +111,19 @@ impl Drop for AtomicFile {
 
 /// `.NAME.partial` beside `path`.
 pub(super) fn partial_path(path: &Path) -> Result<PathBuf> {
+    hidden_path(path, "partial")
+}
+
+/// `.NAME.ENDING` beside `path`.
+pub(super) fn hidden_path(path: &Path, ending: &str) -> Result<PathBuf> {
     let Some(name) = path.file_name() else {
         return Err(Error::input(path.display().to_string(), "this path has no file name"));
     };
-    let mut partial = OsString::from(".");
-    partial.push(name);
-    partial.push(".partial");
-    Ok(path.with_file_name(partial))
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".");
+    hidden.push(ending);
+    Ok(path.with_file_name(hidden))
 }
 
 /// The directory a path stands in; `.` for a bare name.

@@ -20,6 +20,10 @@ use crate::error::{Error, Result};
 const POINTER: &str = "latest";
 /// The file that names the one with the best score on held-out text.
 const BEST: &str = "best";
+/// What a checkpoint is called behind its name while another of the same step takes its place.
+const REPLACED: &str = ".replaced";
+/// How often a checkpoint is put in the place of another, where readers come in between.
+const MOST_ATTEMPTS: usize = 10;
 
 /// A directory of checkpoints.
 #[derive(Debug, Clone)]
@@ -56,18 +60,21 @@ impl Checkpoints {
     /// Begins the checkpoint of a step. What killed processes left of others is removed.
     pub fn begin(&self, step: u64) -> Result<CheckpointDraft> {
         let partial = partial_path(&self.path_of(step))?;
+        self.restore_replaced()?;
         self.remove_leftovers()?;
         fs::create_dir_all(&partial).map_err(|problem| Error::io("create", &partial, problem))?;
         Ok(CheckpointDraft { checkpoints: self.clone(), step, partial, best: None })
     }
 
     /// The checkpoint to resume from: the one `latest` names, or the newest where there is no
-    /// `latest`; `None` where there is no checkpoint.
+    /// `latest`; `None` where there is no checkpoint. One that a killed process was about to replace
+    /// is put back.
     ///
     /// # Errors
     ///
-    /// [`Error::Model`] if `latest` names something that is not there.
+    /// [`Error::Model`] if `latest` names something that is not there; [`Error::Io`] for the disk.
     pub fn latest(&self) -> Result<Option<Checkpoint>> {
+        self.restore_replaced()?;
         match self.named_by(POINTER)? {
             Some(checkpoint) => Ok(Some(checkpoint)),
             None => Ok(self.list()?.pop()),
@@ -148,22 +155,48 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Removes what processes that were killed have left: checkpoints in the making, and ones that
-    /// were being removed.
+    /// Gives checkpoints their name back that [`CheckpointDraft::commit`] had moved out of the way
+    /// when its process was killed.
+    fn restore_replaced(&self) -> Result<()> {
+        for (step, path) in self.hidden(REPLACED)? {
+            let place = self.path_of(step);
+            if !place.exists()
+                && let Err(problem) = rename(&path, &place)
+                // Another process put it back, or was replacing it after all.
+                && !place.exists()
+            {
+                return Err(problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what killed processes left: checkpoints in the making or being removed, and those
+    /// that have been replaced. One that has not been yet is put back.
     ///
     /// # Errors
     /// What the disk says.
     pub fn remove_leftovers(&self) -> Result<()> {
-        let Ok(entries) = fs::read_dir(&self.root) else { return Ok(()) };
+        self.restore_replaced()?;
+        for (_, path) in [self.hidden(".partial")?, self.hidden(REPLACED)?].concat() {
+            remove_directory(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Directories that are called as a checkpoint is, but with a point before it and this behind.
+    fn hidden(&self, ending: &str) -> Result<Vec<(u64, PathBuf)>> {
+        let Ok(entries) = fs::read_dir(&self.root) else { return Ok(vec![]) };
+        let mut found = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|problem| Error::io("list", &self.root, problem))?;
             let name = entry.file_name();
             let name = name.to_str().and_then(|name| name.strip_prefix('.'));
-            if name.and_then(|name| name.strip_suffix(".partial")).and_then(step_of).is_some() {
-                remove_directory(&entry.path())?;
+            if let Some(step) = name.and_then(|name| name.strip_suffix(ending)).and_then(step_of) {
+                found.push((step, entry.path()));
             }
         }
-        Ok(())
+        Ok(found)
     }
 }
 
@@ -217,12 +250,24 @@ impl CheckpointDraft {
         sync_directory(&self.partial)?;
         let (root, step) = (&self.checkpoints.root, self.step);
         let path = self.checkpoints.path_of(step);
-        let replaced = root.join(format!(".{}.replaced", name_of(step)));
-        remove_directory(&replaced)?;
-        if path.exists() {
-            rename(&path, &replaced)?;
+        let replaced = root.join(format!(".{}{REPLACED}", name_of(step)));
+        let put = || {
+            remove_directory(&replaced)?;
+            if path.exists() {
+                // A kill between these two is mended by `restore_replaced`.
+                rename(&path, &replaced)?;
+            }
+            rename(&self.partial, &path)
+        };
+        // A reader that comes between the two takes that for a kill, and puts the old one back.
+        let mut placed = put();
+        for _ in 1..MOST_ATTEMPTS {
+            placed = placed.or_else(|_| put());
         }
-        rename(&self.partial, &path)?;
+        if let Err(problem) = placed {
+            self.checkpoints.restore_replaced()?;
+            return Err(problem);
+        }
         sync_directory(root)?;
         atomic_write(root.join(POINTER), |file| writeln!(file, "{}", name_of(step)))?;
         remove_directory(&replaced)?;
@@ -280,5 +325,73 @@ fn remove_directory(path: &Path) -> Result<()> {
         Ok(()) => Ok(()),
         Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(problem) => Err(Error::io("remove", path, problem)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn names_in(path: &Path) -> Vec<String> {
+        let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Killed between moving the old checkpoint away and putting the new one in its place.
+    #[test]
+    fn a_checkpoint_that_was_about_to_be_replaced_comes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(directory.path(), None);
+        let draft = checkpoints.begin(7).unwrap();
+        draft.write_json("state.json", &json!("old")).unwrap();
+        let saved = draft.commit().unwrap().path;
+        let replaced = directory.path().join(".step-0000000007.replaced");
+        let strand = || {
+            fs::rename(&saved, &replaced).unwrap();
+            fs::create_dir(directory.path().join(".step-0000000007.partial")).unwrap();
+        };
+        let state = || -> Value {
+            checkpoints.latest().unwrap().expect("it is there").read_json("state.json").unwrap()
+        };
+        strand();
+        assert_eq!(state(), "old");
+        drop(checkpoints.begin(7).unwrap());
+        strand();
+        drop(checkpoints.begin(8).unwrap());
+        assert_eq!(names_in(directory.path()), ["latest", "step-0000000007"]);
+        // Killed a moment later, the new one is in its place and the old one of no use.
+        fs::create_dir(&replaced).unwrap();
+        assert_eq!(state(), "old");
+        drop(checkpoints.begin(8).unwrap());
+        assert_eq!(names_in(directory.path()), ["latest", "step-0000000007"]);
+    }
+
+    /// A reader that takes a checkpoint that is being replaced for one that was left is in nobody's
+    /// way.
+    #[test]
+    fn a_reader_does_not_stop_a_checkpoint_from_being_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(directory.path(), None);
+        let is_done = std::sync::atomic::AtomicBool::new(false);
+        let order = std::sync::atomic::Ordering::Relaxed;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(order) {
+                    // It may find the middle, which is an error of its own.
+                    let _ = checkpoints.latest();
+                }
+            });
+            for round in 0..100 {
+                let draft = checkpoints.begin(7).unwrap();
+                draft.write_json("state.json", &json!(round)).unwrap();
+                let saved = draft.commit();
+                is_done.store(round == 99 || saved.is_err(), order);
+                assert_eq!(saved.unwrap().read_json::<Value>("state.json").unwrap(), round);
+            }
+        });
+        assert_eq!(names_in(directory.path()), ["latest", "step-0000000007"]);
     }
 }

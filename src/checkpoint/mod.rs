@@ -25,6 +25,7 @@ mod model_directory;
 mod model_writer;
 mod packed;
 mod patching_threshold;
+mod place_lock;
 mod release;
 mod source;
 mod tensor_file;
