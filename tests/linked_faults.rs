@@ -3,10 +3,12 @@
 
 mod support;
 
+use blt_wgpu::Error;
 use blt_wgpu::blt::config::PatchingMode;
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::generate::{CheckForm, SelfCheck, Streams};
+use blt_wgpu::kernels::decode::next_step::layout;
 use pollster::block_on;
 use support::failing::Failing;
 use support::streaming::{blt, directory, greedy, ids};
@@ -67,6 +69,26 @@ fn a_patch_that_closes_elsewhere_is_an_error() {
     assert!(error.to_string().contains("by the rule of the model"), "{error}");
     assert!(error.hint().unwrap().contains("one byte a submission"));
     assert!(streams.generated(id).is_empty());
+}
+
+/// A device that stops in front of the first step is an error, and nobody waits for an id.
+#[test]
+fn a_stop_in_front_of_the_first_step_is_an_error() {
+    let engine = Failing::falsifying(HostEngine::<f32>::default(), |name, results| {
+        if name == "results" {
+            results[1] = f32::from_bits(layout::STOPPED);
+        }
+    });
+    let directory = directory(&engine, blt(PatchingMode::Entropy));
+    let streams = Streams::with_bytes_a_submission(&engine, &directory, 2, 4);
+    let mut streams = block_on(streams).unwrap();
+    let [stopped, sound] = ["a", "b"].map(|it| streams.open(&ids(it), greedy()).unwrap());
+    let step = block_on(streams.step()).unwrap();
+    let error = step[0].1.as_ref().unwrap_err();
+    assert!(matches!(error, Error::Device { .. }) && error.hint().is_some(), "{error}");
+    assert!(error.to_string().contains("had stopped"), "{error}");
+    assert!(step[1].1.is_ok());
+    assert_eq!((streams.generated(stopped).len(), streams.generated(sound).len()), (0, 1));
 }
 
 /// `blt devices --check` finds wrong steps behind the first of a submission.

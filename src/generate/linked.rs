@@ -26,6 +26,9 @@ use std::collections::VecDeque;
 /// No id.
 const NOTHING_FORCED: u32 = u32::MAX;
 
+/// What to do about a device whose steps in one submission are no steps of the model.
+const DISTRUST: &str = "take one byte a submission, and `blt devices --check` the device";
+
 /// What the tables of steps follow from; where they lie is not yet said.
 pub(super) fn step_rules(
     config: &BltConfig,
@@ -134,8 +137,10 @@ impl<E: Engine> Streams<'_, E> {
         let result = |row: usize, link: usize| -> Result<Option<(Chosen, bool)>> {
             let words = &read[0][(link * rows + row) * layout::RESULT_WORDS..];
             let [id, status, entropy, closes] = [words[0], words[1], words[2], words[3]];
-            if status.to_bits() == layout::STOPPED {
-                return Ok(None);
+            match status.to_bits() == layout::STOPPED {
+                true if link > 0 => return Ok(None),
+                true => return Err(self.chose_nothing()),
+                false => {}
             }
             check_status(status.to_bits())?;
             let entropy = has_entropies.then_some(entropy);
@@ -175,6 +180,13 @@ impl<E: Engine> Streams<'_, E> {
         })
     }
 
+    /// That a device says of the first step that its stream has stopped before: nobody stopped it.
+    fn chose_nothing(&self) -> Error {
+        let problem = "the first of several steps on the device chose no id, and says that the \
+                       text had stopped before it";
+        Error::device(self.caches.engine.name(), problem).with_hint(DISTRUST)
+    }
+
     /// That a device has closed a patch where the host closes it: what follows would be another
     /// text.
     fn check_patch(&self, cutter: &mut PatchCutter, chosen: &Chosen, closes: bool) -> Result<()> {
@@ -189,8 +201,7 @@ impl<E: Engine> Streams<'_, E> {
             chosen.id,
             says(expected)
         );
-        let hint = "take one byte a submission, and `blt devices --check` the device";
-        Err(Error::device(self.caches.engine.name(), problem).with_hint(hint))
+        Err(Error::device(self.caches.engine.name(), problem).with_hint(DISTRUST))
     }
 
     /// A stream as a device goes on from it.
