@@ -91,6 +91,45 @@ fn a_stop_in_front_of_the_first_step_is_an_error() {
     assert_eq!((streams.generated(stopped).len(), streams.generated(sound).len()), (0, 1));
 }
 
+/// An id that is none is an error, and no row of a table that is read, nor a bit that is set: behind
+/// the first step of a submission too.
+#[test]
+fn an_id_that_a_device_makes_up_is_an_error() {
+    let [wide, narrow]: [fn(&str, &mut [f32]); 2] = [
+        |name, words| {
+            if ["chosen", "results"].contains(&name) {
+                words[0] = f32::from_bits(300);
+            }
+        },
+        |name, words| {
+            if ["chosen", "results"].contains(&name) {
+                words[0] = f32::from_bits(265);
+            }
+        },
+    ];
+    let second: fn(&str, &mut [f32]) = |name, words| {
+        if name == "results" {
+            words[4] = f32::from_bits(300);
+        }
+    };
+    for (falsify, bytes, id) in
+        [(wide, 1, 300), (wide, 4, 300), (narrow, 1, 265), (narrow, 4, 265), (second, 4, 300)]
+    {
+        let engine = Failing::falsifying(HostEngine::<f32>::default(), falsify);
+        let directory = directory(&engine, blt(PatchingMode::Entropy));
+        let streams = Streams::with_bytes_a_submission(&engine, &directory, 1, bytes);
+        let mut streams = block_on(streams).unwrap();
+        let stream = streams.open(&ids("a"), drawn()).unwrap();
+        for _ in 0..2 {
+            let error = block_on(streams.step()).unwrap().remove(0).1.unwrap_err();
+            assert!(matches!(error, Error::Device { .. }) && error.hint().is_some(), "{error}");
+            let expected = format!("it chose id {id}, expected less than 260");
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
+        assert!(streams.generated(stream).is_empty());
+    }
+}
+
 /// `blt devices --check` finds wrong steps behind the first of a submission.
 #[test]
 fn the_check_of_a_device_finds_wrong_steps() {

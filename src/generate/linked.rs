@@ -6,10 +6,10 @@
 //! long enough for that ([`CacheShape::rewind`]).
 
 use super::place::{Place, PlaceRules};
-use super::slot::{Chosen, Slot, check_finite};
+use super::slot::{Chosen, Slot};
 use super::step_tables::Next;
 use super::stream_plans::Work;
-use super::stream_step::{self, ChosenAtOnce, check_status, is_broken};
+use super::stream_step::{self, ChosenAtOnce, is_broken};
 use super::streams::Streams;
 use crate::blt::config::{BltConfig, EntropyConfig, ModelConfig, Semantics};
 use crate::blt::patching::{PatchCutter, PatchingMode};
@@ -142,15 +142,14 @@ impl<E: Engine> Streams<'_, E> {
                 true => return Err(self.chose_nothing()),
                 false => {}
             }
-            check_status(status.to_bits())?;
             let entropy = has_entropies.then_some(entropy);
-            check_finite(entropy.as_slice())?;
             let width = VOCABULARY_SIZE as usize;
             let logits = match keeps_logits {
                 true => read[1 + link][row * width..][..width].to_vec(),
                 false => Vec::new(),
             };
-            Ok(Some((Chosen { id: id.to_bits(), entropy, logits }, closes.to_bits() == 1)))
+            let chosen = self.chosen([id, status], entropy, logits)?;
+            Ok(Some((chosen, closes.to_bits() == 1)))
         };
         let chosen = |row: usize| {
             let mut ahead = VecDeque::with_capacity(count);
@@ -164,7 +163,8 @@ impl<E: Engine> Streams<'_, E> {
                     }
                     Ok(None) => break,
                     // The ids in front of it are good, and the step behind them will say it again.
-                    Err(_) if link > 0 => break,
+                    // What a device made up it may not make up again.
+                    Err(error) if link > 0 && !matches!(error, Error::Device { .. }) => break,
                     Err(error) => return Err(error),
                 }
             }
