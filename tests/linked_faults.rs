@@ -45,10 +45,11 @@ fn a_refusal_is_remembered() {
     };
     let (expected, none) = texts(1);
     assert_eq!(none, [0; 20]);
-    // Both at once, then one by one; later the one that is left.
+    // Both at once, then one by one; later the one that is left: each for all that there is room
+    // for, and then for as much as it takes.
     let (got, refused) = texts(4);
     assert_eq!(got, expected);
-    assert_eq!(refused, [[3; 12].as_slice(), &[4; 8]].concat());
+    assert_eq!(refused, [[6; 12].as_slice(), &[8; 8]].concat());
 }
 
 /// A device that closes patches elsewhere is an error and no other text.

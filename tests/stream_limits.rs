@@ -11,6 +11,7 @@ use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::generate::{Added, Cached, Recompute, Source, StreamId, Streams};
+use blt_wgpu::kernels::{AXIS_COUNT, Axis, Counts};
 use pollster::block_on;
 use support::failing::Failing;
 use support::{Session, golden_blt, golden_entropy, write_golden_weights};
@@ -258,6 +259,35 @@ fn a_prompt_that_no_pass_can_begin_is_refused_soon() {
     assert_eq!(streams.ids(long), word(5_000));
     block_on(streams.step()).unwrap();
     assert_eq!(engine.refused_count.get(), tries + 1, "it is asked once again, not from the begin");
+}
+
+/// A device that has memory for steps of two streams at a time takes four of them in halves, which
+/// are smaller.
+#[test]
+fn half_of_a_step_takes_less_memory() {
+    let two = Counts([u32::MAX; AXIS_COUNT]).with(Axis::Bytes, 2);
+    let (engine, host) = (Failing::without_memory_above(Host::default(), two), Host::default());
+    let small = directory(&engine, PatchingMode::Space, [64, 64, 64]);
+    let large = directory(&host, PatchingMode::Space, [64, 64, 64]);
+    for bytes in [1, 3] {
+        let streams = Streams::with_bytes_a_submission(&engine, &small, 4, bytes);
+        let mut streams = block_on(streams).unwrap();
+        for letter in 80..84 {
+            let id = streams.open(&[1], sampler(0.0)).unwrap();
+            streams.push(id, &[letter]).unwrap();
+        }
+        let mut last = Vec::new();
+        for _ in 0..9 {
+            last = block_on(streams.step()).unwrap();
+            assert!(last.iter().all(|(_, added)| added.is_ok()), "{bytes} at once: {last:?}");
+        }
+        assert!(engine.refused_count.replace(0) > 0);
+        for ((id, _), letter) in last.iter().zip(80..) {
+            let expected = alone(&host, &large, &[1, letter], 8);
+            assert_eq!(streams.generated(*id)[1..], expected, "{bytes} at once");
+        }
+        assert_eq!(streams.linked_step_count() > 0, bytes > 1);
+    }
 }
 
 /// Keys and values of all patches lie in one binding, however the prompt is read.
