@@ -181,7 +181,7 @@ impl SamplingOptions {
     }
 
     /// The ids that are never chosen.
-    fn banned(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn banned(&self) -> impl Iterator<Item = u32> {
         let special = if self.allow_special { &[][..] } else { &NEVER_IN_TEXT };
         self.banned_ids.iter().chain(special).copied()
     }

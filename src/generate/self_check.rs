@@ -118,7 +118,7 @@ impl<'e, E: Engine> SelfCheck<'e, E> {
             texts.push((id, Vec::new()));
         }
         let reader = Recompute::new(self.engine, &self.directory, sampler()?)?;
-        let agreement = Agreement::new(mode, bytes_a_submission);
+        let agreement = Agreement::new(mode, bytes_a_submission, sampler()?.options());
         Ok(RunningCheck { check: self, streams, texts, reader, agreement, done_count: 0 })
     }
 
