@@ -108,6 +108,10 @@ impl Agreement {
                 ));
             }
             self.patch_count += usize::from(starts);
+            if added.entropy.is_some() != self.mode.needs_entropies() {
+                let has = if added.entropy.is_some() { "an" } else { "no" };
+                return Err(format!("position {position}: caches give {has} entropy"));
+            }
             if let Some(entropy) = added.entropy {
                 let expected = pass.cut.entropies[position - 1];
                 if entropy.to_bits() != expected.to_bits() {
@@ -201,6 +205,7 @@ mod tests {
         assert!(said(|_, added| added.logits[7] = f32::NAN).contains("caches NaN"));
         assert!(said(|_, added| added.starts_patch = false).contains("no patch starts"));
         assert!(said(|pass, _| pass.cut.patch_lengths = vec![1, 3]).contains("no patch starts"));
+        assert!(said(|_, added| added.entropy = None).contains("caches give no entropy"));
         let next = |entropy: f32| f32::from_bits(entropy.to_bits() + 1);
         assert_eq!(next(0.5), 0.500_000_06);
         let last_bit = said(|_, added| added.entropy = Some(0.500_000_06));
