@@ -40,7 +40,7 @@ fn a_refusal_is_remembered() {
             }
             refused.push(engine.refused_count.get());
         }
-        assert_eq!(streams.linked_step_count(), 0);
+        assert_eq!(streams.linked_id_count(), 0);
         (streams.ids(second).to_vec(), refused)
     };
     let (expected, none) = texts(1);

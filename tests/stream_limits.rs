@@ -286,7 +286,7 @@ fn half_of_a_step_takes_less_memory() {
             let expected = alone(&host, &large, &[1, letter], 8);
             assert_eq!(streams.generated(*id)[1..], expected, "{bytes} at once");
         }
-        assert_eq!(streams.linked_step_count() > 0, bytes > 1);
+        assert_eq!(streams.linked_id_count() > 0, bytes > 1);
     }
 }
 

@@ -149,6 +149,7 @@ impl<E: Engine> Streams<'_, E> {
                 false => Vec::new(),
             };
             let chosen = self.chosen([id, status], entropy, logits)?;
+            let chosen = Chosen { is_linked: true, ..chosen };
             Ok(Some((chosen, closes.to_bits() == 1)))
         };
         let chosen = |row: usize| {

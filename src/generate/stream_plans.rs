@@ -28,8 +28,6 @@ pub(super) struct StreamPlans<E: Engine> {
     plans: Vec<WorkPlan<E>>,
     /// Dispatches of all that was run.
     pub dispatch_count: u64,
-    /// Steps of all that was run that were not alone in their submission.
-    pub linked_step_count: u64,
 }
 
 struct WorkPlan<E: Engine> {
@@ -41,7 +39,7 @@ struct WorkPlan<E: Engine> {
 
 impl<E: Engine> StreamPlans<E> {
     pub fn new() -> Self {
-        Self { plans: Vec::new(), dispatch_count: 0, linked_step_count: 0 }
+        Self { plans: Vec::new(), dispatch_count: 0 }
     }
 
     /// Drops all plans: the caches that they read are replaced.
@@ -81,9 +79,6 @@ impl<E: Engine> StreamPlans<E> {
         };
         let WorkPlan { plan, dispatch_count, .. } = &self.plans[index];
         self.dispatch_count += *dispatch_count as u64;
-        if let Work::Linked { count, .. } = work {
-            self.linked_step_count += count as u64;
-        }
         let step = Step::of(counts);
         match outputs {
             [] => caches.engine.run(plan, &step, inputs).map(|()| Vec::new()),

@@ -167,7 +167,7 @@ impl<E: Engine> Streams<'_, E> {
             let hint = "do not generate on it: `blt devices --check` says more";
             return Err(Error::device(self.caches.engine.name(), problem).with_hint(hint));
         }
-        Ok(Chosen { id, entropy, logits })
+        Ok(Chosen { id, entropy, logits, is_linked: false })
     }
 
     /// Counts and inputs of a step for the last ids of these streams.

@@ -32,6 +32,7 @@ pub struct Streams<'m, E: Engine> {
     pub(super) keeps_logits: bool,
     /// Steps that a device takes by itself where it can.
     pub(super) bytes_a_submission: usize,
+    linked_id_count: u64,
 }
 
 /// How many ids of a stream a device adds before the host hears of them. Natively a step waits for
@@ -134,6 +135,7 @@ impl<'m, E: Engine> Streams<'m, E> {
             opened_count,
             keeps_logits,
             bytes_a_submission,
+            linked_id_count: 0,
         })
     }
 
@@ -205,9 +207,10 @@ impl<'m, E: Engine> Streams<'m, E> {
         self.plans.dispatch_count
     }
 
-    /// Steps so far that a device took several at a time.
-    pub fn linked_step_count(&self) -> u64 {
-        self.plans.linked_step_count
+    /// Ids so far that steps gave and that a device added several in a submission; not those that
+    /// it added for nothing.
+    pub fn linked_id_count(&self) -> u64 {
+        self.linked_id_count
     }
 
     /// Prompt and what came after it.
@@ -277,7 +280,9 @@ impl<'m, E: Engine> Streams<'m, E> {
         for index in readers {
             let slot = self.at_mut(index);
             let next = slot.ahead.pop_front().expect("every stream that is left has an id");
+            let is_linked = next.is_linked;
             let added = slot.add(next);
+            self.linked_id_count += u64::from(is_linked);
             done.push((self.id_of(index), Ok(added)));
         }
         done.sort_by_key(|(id, _)| id.slot);
