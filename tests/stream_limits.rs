@@ -407,6 +407,25 @@ fn a_text_has_the_same_limits_however_it_came() {
     }
 }
 
+/// A text that cannot begin leaves the one before it as it was, to be gone on with.
+#[test]
+fn a_begin_that_is_refused_changes_nothing() {
+    let engine = Host::default();
+    let directory = directory(&engine, PatchingMode::Space, [30, 30, 400]);
+    let mut cached = block_on(Cached::new(&engine, &directory, sampler(1.0))).unwrap();
+    cached.begin(&word(5), 3).unwrap();
+    block_on(cached.step()).unwrap();
+    assert!(cached.begin(&word(30), 9).is_err());
+    assert!(cached.begin(&[260], 9).is_err());
+    cached.push(&[101]).unwrap();
+    let rest = [0, 1].map(|_| block_on(cached.step()).unwrap().id);
+    let mut again = Recompute::new(&engine, &directory, sampler(1.0)).unwrap();
+    again.begin(&word(5), 3).unwrap();
+    block_on(again.step()).unwrap();
+    again.push(&[101]).unwrap();
+    assert_eq!(rest, [101, block_on(again.step()).unwrap().id]);
+}
+
 /// The entropy model has fewer positions than the text has ids: it goes on in windows, as one full
 /// pass over the text has them, to the bit.
 #[test]

@@ -118,6 +118,7 @@ impl<E: Engine> Source for Recompute<'_, E> {
     }
 
     fn begin(&mut self, ids: &[u32], origin: u64) -> Result<()> {
+        check_ids(ids)?;
         self.ids.clear();
         self.origin = origin;
         self.push(ids)

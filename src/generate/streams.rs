@@ -144,6 +144,28 @@ impl<'m, E: Engine> Streams<'m, E> {
     /// # Errors
     /// No ids, an id outside the vocabulary, or more of them than the model has positions.
     pub fn open(&mut self, prompt: &[u32], sampler: Sampler) -> Result<StreamId> {
+        let slot = self.unread(prompt, sampler)?;
+        Ok(self.put(slot))
+    }
+
+    /// Takes a stream away and adds one in its place: what [`Self::close`] and [`Self::open`] do,
+    /// but where the second fails nothing has changed.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) fn replace(
+        &mut self,
+        old: StreamId,
+        prompt: &[u32],
+        sampler: Sampler,
+    ) -> Result<StreamId> {
+        let slot = self.unread(prompt, sampler)?;
+        self.close(old);
+        Ok(self.put(slot))
+    }
+
+    /// A stream that nobody has read.
+    fn unread(&self, prompt: &[u32], sampler: Sampler) -> Result<Slot> {
         if prompt.is_empty() {
             return Err(Error::input("prompt", "expected at least one id, got none")
                 .with_hint("a text begins with id 1"));
@@ -156,15 +178,19 @@ impl<'m, E: Engine> Streams<'m, E> {
         };
         let mut place = Place::new(self.rules);
         place.ids = prompt.to_vec();
-        let serial = self.opened_count;
+        Ok(Slot::new(self.opened_count, place, sampler, cutter))
+    }
+
+    fn put(&mut self, stream: Slot) -> StreamId {
+        let serial = stream.serial;
         self.opened_count += 1;
         let free = self.slots.iter().position(Option::is_none);
         let slot = free.unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        self.slots[slot] = Some(Slot::new(serial, place, sampler, cutter));
-        Ok(StreamId { slot, serial })
+        self.slots[slot] = Some(stream);
+        StreamId { slot, serial }
     }
 
     /// Takes a stream away; others may have its place.
