@@ -484,21 +484,3 @@ fn an_entropy_that_is_no_number_is_the_error_of_its_stream() {
         }
     }
 }
-
-/// Ids that are banned and are none, greedily on the device as much as drawn here.
-#[test]
-fn a_banned_id_that_there_is_not_is_refused() {
-    let engine = Host::default();
-    let directory = directory(&engine, PatchingMode::Space, [64, 64, 64]);
-    for (temperature, id) in [(0.0, 260), (0.0, 287), (0.0, 288), (1.0, 260)] {
-        let options =
-            SamplingOptions { temperature, banned_ids: vec![id], ..SamplingOptions::default() };
-        let mut streams = block_on(Streams::new(&engine, &directory, 2)).unwrap();
-        let bad = streams.open(&word(3), Sampler::new(options, 0).unwrap()).unwrap();
-        let good = streams.open(&word(3), sampler(temperature)).unwrap();
-        let step = block_on(streams.step()).unwrap();
-        let error = of(&step, bad).as_ref().unwrap_err().to_string();
-        assert_eq!(error, format!("banned id: expected less than 260, got {id}"));
-        assert!(of(&step, good).is_ok());
-    }
-}

@@ -116,7 +116,7 @@ impl Sampler {
     /// What a device needs to choose the same. `seen`: the history, a bit an id.
     ///
     /// # Errors
-    /// `Input` when a banned id is no id.
+    /// `Input` when a banned id is no id, which [`SamplingOptions::check`] refuses.
     pub(super) fn row(&self, seen: &[u32; BIT_WORDS], position: u64) -> Result<ChoiceRow> {
         let mut banned = [0; BIT_WORDS];
         for id in self.options.banned() {
@@ -176,6 +176,9 @@ impl SamplingOptions {
             if !range.contains(&value) {
                 return Err(Error::input(name, format!("expected {expected}, got {value}")));
             }
+        }
+        for &id in &self.banned_ids {
+            index("banned id", id, VOCABULARY_SIZE as usize)?;
         }
         Ok(())
     }
