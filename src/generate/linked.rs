@@ -6,6 +6,7 @@
 //! long enough for that ([`CacheShape::rewind`]).
 
 use super::place::{Place, PlaceRules};
+use super::sampling::NOTHING_FORCED;
 use super::slot::{Chosen, Slot};
 use super::step_tables::Next;
 use super::stream_plans::Work;
@@ -22,9 +23,6 @@ use crate::kernels::decode::next_step::{StepRules, layout, width};
 use crate::kernels::{Axis, Counts};
 use crate::text::VOCABULARY_SIZE;
 use std::collections::VecDeque;
-
-/// No id.
-const NOTHING_FORCED: u32 = u32::MAX;
 
 /// What to do about a device whose steps in one submission are no steps of the model.
 const DISTRUST: &str = "take one byte a submission, and `blt devices --check` the device";

@@ -38,8 +38,8 @@ pub(super) type ChoiceRow = [u32; choice_words(VOCABULARY_SIZE as usize)];
 /// What logits have to be.
 pub(super) const EXPECTED_LOGITS: &str = "expected finite values of at most 1e30";
 
-/// No id.
-const NOTHING_FORCED: u32 = u32::MAX;
+/// No id: what is chosen is not forced.
+pub(super) const NOTHING_FORCED: u32 = u32::MAX;
 
 /// How the next id is chosen. The default is greedy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
