@@ -9,21 +9,20 @@
 mod support;
 
 use blt_wgpu::blt::config::{ModelConfig, PatchingMode};
-use blt_wgpu::blt::tables::Row;
-use blt_wgpu::blt::{Batch, LoadedDirectory, LoadedModel, PlanSlot, forward_graph};
+use blt_wgpu::blt::{LoadedDirectory, LoadedModel};
 use blt_wgpu::checkpoint::ModelDirectory;
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
-use blt_wgpu::eval::Patcher;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
-use blt_wgpu::generate::{Added, Cached, OnLimit, Recompute, Source, Stops, TextStream};
-use blt_wgpu::kernels::Step;
-use blt_wgpu::text::{BOS_ID, EOS_ID, VOCABULARY_SIZE, encode};
+use blt_wgpu::generate::{
+    Added, Agreement, BYTES_A_SUBMISSION, Cached, OnLimit, Recompute, Source, Stops, TextStream,
+};
+use blt_wgpu::text::{BOS_ID, EOS_ID, encode};
 use pollster::block_on;
 use std::path::Path;
 use support::{Session, golden_blt, golden_entropy, write_golden_weights};
 
-/// Largest difference of logits, and of the two best ones where either will do.
+/// Largest difference of logits between a text and its prefix.
 const TOLERANCE: f32 = 1e-4;
 const POSITIONS: usize = 6000;
 
@@ -92,41 +91,15 @@ fn endless() -> Sampler {
     Sampler::new(SamplingOptions { banned_ids, ..SamplingOptions::default() }, 0).unwrap()
 }
 
-/// Logits of every position of a text, and whether a patch starts there.
-fn full_pass<E: Engine>(
-    engine: &E,
-    directory: &LoadedDirectory<E>,
-    ids: &[u32],
-) -> (Vec<f32>, Vec<bool>) {
-    let mut patcher = Patcher::of(engine, directory).unwrap().unwrap();
-    let patch_lengths = block_on(patcher.cut(ids)).unwrap().patch_lengths;
-    let mut starts = vec![false; ids.len() + 2];
-    let mut start = 0;
-    for &length in &patch_lengths {
-        starts[start] = true;
-        start += length as usize;
-    }
-    let count = ids.len();
-    let (targets, weights) = (vec![EOS_ID; count], vec![0.0; count]);
-    let row = Row { ids: ids.to_vec(), targets, weights, patch_lengths };
-    let model = &directory.model;
-    let batch = Batch::new(&model.config, &[row]).unwrap();
-    let mut slot = PlanSlot::new("forward", forward_graph);
-    let plan = block_on(slot.get(engine, model, &batch.counts)).unwrap();
-    let step = Step::of(batch.counts);
-    engine.run(plan, &step, &batch.inputs).unwrap();
-    (block_on(engine.output(plan, "logits", &step)).unwrap(), starts)
-}
-
-/// Generates behind a prompt and compares; the largest difference, and how many ties.
+/// Generates behind a prompt and compares.
 fn check<E: Engine>(
     engine: &E,
     directory: &LoadedDirectory<E>,
-    what: &str,
-    prompt: &[u32],
-    count: usize,
-    prefix_count: usize,
-) -> (f32, usize) {
+    agreement: &mut Agreement,
+    (name, prompt): (&'static str, &[u32]),
+    [count, prefix_count]: [usize; 2],
+) {
+    let what = format!("{}, {name}", agreement.mode.name());
     let mut source = block_on(Cached::new(engine, directory, endless())).unwrap();
     source.begin(prompt, 0).unwrap();
     // As long as the model has positions for.
@@ -134,61 +107,47 @@ fn check<E: Engine>(
     let added: Vec<Added> = (0..count).map(|_| block_on(source.step()).unwrap()).collect();
     let generated = added.iter().map(|it| it.id);
     let ids: Vec<u32> = prompt.iter().copied().chain(generated).collect();
-    let (logits, starts) = full_pass(engine, directory, &ids[..ids.len() - 1]);
-    let (mut worst, mut ties) = (0.0_f32, 0);
-    for (position, added) in (prompt.len()..).zip(&added) {
-        assert_eq!(added.starts_patch, starts[position], "{what}: patch at {position}");
-        let width = VOCABULARY_SIZE as usize;
-        let expected = &logits[(position - 1) * width..][..width];
-        for (expected, got) in expected.iter().zip(&added.logits) {
-            worst = worst.max((expected - got).abs());
-        }
-        assert!(worst <= TOLERANCE, "{what}: logits at {position} differ by {worst}");
-        let allowed = |id: &usize| !matches!(id, 0..=3);
-        let best = (0..width).filter(allowed).map(|id| expected[id]).fold(f32::MIN, f32::max);
-        let own = expected[added.id as usize];
-        assert!(own >= best - TOLERANCE, "{what}: {} at {position}", added.id);
-        if own < best {
-            println!("{what}: a tie at {position}, {own} and {best}");
-            ties += 1;
-        }
-    }
+    let mut reader = Recompute::new(engine, directory, endless()).unwrap();
+    let pass = block_on(reader.read(&ids[..ids.len() - 1])).unwrap();
+    let compared = agreement.compare(name, prompt.len(), &added, &pass);
+    compared.unwrap_or_else(|problem| panic!("{what}: {problem}"));
     // Every prefix by itself is the definition; that the full pass equals it is checked on some.
     let mut prefixes = Recompute::new(engine, directory, endless()).unwrap();
     prefixes.begin(prompt, 0).unwrap();
     for (index, added) in added.iter().take(prefix_count).enumerate() {
         prefixes.begin(&ids[..prompt.len() + index], 0).unwrap();
         let alone = block_on(prefixes.step()).unwrap();
-        let far = |(a, b): (&f32, &f32)| (a - b).abs() > TOLERANCE;
-        assert!(!alone.logits.iter().zip(&added.logits).any(far), "{what}: prefix {index}");
+        let close = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE;
+        assert!(alone.logits.iter().zip(&added.logits).all(close), "{what}: prefix {index}");
+        assert_eq!(alone.entropy.map(f32::to_bits), added.entropy.map(f32::to_bits), "{what}");
         assert_eq!(alone.starts_patch, added.starts_patch, "{what}: prefix {index}");
     }
-    (worst, ties)
 }
 
-/// All modes and prompts; at most one position in a hundred may be a tie.
+/// All modes and prompts; at most one id in a hundred may be a tie.
 fn check_all(directory: &mut LoadedDirectory<HostEngine<f32>>, is_golden: bool, form: [usize; 2]) {
     let engine = HostEngine::<f32>::default();
-    let [count, prefix_count] = form;
-    let mut tie_count = 0;
+    let (mut tie_count, mut total) = (0, 0);
     for mode in modes() {
         cut_by(directory, mode, is_golden);
-        let mut worst = 0.0_f32;
+        let mut found = Agreement::new(mode, BYTES_A_SUBMISSION, endless().options());
         for (name, prompt) in prompts() {
-            let what = format!("{}, {name}", mode.name());
-            let (far, ties) = check(&engine, directory, &what, &prompt, count, prefix_count);
-            worst = worst.max(far);
-            tie_count += ties;
+            check(&engine, directory, &mut found, (name, &prompt), form);
         }
+        assert_eq!(found.entropy_count, if mode.needs_entropies() { found.id_count } else { 0 });
         println!(
-            "{}: {} texts of up to {count}, logits within {worst:e}",
+            "{}: {} ids behind {} prompts, logits within {:e}, ties {:?}",
             mode.name(),
-            prompts().len()
+            found.id_count,
+            prompts().len(),
+            found.largest_difference,
+            found.ties
         );
+        tie_count += found.ties.len();
+        total += found.chosen_count;
     }
-    let total = modes().count() * prompts().len() * count;
-    println!("{tie_count} ties of at most {total}");
-    assert!(tie_count * 100 <= total);
+    println!("{tie_count} ties of {total} ids");
+    assert!(total > 0 && tie_count * 100 <= total, "{tie_count} ties of {total} ids");
 }
 
 #[test]
@@ -205,7 +164,9 @@ fn each_of_the_first_200_bytes_is_what_its_prefix_says() {
     for mode in [PatchingMode::Entropy, PatchingMode::Space] {
         cut_by(&mut directory, mode, true);
         let (name, prompt) = prompts().swap_remove(7);
-        check(&engine, &directory, &format!("{}, {name}", mode.name()), &prompt, 200, 200);
+        let mut found = Agreement::new(mode, BYTES_A_SUBMISSION, endless().options());
+        check(&engine, &directory, &mut found, (name, &prompt), [200, 200]);
+        assert_eq!(found.id_count, 200);
     }
 }
 

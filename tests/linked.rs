@@ -36,7 +36,7 @@ fn prompts() -> [Vec<u32>; 3] {
 }
 
 /// What is added behind a prompt in submissions of so many bytes, text pushed on the way, and the
-/// steps that were taken several at a time.
+/// ids of it that were added several at a time.
 fn added<E: Engine>(
     engine: &E,
     directory: &LoadedDirectory<E>,
@@ -52,7 +52,7 @@ fn added<E: Engine>(
     // What was ahead is forgotten.
     streams.push(id, &[104, 2, 1, 105, 36, 107]).unwrap();
     added.extend(generate(&mut streams, id, count - count / 2));
-    (added, streams.linked_step_count())
+    (added, streams.linked_id_count())
 }
 
 /// Id, whether it was pushed and starts a patch, entropy and logits, to the bit.
@@ -88,7 +88,10 @@ fn check_text<E: Engine>(
     let (expected, alone) = added(engine, directory, text, 1, count);
     let (got, linked) = added(engine, directory, text, bytes, count);
     assert!(expected.len() > 6, "{what}: ended at once");
-    assert!(alone == 0 && linked > 0, "{what}: steps are linked");
+    // All of them, but where a window moves: every 16 ids, up to three of them.
+    let least = if what == "windows of 31" { got.len() * 3 / 4 } else { got.len() };
+    assert_eq!(alone, 0, "{what}");
+    assert!(linked >= least as u64, "{what}: {linked} of {} ids were linked", got.len());
     let what = format!("{what}, prompt of {}, {:?}", text.0.len(), text.1.options());
     assert_eq!(got.len(), expected.len(), "{what}");
     for (place, (got, expected)) in got.iter().zip(&expected).enumerate() {
@@ -204,7 +207,7 @@ fn come_and_go<E: Engine>(engine: &E, prompts: &[&'static str], rounds: usize) {
             streams.close(open[2].0);
         }
     }
-    assert!(streams.linked_step_count() > 0);
+    assert!(streams.linked_id_count() > 0);
     for (_, prompt, added) in open {
         assert!(added.len() > 6, "{prompt:?}");
         assert_eq!(bits(&added), bits(&alone(prompt, added.len())), "{prompt:?}");
@@ -232,7 +235,7 @@ fn added_to_the_end<E: Engine>(
     let first = generate(&mut streams, id, 100);
     streams.push(id, &[1, 80]).unwrap();
     let second = generate(&mut streams, id, 5);
-    assert_eq!(streams.linked_step_count() > 0, bytes > 1);
+    assert_eq!(streams.linked_id_count() > 0, bytes > 1);
     [first, second]
 }
 
@@ -289,7 +292,7 @@ fn broken<E: Engine>(
             said[usize::from(id == broken)].push(added);
         }
     }
-    assert_eq!(streams.linked_step_count() > 0, bytes > 1);
+    assert_eq!(streams.linked_id_count() > 0, bytes > 1);
     assert_eq!(streams.generated(sound).len(), 10, "{bytes} a submission: {:?}", said[0]);
     said
 }

@@ -3,10 +3,12 @@
 
 mod support;
 
+use blt_wgpu::Error;
 use blt_wgpu::blt::config::PatchingMode;
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::generate::{CheckForm, SelfCheck, Streams};
+use blt_wgpu::kernels::decode::next_step::layout;
 use pollster::block_on;
 use support::failing::Failing;
 use support::streaming::{blt, directory, greedy, ids};
@@ -38,15 +40,16 @@ fn a_refusal_is_remembered() {
             }
             refused.push(engine.refused_count.get());
         }
-        assert_eq!(streams.linked_step_count(), 0);
+        assert_eq!(streams.linked_id_count(), 0);
         (streams.ids(second).to_vec(), refused)
     };
     let (expected, none) = texts(1);
     assert_eq!(none, [0; 20]);
-    // Both at once, then one by one; later the one that is left.
+    // Both at once, then one by one; later the one that is left: each for all that there is room
+    // for, and then for as much as it takes.
     let (got, refused) = texts(4);
     assert_eq!(got, expected);
-    assert_eq!(refused, [[3; 12].as_slice(), &[4; 8]].concat());
+    assert_eq!(refused, [[6; 12].as_slice(), &[8; 8]].concat());
 }
 
 /// A device that closes patches elsewhere is an error and no other text.
@@ -67,6 +70,65 @@ fn a_patch_that_closes_elsewhere_is_an_error() {
     assert!(error.to_string().contains("by the rule of the model"), "{error}");
     assert!(error.hint().unwrap().contains("one byte a submission"));
     assert!(streams.generated(id).is_empty());
+}
+
+/// A device that stops in front of the first step is an error, and nobody waits for an id.
+#[test]
+fn a_stop_in_front_of_the_first_step_is_an_error() {
+    let engine = Failing::falsifying(HostEngine::<f32>::default(), |name, results| {
+        if name == "results" {
+            results[1] = f32::from_bits(layout::STOPPED);
+        }
+    });
+    let directory = directory(&engine, blt(PatchingMode::Entropy));
+    let streams = Streams::with_bytes_a_submission(&engine, &directory, 2, 4);
+    let mut streams = block_on(streams).unwrap();
+    let [stopped, sound] = ["a", "b"].map(|it| streams.open(&ids(it), greedy()).unwrap());
+    let step = block_on(streams.step()).unwrap();
+    let error = step[0].1.as_ref().unwrap_err();
+    assert!(matches!(error, Error::Device { .. }) && error.hint().is_some(), "{error}");
+    assert!(error.to_string().contains("had stopped"), "{error}");
+    assert!(step[1].1.is_ok());
+    assert_eq!((streams.generated(stopped).len(), streams.generated(sound).len()), (0, 1));
+}
+
+/// An id that is none is an error, and no row of a table that is read, nor a bit that is set: behind
+/// the first step of a submission too.
+#[test]
+fn an_id_that_a_device_makes_up_is_an_error() {
+    let [wide, narrow]: [fn(&str, &mut [f32]); 2] = [
+        |name, words| {
+            if ["chosen", "results"].contains(&name) {
+                words[0] = f32::from_bits(300);
+            }
+        },
+        |name, words| {
+            if ["chosen", "results"].contains(&name) {
+                words[0] = f32::from_bits(265);
+            }
+        },
+    ];
+    let second: fn(&str, &mut [f32]) = |name, words| {
+        if name == "results" {
+            words[4] = f32::from_bits(300);
+        }
+    };
+    for (falsify, bytes, id) in
+        [(wide, 1, 300), (wide, 4, 300), (narrow, 1, 265), (narrow, 4, 265), (second, 4, 300)]
+    {
+        let engine = Failing::falsifying(HostEngine::<f32>::default(), falsify);
+        let directory = directory(&engine, blt(PatchingMode::Entropy));
+        let streams = Streams::with_bytes_a_submission(&engine, &directory, 1, bytes);
+        let mut streams = block_on(streams).unwrap();
+        let stream = streams.open(&ids("a"), drawn()).unwrap();
+        for _ in 0..2 {
+            let error = block_on(streams.step()).unwrap().remove(0).1.unwrap_err();
+            assert!(matches!(error, Error::Device { .. }) && error.hint().is_some(), "{error}");
+            let expected = format!("it chose id {id}, expected less than 260");
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
+        assert!(streams.generated(stream).is_empty());
+    }
 }
 
 /// `blt devices --check` finds wrong steps behind the first of a submission.

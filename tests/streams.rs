@@ -1,130 +1,66 @@
 //! Texts that are generated with caches are those that reading everything again generates: logits
 //! of every position within rounding, entropies to the bit, the same patches, the likeliest ids.
 //!
-//! The oracle is one full pass over the finished text. Where its two best logits lie within
-//! [`TOLERANCE`] of each other either id will do: a tie.
+//! The oracle is one full pass over the finished text, compared as an [`Agreement`] compares. Where
+//! its two best logits lie close to each other either id will do: a tie.
 
 mod support;
 
 use blt_wgpu::bench::BenchShape;
 use blt_wgpu::blt::config::{ModelConfig, PatchingMode, ReferenceEntropyKeys};
 use blt_wgpu::blt::parameters::PATCHER_PREFIX;
-use blt_wgpu::blt::tables::Row;
 use blt_wgpu::blt::{
-    Batch, CacheShape, LoadedDirectory, Pass, PlanSlot, WeightTypes, cache_layout, forward_graph,
-    step_graph, store_layout,
+    CacheShape, LoadedDirectory, Pass, WeightTypes, cache_layout, step_graph, store_layout,
 };
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
-use blt_wgpu::eval::{Cut, Patcher};
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
-use blt_wgpu::generate::{Added, Cached, Recompute, Source, StreamId, Streams};
+use blt_wgpu::generate::{
+    Added, Agreement, BYTES_A_SUBMISSION, Cached, Recompute, Source, StreamId, Streams,
+};
 #[cfg(feature = "gpu")]
 use blt_wgpu::generate::{CheckForm, SelfCheck};
 use blt_wgpu::graph::{CompileOptions, Precision, compile_for};
-use blt_wgpu::kernels::{Abilities, Axis, Counts, Step};
-use blt_wgpu::text::VOCABULARY_SIZE;
+use blt_wgpu::kernels::{Abilities, Axis, Counts};
 use pollster::block_on;
 use support::failing::Failing;
 use support::streaming::{
     POSITIONS, blt, directory, entropy, generate, greedy, ids, loaded, shapes,
 };
 
-/// Largest difference of logits.
-const TOLERANCE: f32 = 1e-4;
-
-/// What a full pass says about a text.
-struct Oracle {
-    logits: Vec<f32>,
-    cut: Cut,
-}
-
-impl Oracle {
-    fn new<E: Engine>(engine: &E, directory: &LoadedDirectory<E>, ids: &[u32]) -> Self {
-        let cut = match Patcher::of(engine, directory).unwrap() {
-            None => Cut::default(),
-            Some(mut patcher) => block_on(patcher.cut(ids)).unwrap(),
-        };
-        let row = Row {
-            ids: ids.to_vec(),
-            targets: vec![0; ids.len()],
-            weights: vec![0.0; ids.len()],
-            patch_lengths: cut.patch_lengths.clone(),
-        };
-        let model = &directory.model;
-        let batch = Batch::new(&model.config, &[row]).unwrap();
-        let mut slot = PlanSlot::new("forward", forward_graph);
-        let plan = block_on(slot.get(engine, model, &batch.counts)).unwrap();
-        let step = Step::of(batch.counts);
-        engine.run(plan, &step, &batch.inputs).unwrap();
-        Self { logits: block_on(engine.output(plan, "logits", &step)).unwrap(), cut }
-    }
-
-    fn row(&self, position: usize) -> &[f32] {
-        let width = VOCABULARY_SIZE as usize;
-        &self.logits[position * width..][..width]
-    }
-
-    /// Whether a patch starts at a position.
-    fn starts(&self, position: usize) -> bool {
-        let mut start = 0;
-        self.cut.patch_lengths.iter().any(|&length| {
-            start += length;
-            start as usize == position
-        })
-    }
-
-    /// Checks what was added to a text from position `first` on; returns the ties.
-    #[track_caller]
-    fn check(&self, what: &str, first: usize, added: &[Added]) -> usize {
-        let mut ties = 0;
-        for (position, added) in (first..).zip(added) {
-            let expected = self.row(position - 1);
-            for (id, (expected, got)) in expected.iter().zip(&added.logits).enumerate() {
-                let close = (expected - got).abs() <= TOLERANCE;
-                assert!(close, "{what}: position {position}, id {id}: {expected} and {got}");
-            }
-            assert_eq!(added.starts_patch, self.starts(position), "{what}: patch at {position}");
-            if let Some(entropy) = added.entropy {
-                let expected = self.cut.entropies[position - 1];
-                assert_eq!(entropy.to_bits(), expected.to_bits(), "{what}: entropy at {position}");
-            }
-            if !added.was_pushed {
-                let best = expected.iter().copied().fold(f32::MIN, f32::max);
-                let own = expected[added.id as usize];
-                assert!(own >= best - TOLERANCE, "{what}: id {} at {position}", added.id);
-                ties += usize::from(own < best);
-            }
-        }
-        ties
-    }
-}
-
 /// A prompt, `count` ids behind it, and text pushed when half of them are there.
 #[track_caller]
 fn check<E: Engine>(engine: &E, directory: &LoadedDirectory<E>, what: &str, count: usize) {
-    let prompts = [vec![1], ids("a"), ids("Hi, BLT! It is \u{1F600} long \u{6587}\u{5B57}."), {
-        let mut ids = ids("one");
-        ids.push(2);
-        ids.extend(self::ids("two, and it goes on"));
-        ids
-    }];
-    let (mut ties, mut total) = (0, 0);
-    for prompt in prompts {
-        let what = format!("{what}, prompt of {}", prompt.len());
+    let documents = [ids("one"), vec![2], ids("two, and it goes on")].concat();
+    let prompts = [
+        ("empty", vec![1]),
+        ("a byte", ids("a")),
+        ("characters", ids("Hi, BLT! It is \u{1F600} long \u{6587}\u{5B57}.")),
+        ("documents", documents),
+    ];
+    let mode = match &directory.model.config {
+        ModelConfig::Blt(config) => config.patching.mode,
+        ModelConfig::Entropy(_) => PatchingMode::Byte,
+    };
+    let mut found = Agreement::new(mode, BYTES_A_SUBMISSION, greedy().options());
+    let mut reader = Recompute::new(engine, directory, greedy()).unwrap();
+    for (name, prompt) in prompts {
         let mut streams = block_on(Streams::new(engine, directory, 1)).unwrap();
         streams.keep_logits(true);
         let id = streams.open(&prompt, greedy()).unwrap();
         let mut added = generate(&mut streams, id, count / 2);
         streams.push(id, &[104, 2, 1, 105, 36, 107]).unwrap();
         added.extend(generate(&mut streams, id, count - count / 2));
-        assert!(added.len() > 6, "{what}: ended at once");
-        let text = streams.ids(id).to_vec();
-        let oracle = Oracle::new(engine, directory, &text);
-        ties += oracle.check(&what, prompt.len(), &added);
-        total += added.len();
+        assert!(added.len() > 6, "{what}, {name}: ended at once");
+        let text = streams.ids(id);
+        let pass = block_on(reader.read(&text[..text.len() - 1])).unwrap();
+        let compared = found.compare(name, prompt.len(), &added, &pass);
+        compared.unwrap_or_else(|problem| panic!("{what}, {name}, {problem}"));
     }
-    assert!(ties * 100 <= total, "{what}: {ties} ties of {total}");
+    let entropy_count = if mode.needs_entropies() { found.id_count } else { 0 };
+    assert_eq!(found.entropy_count, entropy_count, "{what}");
+    let (ties, chosen) = (&found.ties, found.chosen_count);
+    assert!(ties.len() * 100 <= chosen, "{what}: {ties:?} of {chosen} ids");
 }
 
 #[test]

@@ -116,9 +116,9 @@ struct Output {
 #[derive(Serialize)]
 struct Details {
     /// Of the id, by the model alone.
-    probabilities: Vec<f32>,
+    probabilities: Vec<Option<f32>>,
     /// Of the model's prediction, in nats.
-    entropies: Vec<f32>,
+    entropies: Vec<Option<f32>>,
     /// Of the entropy model's prediction, in nats; null where it decides about no patches.
     patch_entropies: Vec<Option<f32>>,
     /// How the ids fall into patches; the first may have begun in the prompt.

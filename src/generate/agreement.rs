@@ -2,8 +2,9 @@
 
 use super::added::Added;
 use super::recompute::FullPass;
+use super::sampling::SamplingOptions;
 use crate::blt::config::PatchingMode;
-use crate::text::BYTE_OFFSET;
+use crate::text::VOCABULARY_SIZE;
 
 /// Largest difference of logits; where the two best lie that close, either id will do.
 pub const TOLERANCE: f32 = 1e-4;
@@ -25,9 +26,11 @@ pub struct Agreement {
     pub largest_difference: f32,
     /// Where another byte would have done as well.
     pub ties: Vec<Tie>,
+    /// By id, whether it may be chosen.
+    allowed: Vec<bool>,
 }
 
-/// A byte that was chosen where the full pass has another that is as good within 1e-4. The
+/// An id that was chosen where the full pass has another that is as good within 1e-4. The
 /// text goes on behind what was chosen, and so does the pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tie {
@@ -42,9 +45,15 @@ pub struct Tie {
 }
 
 impl Agreement {
-    /// Of no text yet.
-    pub(super) fn new(mode: PatchingMode, bytes_a_submission: usize) -> Self {
+    /// Of no text yet. Texts are cut by this rule, in a model without patches by
+    /// [`PatchingMode::Byte`], and of the ids that these options allow the likeliest are chosen.
+    pub fn new(mode: PatchingMode, bytes_a_submission: usize, options: &SamplingOptions) -> Self {
+        let mut allowed = vec![true; VOCABULARY_SIZE as usize];
+        for id in options.banned() {
+            allowed[id as usize] = false;
+        }
         Self {
+            allowed,
             mode,
             bytes_a_submission,
             id_count: 0,
@@ -57,8 +66,11 @@ impl Agreement {
     }
 
     /// Compares what was added to a text from position `first` on with a pass over all of it but
-    /// its last id. `Err`: where it differs.
-    pub(super) fn compare(
+    /// its last id.
+    ///
+    /// # Errors
+    /// The first place that differs, in words.
+    pub fn compare(
         &mut self,
         prompt: &'static str,
         first: usize,
@@ -96,6 +108,10 @@ impl Agreement {
                 ));
             }
             self.patch_count += usize::from(starts);
+            if added.entropy.is_some() != self.mode.needs_entropies() {
+                let has = if added.entropy.is_some() { "an" } else { "no" };
+                return Err(format!("position {position}: caches give {has} entropy"));
+            }
             if let Some(entropy) = added.entropy {
                 let expected = pass.cut.entropies[position - 1];
                 if entropy.to_bits() != expected.to_bits() {
@@ -108,39 +124,43 @@ impl Agreement {
             }
             if !added.was_pushed {
                 self.chosen_count += 1;
-                self.ties.extend(tie(prompt, position, added.id, expected)?);
+                self.ties.extend(self.tie(prompt, position, added.id, expected)?);
             }
             self.id_count += 1;
         }
         Ok(())
     }
-}
 
-/// Whether the byte that was chosen is the best by these logits, or as good.
-fn tie(
-    prompt: &'static str,
-    position: usize,
-    id: u32,
-    expected: &[f32],
-) -> Result<Option<Tie>, String> {
-    let others = (BYTE_OFFSET..).zip(&expected[BYTE_OFFSET as usize..]);
-    let best = others.filter(|(other, _)| *other != id).max_by(|a, b| a.1.total_cmp(b.1));
-    let (other, &best) = best.expect("there are 256 bytes");
-    let own = expected[id as usize];
-    if own < best - TOLERANCE {
-        return Err(format!(
-            "position {position}: id {id} was chosen, of logit {own}, not {other}, of {best}"
-        ));
+    /// Whether the id that was chosen is the best by these logits, or as good.
+    fn tie(
+        &self,
+        prompt: &'static str,
+        position: usize,
+        id: u32,
+        expected: &[f32],
+    ) -> Result<Option<Tie>, String> {
+        if !self.allowed[id as usize] {
+            return Err(format!("position {position}: id {id} was chosen, which is banned"));
+        }
+        let own = expected[id as usize];
+        let others = (0..).zip(expected).zip(&self.allowed);
+        let others = others.filter(|((other, _), allowed)| **allowed && *other != id);
+        let best = others.map(|(other, _)| other).max_by(|a, b| a.1.total_cmp(b.1));
+        let Some((other, &best)) = best else { return Ok(None) };
+        if own < best - TOLERANCE {
+            return Err(format!(
+                "position {position}: id {id} was chosen, of logit {own}, not {other}, of {best}"
+            ));
+        }
+        let distance = (own - best).abs();
+        Ok((distance <= TOLERANCE).then_some(Tie { prompt, position, ids: [id, other], distance }))
     }
-    let distance = (own - best).abs();
-    Ok((distance <= TOLERANCE).then_some(Tie { prompt, position, ids: [id, other], distance }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::eval::Cut;
-    use crate::text::VOCABULARY_SIZE;
 
     /// A pass over three ids, of which the likeliest next are 104 and 105, and what a step adds
     /// behind the second that agrees with it.
@@ -162,7 +182,7 @@ mod tests {
     fn compare(change: impl FnOnce(&mut FullPass, &mut Added)) -> Result<Agreement, String> {
         let (mut pass, mut added) = agreeing();
         change(&mut pass, &mut added);
-        let mut all = Agreement::new(PatchingMode::Entropy, 1);
+        let mut all = Agreement::new(PatchingMode::Entropy, 1, &SamplingOptions::default());
         all.compare("x", 2, &[added], &pass).map(|()| all)
     }
 
@@ -175,10 +195,17 @@ mod tests {
         assert!(said(|_, added| added.logits.truncate(259)).contains("260 logits, caches 259"));
         assert!(said(|_, added| added.logits.clear()).contains("260 logits, caches 0"));
         assert!(said(|_, added| added.id = 106).contains("id 106 was chosen"));
+        assert!(said(|_, added| added.id = 1).contains("id 1 was chosen, which is banned"));
+        let of_end = said(|pass, added| {
+            pass.logits[VOCABULARY_SIZE as usize + 2] = 3.0;
+            added.logits[2] = 3.0;
+        });
+        assert!(of_end.contains("not 2, of 3"), "{of_end}");
         assert!(said(|_, added| added.logits[7] = 2.0 * TOLERANCE).contains("id 7"));
         assert!(said(|_, added| added.logits[7] = f32::NAN).contains("caches NaN"));
         assert!(said(|_, added| added.starts_patch = false).contains("no patch starts"));
         assert!(said(|pass, _| pass.cut.patch_lengths = vec![1, 3]).contains("no patch starts"));
+        assert!(said(|_, added| added.entropy = None).contains("caches give no entropy"));
         let next = |entropy: f32| f32::from_bits(entropy.to_bits() + 1);
         assert_eq!(next(0.5), 0.500_000_06);
         let last_bit = said(|_, added| added.entropy = Some(0.500_000_06));

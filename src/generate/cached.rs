@@ -57,12 +57,12 @@ impl<E: Engine> Source for Cached<'_, E> {
     }
 
     fn begin(&mut self, ids: &[u32], origin: u64) -> Result<()> {
-        if let Some(stream) = self.stream.take() {
-            self.streams.close(stream);
-        }
-        self.origin = origin;
-        self.waiting_count = 0;
-        self.stream = Some(self.streams.open(ids, self.sampler.at(origin))?);
+        let sampler = self.sampler.at(origin);
+        let stream = match self.stream {
+            None => self.streams.open(ids, sampler)?,
+            Some(old) => self.streams.replace(old, ids, sampler)?,
+        };
+        (self.stream, self.origin, self.waiting_count) = (Some(stream), origin, 0);
         Ok(())
     }
 

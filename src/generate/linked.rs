@@ -6,10 +6,11 @@
 //! long enough for that ([`CacheShape::rewind`]).
 
 use super::place::{Place, PlaceRules};
-use super::slot::{Chosen, Slot, check_finite};
+use super::sampling::NOTHING_FORCED;
+use super::slot::{Chosen, Slot};
 use super::step_tables::Next;
 use super::stream_plans::Work;
-use super::stream_step::{self, ChosenAtOnce, check_status, is_broken};
+use super::stream_step::{self, ChosenAtOnce, is_broken};
 use super::streams::Streams;
 use crate::blt::config::{BltConfig, EntropyConfig, ModelConfig, Semantics};
 use crate::blt::patching::{PatchCutter, PatchingMode};
@@ -23,8 +24,8 @@ use crate::kernels::{Axis, Counts};
 use crate::text::VOCABULARY_SIZE;
 use std::collections::VecDeque;
 
-/// No id.
-const NOTHING_FORCED: u32 = u32::MAX;
+/// What to do about a device whose steps in one submission are no steps of the model.
+const DISTRUST: &str = "take one byte a submission, and `blt devices --check` the device";
 
 /// What the tables of steps follow from; where they lie is not yet said.
 pub(super) fn step_rules(
@@ -134,18 +135,20 @@ impl<E: Engine> Streams<'_, E> {
         let result = |row: usize, link: usize| -> Result<Option<(Chosen, bool)>> {
             let words = &read[0][(link * rows + row) * layout::RESULT_WORDS..];
             let [id, status, entropy, closes] = [words[0], words[1], words[2], words[3]];
-            if status.to_bits() == layout::STOPPED {
-                return Ok(None);
+            match status.to_bits() == layout::STOPPED {
+                true if link > 0 => return Ok(None),
+                true => return Err(self.chose_nothing()),
+                false => {}
             }
-            check_status(status.to_bits())?;
             let entropy = has_entropies.then_some(entropy);
-            check_finite(entropy.as_slice())?;
             let width = VOCABULARY_SIZE as usize;
             let logits = match keeps_logits {
                 true => read[1 + link][row * width..][..width].to_vec(),
                 false => Vec::new(),
             };
-            Ok(Some((Chosen { id: id.to_bits(), entropy, logits }, closes.to_bits() == 1)))
+            let chosen = self.chosen([id, status], entropy, logits)?;
+            let chosen = Chosen { is_linked: true, ..chosen };
+            Ok(Some((chosen, closes.to_bits() == 1)))
         };
         let chosen = |row: usize| {
             let mut ahead = VecDeque::with_capacity(count);
@@ -159,7 +162,8 @@ impl<E: Engine> Streams<'_, E> {
                     }
                     Ok(None) => break,
                     // The ids in front of it are good, and the step behind them will say it again.
-                    Err(_) if link > 0 => break,
+                    // What a device made up it may not make up again.
+                    Err(error) if link > 0 && !matches!(error, Error::Device { .. }) => break,
                     Err(error) => return Err(error),
                 }
             }
@@ -173,6 +177,13 @@ impl<E: Engine> Streams<'_, E> {
             is_broken: (0..rows).any(is_broken),
             streams: (0..rows).map(chosen).collect(),
         })
+    }
+
+    /// That a device says of the first step that its stream has stopped before: nobody stopped it.
+    fn chose_nothing(&self) -> Error {
+        let problem = "the first of several steps on the device chose no id, and says that the \
+                       text had stopped before it";
+        Error::device(self.caches.engine.name(), problem).with_hint(DISTRUST)
     }
 
     /// That a device has closed a patch where the host closes it: what follows would be another
@@ -189,8 +200,7 @@ impl<E: Engine> Streams<'_, E> {
             chosen.id,
             says(expected)
         );
-        let hint = "take one byte a submission, and `blt devices --check` the device";
-        Err(Error::device(self.caches.engine.name(), problem).with_hint(hint))
+        Err(Error::device(self.caches.engine.name(), problem).with_hint(DISTRUST))
     }
 
     /// A stream as a device goes on from it.

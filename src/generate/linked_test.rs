@@ -100,7 +100,7 @@ impl Both {
                 ids[row] = slot.pushed.front().copied().unwrap_or(letter);
                 entropies[row] = self.random.next_f32();
                 let (id, entropy) = (ids[row], Some(entropies[row]));
-                slot.add(Chosen { id, entropy, logits: Vec::new() });
+                slot.add(Chosen { id, entropy, logits: Vec::new(), is_linked: true });
             }
         }
     }

@@ -47,7 +47,7 @@ pub use answer::{Answer, Piece};
 pub use cached::Cached;
 pub use model_source::ModelSource;
 pub use piece_stream::PieceStream;
-pub use recompute::Recompute;
+pub use recompute::{FullPass, Recompute};
 pub use self_check::{CheckForm, RunningCheck, SelfCheck};
 pub use source::Source;
 pub use stops::{End, Stops};

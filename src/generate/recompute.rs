@@ -28,9 +28,10 @@ pub struct Recompute<'m, E: Engine> {
 }
 
 /// What one pass over a whole text says of it.
-pub(super) struct FullPass {
-    /// [ids, 260].
+pub struct FullPass {
+    /// \[ids, 260\].
     pub logits: Vec<f32>,
+    /// Entropies and patches; of a model without patches there are none.
     pub cut: Cut,
 }
 
@@ -72,7 +73,11 @@ impl<'m, E: Engine> Recompute<'m, E> {
     }
 
     /// Reads a text, whatever the source stands at.
-    pub(super) async fn read(&mut self, ids: &[u32]) -> Result<FullPass> {
+    ///
+    /// # Errors
+    /// No ids, or more of them, or of their patches, than the model has positions; a device that
+    /// fails.
+    pub async fn read(&mut self, ids: &[u32]) -> Result<FullPass> {
         let count = ids.len();
         if count == 0 {
             return Err(Error::input("prompt", "expected at least one id, got none")
@@ -113,6 +118,7 @@ impl<E: Engine> Source for Recompute<'_, E> {
     }
 
     fn begin(&mut self, ids: &[u32], origin: u64) -> Result<()> {
+        check_ids(ids)?;
         self.ids.clear();
         self.origin = origin;
         self.push(ids)

@@ -38,8 +38,8 @@ pub(super) type ChoiceRow = [u32; choice_words(VOCABULARY_SIZE as usize)];
 /// What logits have to be.
 pub(super) const EXPECTED_LOGITS: &str = "expected finite values of at most 1e30";
 
-/// No id.
-const NOTHING_FORCED: u32 = u32::MAX;
+/// No id: what is chosen is not forced.
+pub(super) const NOTHING_FORCED: u32 = u32::MAX;
 
 /// How the next id is chosen. The default is greedy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,7 +116,7 @@ impl Sampler {
     /// What a device needs to choose the same. `seen`: the history, a bit an id.
     ///
     /// # Errors
-    /// `Input` when a banned id is no id.
+    /// `Input` when a banned id is no id, which [`SamplingOptions::check`] refuses.
     pub(super) fn row(&self, seen: &[u32; BIT_WORDS], position: u64) -> Result<ChoiceRow> {
         let mut banned = [0; BIT_WORDS];
         for id in self.options.banned() {
@@ -177,11 +177,14 @@ impl SamplingOptions {
                 return Err(Error::input(name, format!("expected {expected}, got {value}")));
             }
         }
+        for &id in &self.banned_ids {
+            index("banned id", id, VOCABULARY_SIZE as usize)?;
+        }
         Ok(())
     }
 
     /// The ids that are never chosen.
-    fn banned(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn banned(&self) -> impl Iterator<Item = u32> {
         let special = if self.allow_special { &[][..] } else { &NEVER_IN_TEXT };
         self.banned_ids.iter().chain(special).copied()
     }

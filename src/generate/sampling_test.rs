@@ -110,6 +110,15 @@ fn repetition_penalty_makes_seen_ids_less_likely_on_both_sides_of_zero() {
 }
 
 #[test]
+fn a_banned_id_that_is_none_is_refused() {
+    for id in [260, 287, 288, u32::MAX] {
+        let options = SamplingOptions { banned_ids: vec![2, id], ..SamplingOptions::default() };
+        let error = Sampler::new(options, 0).unwrap_err().to_string();
+        assert_eq!(error, format!("banned id: expected less than 260, got {id}"));
+    }
+}
+
+#[test]
 fn special_and_banned_ids_are_never_chosen() {
     let logits = row(&[(0, 9.0), (1, 8.0), (2, 1.0), (3, 7.0), (50, 3.0), (51, 2.0)]);
     assert_eq!(pick(&SamplingOptions::default(), &logits, &[]), 50);

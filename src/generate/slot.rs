@@ -59,6 +59,8 @@ pub(super) struct Chosen {
     pub entropy: Option<f32>,
     /// What it was chosen by, where they are kept.
     pub logits: Vec<f32>,
+    /// Whether it came with others in one submission.
+    pub is_linked: bool,
 }
 
 impl Slot {
@@ -177,7 +179,7 @@ impl Slot {
 
     /// Goes on behind an id.
     pub fn add(&mut self, next: Chosen) -> Added {
-        let Chosen { id, entropy, logits } = next;
+        let Chosen { id, entropy, logits, .. } = next;
         let was_pushed = self.pushed.pop_front().is_some();
         let starts_patch = self.closes;
         let expected = std::mem::replace(&mut self.entropy, entropy);

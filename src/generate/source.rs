@@ -17,7 +17,7 @@ pub trait Source {
     /// text in which the first of them has position `origin`.
     ///
     /// # Errors
-    /// An id outside the vocabulary, or more ids than positions.
+    /// An id outside the vocabulary, or more ids than positions. The text is then as it was.
     fn begin(&mut self, ids: &[u32], origin: u64) -> Result<()>;
 
     /// Hands in what follows; it may be read later.

@@ -28,8 +28,6 @@ pub(super) struct StreamPlans<E: Engine> {
     plans: Vec<WorkPlan<E>>,
     /// Dispatches of all that was run.
     pub dispatch_count: u64,
-    /// Steps of all that was run that were not alone in their submission.
-    pub linked_step_count: u64,
 }
 
 struct WorkPlan<E: Engine> {
@@ -41,7 +39,7 @@ struct WorkPlan<E: Engine> {
 
 impl<E: Engine> StreamPlans<E> {
     pub fn new() -> Self {
-        Self { plans: Vec::new(), dispatch_count: 0, linked_step_count: 0 }
+        Self { plans: Vec::new(), dispatch_count: 0 }
     }
 
     /// Drops all plans: the caches that they read are replaced.
@@ -68,45 +66,58 @@ impl<E: Engine> StreamPlans<E> {
             Some(index) => index,
             None => {
                 let before = known.map_or(counts, |known| self.plans[known].capacity);
-                let recording = record(caches, work, counts, &before).await?;
-                // It makes room for the new one.
-                known.map(|known| self.plans.swap_remove(known));
-                let (capacity, dispatch_count) = (recording.capacity, recording.dispatches.len());
-                let plan = caches.compile(recording).await?;
-                self.plans.push(WorkPlan { work, capacity, plan, dispatch_count });
+                let ample = capacity(caches, work, counts).max(&before);
+                match self.compile(caches, work, ample).await {
+                    // There may be room for these alone.
+                    Err(error) if error.is_shortage() && ample != counts => {
+                        self.compile(caches, work, counts).await
+                    }
+                    compiled => compiled,
+                }?;
                 self.plans.len() - 1
             }
         };
         let WorkPlan { plan, dispatch_count, .. } = &self.plans[index];
         self.dispatch_count += *dispatch_count as u64;
-        if let Work::Linked { count, .. } = work {
-            self.linked_step_count += count as u64;
-        }
         let step = Step::of(counts);
         match outputs {
             [] => caches.engine.run(plan, &step, inputs).map(|()| Vec::new()),
             _ => caches.engine.run_for(plan, &step, inputs, outputs).await,
         }
     }
+
+    /// Puts a plan for so much at the end, in the place of the one that there was for this work.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    async fn compile(
+        &mut self,
+        caches: &StreamCaches<'_, E>,
+        work: Work,
+        capacity: Counts,
+    ) -> Result<()> {
+        let recording = record(caches, work, capacity).await?;
+        // It makes room for the new one.
+        self.plans.retain(|it| it.work != work);
+        let (capacity, dispatch_count) = (recording.capacity, recording.dispatches.len());
+        let plan = caches.compile(recording).await?;
+        self.plans.push(WorkPlan { work, capacity, plan, dispatch_count });
+        Ok(())
+    }
 }
 
-/// Work for these counts, and for those before where there is room for both.
+/// Work for so much.
 ///
 /// # Errors
-/// [`Error::Limit`](crate::Error::Limit) if these alone are too many for a binding.
+/// [`Error::Limit`](crate::Error::Limit) if it is too much for a binding.
 async fn record<E: Engine>(
     caches: &StreamCaches<'_, E>,
     work: Work,
-    counts: Counts,
-    before: &Counts,
+    capacity: Counts,
 ) -> Result<Recording> {
     let build = || graph(caches.directory, caches, work);
     let kind = (name(work), precision(caches, work));
-    let ample = capacity(caches, work, counts).max(before);
-    let step = match caches.record(kind, ample, build).await {
-        Err(error) if error.is_shortage() => caches.record(kind, counts, build).await,
-        recorded => recorded,
-    }?;
+    let step = caches.record(kind, capacity, build).await?;
     let Work::Linked { count, keeps_logits } = work else { return Ok(step) };
     let ModelConfig::Blt(config) = &caches.directory.model.config else {
         unreachable!("steps of an entropy model are not linked")
@@ -136,7 +147,7 @@ fn name(work: Work) -> &'static str {
     }
 }
 
-/// What a plan is compiled for: steps for all streams that there is room for.
+/// What a plan is compiled for if it can: steps for all streams that there is room for.
 fn capacity<E: Engine>(caches: &StreamCaches<'_, E>, work: Work, counts: Counts) -> Counts {
     let streams = caches.shape.streams;
     let bucketed = counts.bucketed();

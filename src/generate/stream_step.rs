@@ -132,14 +132,12 @@ impl<E: Engine> Streams<'_, E> {
         let read = self.plans.run(&self.caches, work, (counts, &inputs), &outputs).await?;
         let entropy = |row: usize| has_entropies.then(|| read[2][row]);
         let chosen = |row: usize| {
-            check_status(read[1][row].to_bits())?;
-            let entropy = entropy(row);
-            check_finite(entropy.as_slice())?;
             let logits = match self.keeps_logits {
                 true => row_of(&read[outputs.len() - 1], row).to_vec(),
                 false => Vec::new(),
             };
-            Ok(VecDeque::from([Chosen { id: read[0][row].to_bits(), entropy, logits }]))
+            let chosen = self.chosen([read[0][row], read[1][row]], entropy(row), logits)?;
+            Ok(VecDeque::from([chosen]))
         };
         let is_broken = |row: usize| is_broken(read[1][row].to_bits(), entropy(row));
         let rows = 0..readers.len();
@@ -147,6 +145,29 @@ impl<E: Engine> Streams<'_, E> {
             is_broken: rows.clone().any(is_broken),
             streams: rows.map(chosen).collect(),
         })
+    }
+
+    /// What words of a device say comes next of a stream: id and status, which are bits of integers,
+    /// and numbers.
+    ///
+    /// # Errors
+    /// What was wrong with the logits; an entropy that is not finite; an id that is none, which
+    /// would be read as a row of a table.
+    pub(super) fn chosen(
+        &self,
+        [id, status]: [f32; 2],
+        entropy: Option<f32>,
+        logits: Vec<f32>,
+    ) -> Result<Chosen> {
+        check_status(status.to_bits())?;
+        check_finite(entropy.as_slice())?;
+        let id = id.to_bits();
+        if id >= VOCABULARY_SIZE {
+            let problem = format!("it chose id {id}, expected less than {VOCABULARY_SIZE}");
+            let hint = "do not generate on it: `blt devices --check` says more";
+            return Err(Error::device(self.caches.engine.name(), problem).with_hint(hint));
+        }
+        Ok(Chosen { id, entropy, logits, is_linked: false })
     }
 
     /// Counts and inputs of a step for the last ids of these streams.
@@ -227,7 +248,7 @@ pub(super) fn is_broken(status: u32, entropy: Option<f32>) -> bool {
 ///
 /// # Errors
 /// What was wrong with the logits.
-pub(super) fn check_status(status: u32) -> Result<()> {
+fn check_status(status: u32) -> Result<()> {
     match status {
         choose::CHOSEN => Ok(()),
         choose::ALL_BANNED => {

@@ -32,6 +32,7 @@ pub struct Streams<'m, E: Engine> {
     pub(super) keeps_logits: bool,
     /// Steps that a device takes by itself where it can.
     pub(super) bytes_a_submission: usize,
+    linked_id_count: u64,
 }
 
 /// How many ids of a stream a device adds before the host hears of them. Natively a step waits for
@@ -134,6 +135,7 @@ impl<'m, E: Engine> Streams<'m, E> {
             opened_count,
             keeps_logits,
             bytes_a_submission,
+            linked_id_count: 0,
         })
     }
 
@@ -142,6 +144,28 @@ impl<'m, E: Engine> Streams<'m, E> {
     /// # Errors
     /// No ids, an id outside the vocabulary, or more of them than the model has positions.
     pub fn open(&mut self, prompt: &[u32], sampler: Sampler) -> Result<StreamId> {
+        let slot = self.unread(prompt, sampler)?;
+        Ok(self.put(slot))
+    }
+
+    /// Takes a stream away and adds one in its place: what [`Self::close`] and [`Self::open`] do,
+    /// but where the second fails nothing has changed.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) fn replace(
+        &mut self,
+        old: StreamId,
+        prompt: &[u32],
+        sampler: Sampler,
+    ) -> Result<StreamId> {
+        let slot = self.unread(prompt, sampler)?;
+        self.close(old);
+        Ok(self.put(slot))
+    }
+
+    /// A stream that nobody has read.
+    fn unread(&self, prompt: &[u32], sampler: Sampler) -> Result<Slot> {
         if prompt.is_empty() {
             return Err(Error::input("prompt", "expected at least one id, got none")
                 .with_hint("a text begins with id 1"));
@@ -154,15 +178,19 @@ impl<'m, E: Engine> Streams<'m, E> {
         };
         let mut place = Place::new(self.rules);
         place.ids = prompt.to_vec();
-        let serial = self.opened_count;
+        Ok(Slot::new(self.opened_count, place, sampler, cutter))
+    }
+
+    fn put(&mut self, stream: Slot) -> StreamId {
+        let serial = stream.serial;
         self.opened_count += 1;
         let free = self.slots.iter().position(Option::is_none);
         let slot = free.unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        self.slots[slot] = Some(Slot::new(serial, place, sampler, cutter));
-        Ok(StreamId { slot, serial })
+        self.slots[slot] = Some(stream);
+        StreamId { slot, serial }
     }
 
     /// Takes a stream away; others may have its place.
@@ -205,9 +233,10 @@ impl<'m, E: Engine> Streams<'m, E> {
         self.plans.dispatch_count
     }
 
-    /// Steps so far that a device took several at a time.
-    pub fn linked_step_count(&self) -> u64 {
-        self.plans.linked_step_count
+    /// Ids so far that steps gave and that a device added several in a submission; not those that
+    /// it added for nothing.
+    pub fn linked_id_count(&self) -> u64 {
+        self.linked_id_count
     }
 
     /// Prompt and what came after it.
@@ -277,7 +306,9 @@ impl<'m, E: Engine> Streams<'m, E> {
         for index in readers {
             let slot = self.at_mut(index);
             let next = slot.ahead.pop_front().expect("every stream that is left has an id");
+            let is_linked = next.is_linked;
             let added = slot.add(next);
+            self.linked_id_count += u64::from(is_linked);
             done.push((self.id_of(index), Ok(added)));
         }
         done.sort_by_key(|(id, _)| id.slot);

@@ -156,8 +156,8 @@ fn pieces_are_whole_characters_and_end_with_the_text() {
     assert_eq!(stream.ids(), [encode(b"x", true, false), say("né!")].concat());
     let event = stream.generated()[0];
     let share = 1.0 / (1.0 + 259.0 * (-9_f64).exp());
-    assert!((f64::from(event.probability) - share).abs() < 1e-6);
-    assert!(event.entropy > 0.0 && event.patch_entropy == Some(0.5));
+    assert!((f64::from(event.probability.unwrap()) - share).abs() < 1e-6);
+    assert!(event.entropy.unwrap() > 0.0 && event.patch_entropy == Some(0.5));
     let starts: Vec<bool> = stream.generated().iter().map(|it| it.starts_patch).collect();
     assert_eq!(starts, [false, true, false, true, false]);
     assert_eq!(patch_lengths(stream.generated()), [1, 2, 2]);

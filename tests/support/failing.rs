@@ -4,15 +4,18 @@ use std::cell::Cell;
 
 use blt_wgpu::engine::{Engine, EngineFingerprint, Inputs, StoreCopy};
 use blt_wgpu::graph::{ArenaId, Recording, StoreLayout};
-use blt_wgpu::kernels::{Abilities, Step, Tuned};
+use blt_wgpu::kernels::{AXIS_COUNT, Abilities, Counts, Step, Tuned};
 use blt_wgpu::{Error, Result};
 
-/// An engine that is lost after so many replays, has no memory for plans of some name, or computes
+/// An engine that is lost after so many replays, has no memory for plans of some name or
+/// of some size, or computes
 /// an output wrongly.
 pub struct Failing<E> {
     pub inner: E,
     replays_left: Cell<u64>,
     without_memory_for: &'static str,
+    /// What every plan has to fit.
+    most: Counts,
     /// Plans that there was no memory for.
     pub refused_count: Cell<usize>,
     /// Replays, and words of outputs that were read.
@@ -32,6 +35,11 @@ impl<E: Engine> Failing<E> {
         Self { without_memory_for: name, ..Self::working(inner) }
     }
 
+    /// One that has no memory for plans of more than this.
+    pub fn without_memory_above(inner: E, most: Counts) -> Self {
+        Self { most, ..Self::working(inner) }
+    }
+
     /// One that gives its outputs, by their names, as this function leaves them.
     pub fn falsifying(inner: E, falsify: fn(&str, &mut [f32])) -> Self {
         Self { falsify, ..Self::working(inner) }
@@ -43,6 +51,7 @@ impl<E: Engine> Failing<E> {
             inner,
             replays_left: Cell::new(u64::MAX),
             without_memory_for: "",
+            most: Counts([u32::MAX; AXIS_COUNT]),
             refused_count: Cell::new(0),
             replay_count: Cell::new(0),
             word_count: Cell::new(0),
@@ -115,7 +124,7 @@ impl<E: Engine> Engine for Failing<E> {
     }
 
     async fn compile(&self, store: &Self::Store, recording: Recording) -> Result<Self::Plan> {
-        if recording.name == self.without_memory_for {
+        if recording.name == self.without_memory_for || !recording.capacity.fit(&self.most) {
             self.refused_count.set(self.refused_count.get() + 1);
             return Err(Error::OutOfMemory { subject: recording.name, hint: String::new() });
         }

@@ -102,9 +102,11 @@ pub fn summary(events: &[ByteEvent], end: Option<End>, has_patches: bool) -> Str
 }
 
 fn live(event: &ByteEvent) -> LiveByte {
+    // One of them is there wherever logits are kept; nothing is drawn of it otherwise.
+    let entropy = event.patch_entropy.or(event.entropy);
     LiveByte {
         id: event.id,
         starts_patch: event.starts_patch,
-        entropy_nats: event.patch_entropy.unwrap_or(event.entropy),
+        entropy_nats: entropy.unwrap_or(0.0),
     }
 }
