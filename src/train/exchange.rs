@@ -15,9 +15,6 @@ use crate::engine::{EarlyRead, Engine};
 use crate::error::Result;
 use crate::graph::{ArenaId, ArenaWrite, StoreLayout};
 
-/// Elements of a bucket: 16 MiB.
-const BUCKET_ELEMENTS: usize = 4 << 20;
-
 /// Buckets that are summed at once.
 const MOST_ON_THE_WAY: usize = 8;
 
@@ -39,18 +36,15 @@ pub(super) struct Exchange<'r> {
 impl<'r> Exchange<'r> {
     /// Of all gradients but those of a lazily updated table, if there is one.
     pub fn new(layout: &StoreLayout, has_lazy_table: bool, ranks: &'r Ranks) -> Self {
+        let most = ranks.bucket_elements();
         let arenas = match has_lazy_table {
             true => layout.arenas_of(&format!("{GRADIENTS}.dense")),
             false => layout.arenas_of(GRADIENTS),
         };
         let of_arena = |&arena: &ArenaId| {
             let end = layout.arenas()[arena.0].length;
-            let offsets = (0..end).step_by(BUCKET_ELEMENTS).rev();
-            offsets.map(move |offset| Bucket {
-                arena,
-                offset,
-                length: BUCKET_ELEMENTS.min(end - offset),
-            })
+            let offsets = (0..end).step_by(most).rev();
+            offsets.map(move |offset| Bucket { arena, offset, length: most.min(end - offset) })
         };
         let buckets = arenas.iter().rev().flat_map(of_arena).collect();
         Self { ranks, buckets, on_the_way: VecDeque::new() }

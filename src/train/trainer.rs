@@ -91,7 +91,8 @@ impl<'e, E: Engine> Trainer<'e, E> {
 
     /// The last micro-batch of this rank before an update: afterwards gradients are the sums of
     /// those of all ranks, so that the update is that of all. They are exchanged while the backward
-    /// pass goes on; gives the seconds, by `clock`, from its end to the end of the exchange.
+    /// pass goes on; gives the seconds, by `clock`, from the moment at which the last of
+    /// it is seen to be there to the end of the exchange.
     ///
     /// # Errors
     /// As [`Self::micro`], where the rows are those that all ranks touch; if a rank is gone.
@@ -115,10 +116,17 @@ impl<'e, E: Engine> Trainer<'e, E> {
         };
         let mut exchange = Exchange::new(&model.layout, lazy.is_some(), ranks);
         let reads = exchange.reads(writes);
-        let mut take =
-            |index: usize, values: Vec<f32>| exchange.take(*engine, model, index, values);
+        // Behind the last write nothing is left to compute: whoever waits then waits for others.
+        let end = writes.iter().map(|write| write.dispatch + 1).max().unwrap_or(0);
+        let mut computed = None;
+        let mut take = |index: usize, values: Vec<f32>| {
+            if reads[index].behind >= end {
+                computed.get_or_insert_with(&clock);
+            }
+            exchange.take(*engine, model, index, values)
+        };
         engine.run_reading(plan, &model.store, (&step, &inputs), &reads, &mut take).await?;
-        let computed = clock();
+        let computed = computed.unwrap_or_else(&clock);
         if let Some(lazy) = lazy {
             let sums = lazy.begin_exchange(*engine, model, ranks).await?.wait()?;
             lazy.end_exchange(*engine, model, sums)?;

@@ -11,10 +11,14 @@ use crate::error::Result;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::{Keeper, Promise};
 
+/// Gradients that are summed at once, unless it is said otherwise: 16 MiB.
+const BUCKET_ELEMENTS: usize = 4 << 20;
+
 /// The processes of a run, seen from one of them. What is asked of others goes on in a thread of
 /// its own, in the order in which it was asked.
 pub struct Ranks {
     place: Place,
+    bucket_elements: usize,
     sent_words: Arc<AtomicU64>,
     #[cfg(not(target_arch = "wasm32"))]
     link: Option<Keeper<Option<Joined>>>,
@@ -89,6 +93,7 @@ impl Ranks {
     pub fn alone() -> Self {
         Self {
             place: Place { rank: 0, count: 1, local_rank: 0 },
+            bucket_elements: BUCKET_ELEMENTS,
             sent_words: Arc::default(),
             #[cfg(not(target_arch = "wasm32"))]
             link: None,
@@ -115,7 +120,20 @@ impl Ranks {
             *joined = Some(Joined { link, scratch: Scratch::default() });
             Ok(place)
         });
-        Ok(Self { place: begin.wait()?, sent_words, link: Some(keeper) })
+        let (place, bucket_elements) = (begin.wait()?, BUCKET_ELEMENTS);
+        Ok(Self { place, bucket_elements, sent_words, link: Some(keeper) })
+    }
+
+    /// The same with buckets of so many gradients, of which each is summed at once; as many on
+    /// every rank. No sum depends on it.
+    pub fn with_bucket_elements(self, bucket_elements: usize) -> Self {
+        assert!(bucket_elements > 0, "a bucket has elements");
+        Self { bucket_elements, ..self }
+    }
+
+    /// Gradients of a bucket.
+    pub fn bucket_elements(&self) -> usize {
+        self.bucket_elements
     }
 
     /// Which of them this is.
