@@ -146,7 +146,7 @@ impl ModelDirectory {
         &self.parameters
     }
 
-    /// The type in which a parameter is stored; `None` for blocks.
+    /// The type in which a parameter is stored, f32 where its tensors differ; `None` for blocks.
     ///
     /// # Errors
     ///
@@ -155,7 +155,11 @@ impl ModelDirectory {
         let (_, source) = self.find(name)?;
         Ok(match source {
             Source::Rows(pieces) => {
-                ElementType::of(self.set(&pieces[0]).entry(&pieces[0].name)?.dtype)
+                let types =
+                    pieces.iter().map(|piece| Ok(self.set(piece).entry(&piece.name)?.dtype));
+                let types: Vec<_> = types.collect::<Result<_>>()?;
+                let is_one = types.iter().all(|kind| *kind == types[0]);
+                if is_one { ElementType::of(types[0]) } else { Some(ElementType::F32) }
             }
             Source::Blocks { .. } => None,
         })
