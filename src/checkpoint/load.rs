@@ -76,8 +76,7 @@ impl<E: Engine> LoadedDirectory<E> {
         {
             let (hash, cols) = (hash_config(&config.hash), config.encoder.hidden_size);
             let bytes = model.read(engine, BYTE_EMBEDDING_NAME).await?;
-            let (directory, name) = (directory.clone(), HASH_TABLE_NAME.to_owned());
-            let table = MappedTable { directory, name };
+            let table = MappedTable::new(directory.clone(), HASH_TABLE_NAME)?;
             model.host_embedding = Some(HostEmbedding::new(hash, bytes, cols, table));
         }
         Ok(Self { model, patcher })
