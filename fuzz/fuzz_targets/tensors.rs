@@ -1,29 +1,7 @@
-//! The header of a safetensors file, and the index of shards. What opens must be readable.
+//! Fuzzing with the checks of `checks/tensors.rs`.
 #![no_main]
 
-use blt_wgpu::checkpoint::{FileBytes, TensorFile, TensorSet};
-use libfuzzer_sys::fuzz_target;
+#[path = "../checks/tensors.rs"]
+mod tensors;
 
-/// The names and elements of a file that was taken.
-fn read_all(file: &TensorFile) {
-    for (name, entry) in file.entries() {
-        assert!(file.bytes(name).is_ok(), "{name} lies in the file");
-        if let Ok(elements) = file.read(name) {
-            assert_eq!(elements.len(), entry.element_count(), "{name}");
-        }
-    }
-}
-
-fuzz_target!(|data: &[u8]| {
-    if let Ok(file) = TensorFile::parse("file", data.to_vec()) {
-        read_all(&file);
-    }
-    // The same bytes as an index, whose shards are all empty files of tensors.
-    let empty = || Ok(FileBytes::from(b"\x02\0\0\0\0\0\0\0{}".to_vec()));
-    if let Ok(set) = TensorSet::from_index("set", data, |name| {
-        assert!(!name.contains(['/', '\\']), "a shard lies beside its index: {name:?}");
-        empty()
-    }) {
-        assert_eq!(set.names().count(), 0, "there is nothing in the shards");
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tensors::check(data));

@@ -1,6 +1,7 @@
 //! From a model directory onto an engine, and back.
 
 use super::mapped_table::MappedTable;
+use super::underway::Underway;
 use super::{ModelDirectory, ModelWriter};
 use crate::blt::config::ModelConfig;
 use crate::blt::parameters::{
@@ -16,9 +17,6 @@ use std::path::Path;
 
 /// Elements that are read, checked and handed over together: 16 MiB.
 pub const PIECE_ELEMENTS: usize = 4 << 20;
-
-/// Elements that may be on their way to a device: 128 MiB.
-pub const WAITING_ELEMENTS: usize = 32 << 20;
 
 /// In which types weights shall lie on a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,8 +76,7 @@ impl<E: Engine> LoadedDirectory<E> {
         {
             let (hash, cols) = (hash_config(&config.hash), config.encoder.hidden_size);
             let bytes = model.read(engine, BYTE_EMBEDDING_NAME).await?;
-            let (directory, name) = (directory.clone(), HASH_TABLE_NAME.to_owned());
-            let table = MappedTable { directory, name };
+            let table = MappedTable::new(directory.clone(), HASH_TABLE_NAME)?;
             model.host_embedding = Some(HostEmbedding::new(hash, bytes, cols, table));
         }
         Ok(Self { model, patcher })
@@ -163,13 +160,18 @@ pub async fn write_weights<E: Engine>(
     prefix: &str,
 ) -> Result<()> {
     let (mut staging, mut words) = (Vec::new(), Vec::new());
-    let mut waiting = 0;
+    let mut underway = Underway::default();
     for parameter in &model.parameters {
         let name = format!("{prefix}{}", parameter.name);
         let place = model.layout.require(&parameter.name)?;
         for rows in parameter.row_pieces(PIECE_ELEMENTS) {
             let first_row = rows.start;
             let length = rows.len() * place.row_length();
+            if underway.is_full_before(length) {
+                // Reading comes behind everything that was written.
+                let shard = place.shards.first().expect("a tensor lies somewhere");
+                engine.read(&model.store, shard.arena, shard.offset, 1).await?;
+            }
             if place.weights.is_packed() {
                 words.resize(length, 0);
                 directory.read_words(&name, rows, place.weights, &mut words, &mut staging)?;
@@ -179,13 +181,6 @@ pub async fn write_weights<E: Engine>(
                 staging.resize(length, 0.0);
                 directory.read_rows(&name, rows, &mut staging)?;
                 engine.write_rows(&model.store, place, first_row, &staging)?;
-            }
-            waiting += length;
-            if waiting > WAITING_ELEMENTS {
-                // Reading comes behind everything that was written.
-                let shard = place.shards.first().expect("a tensor lies somewhere");
-                engine.read(&model.store, shard.arena, shard.offset, 1).await?;
-                waiting = 0;
             }
         }
     }

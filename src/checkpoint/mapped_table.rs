@@ -6,12 +6,23 @@ use crate::error::Result;
 
 /// A parameter of a directory, which stays open.
 pub(super) struct MappedTable {
-    pub directory: ModelDirectory,
-    pub name: String,
+    directory: ModelDirectory,
+    /// Which of its parameters: looked up once, and not for every row.
+    index: usize,
+}
+
+impl MappedTable {
+    /// # Errors
+    ///
+    /// [`Error::Model`](crate::error::Error::Model) if there is no such parameter.
+    pub fn new(directory: ModelDirectory, name: &str) -> Result<Self> {
+        let index = directory.index_of(name)?;
+        Ok(Self { directory, index })
+    }
 }
 
 impl TableRows for MappedTable {
     fn read_row(&self, row: usize, out: &mut [f32]) -> Result<()> {
-        self.directory.read_rows(&self.name, row..row + 1, out)
+        self.directory.read_rows_at(self.index, row..row + 1, out)
     }
 }

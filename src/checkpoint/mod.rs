@@ -34,6 +34,7 @@ mod tensor_writer;
 #[cfg(test)]
 mod tests;
 mod torch;
+mod underway;
 mod write_plan;
 
 pub use atomic::{AtomicFile, atomic_write, sync_directory};
@@ -45,8 +46,7 @@ pub use directory_lock::DirectoryLock;
 pub use elements::ElementType;
 pub use file_bytes::FileBytes;
 pub use load::{
-    LoadOptions, LoadedTypes, PIECE_ELEMENTS, WAITING_ELEMENTS, load_entropy_model, save_directory,
-    write_weights,
+    LoadOptions, LoadedTypes, PIECE_ELEMENTS, load_entropy_model, save_directory, write_weights,
 };
 pub use model_card::{CardFacts, model_card};
 pub use model_directory::ModelDirectory;
@@ -56,4 +56,5 @@ pub use tensor_file::{TensorEntry, TensorFile};
 pub use tensor_set::TensorSet;
 pub use tensor_writer::{NewEntry, TensorWriter};
 pub use torch::TorchWriter;
+pub use underway::Underway;
 pub use write_plan::{DirectoryLayout, WriteOptions};

@@ -14,6 +14,8 @@ pub struct CardFacts<'a> {
     pub source: &'a str,
     pub layout: DirectoryLayout,
     pub weights: WeightType,
+    /// Whether every tensor has the type that it had.
+    pub keeps_types: bool,
     /// Name of a held-out text, and bits per byte on it of the source and of the model.
     pub measured: Option<(&'a str, f64, f64)>,
 }
@@ -34,7 +36,7 @@ pub fn model_card(config: &ModelConfig, facts: &CardFacts) -> String {
     for (part, count) in by_part(&parameters) {
         put(&format!("| {part} | {count} |"));
     }
-    put(&format!("\n{}\n", weights_sentence(facts.weights)));
+    put(&format!("\n{}\n", weights_sentence(facts)));
     if let Some((name, source, result)) = facts.measured {
         put(&format!(
             "On the held-out text `{name}` it has {result:.4} bits per byte; what it was made from \
@@ -62,8 +64,12 @@ fn by_part(parameters: &[ParameterSpec]) -> Vec<(&'static str, u64)> {
     counts.into_iter().map(|(part, count)| (part.name(), count)).collect()
 }
 
-fn weights_sentence(weights: WeightType) -> String {
-    let bits = match weights {
+fn weights_sentence(facts: &CardFacts) -> String {
+    let bits = match facts.weights {
+        WeightType::F32 | WeightType::F16 | WeightType::Bf16 if facts.keeps_types => {
+            let most = facts.weights.name();
+            return format!("Weights have the types they had, most of them {most}.");
+        }
         WeightType::F32 => return "Weights are f32.".into(),
         WeightType::F16 => return "Weights are f16.".into(),
         WeightType::Bf16 => return "Weights are bf16.".into(),

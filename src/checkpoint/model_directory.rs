@@ -146,7 +146,7 @@ impl ModelDirectory {
         &self.parameters
     }
 
-    /// The type in which a parameter is stored; `None` for blocks.
+    /// The type in which a parameter is stored, f32 where its tensors differ; `None` for blocks.
     ///
     /// # Errors
     ///
@@ -155,7 +155,11 @@ impl ModelDirectory {
         let (_, source) = self.find(name)?;
         Ok(match source {
             Source::Rows(pieces) => {
-                ElementType::of(self.set(&pieces[0]).entry(&pieces[0].name)?.dtype)
+                let types =
+                    pieces.iter().map(|piece| Ok(self.set(piece).entry(&piece.name)?.dtype));
+                let types: Vec<_> = types.collect::<Result<_>>()?;
+                let is_one = types.iter().all(|kind| *kind == types[0]);
+                if is_one { ElementType::of(types[0]) } else { Some(ElementType::F32) }
             }
             Source::Blocks { .. } => None,
         })
@@ -168,6 +172,14 @@ impl ModelDirectory {
     /// [`Error::Model`] if there is no such parameter.
     pub fn blocks(&self, name: &str) -> Result<Option<BlockMatrix<'_>>> {
         let (parameter, source) = self.find(name)?;
+        self.blocks_of(parameter, source)
+    }
+
+    fn blocks_of(
+        &self,
+        parameter: &ParameterSpec,
+        source: &Source,
+    ) -> Result<Option<BlockMatrix<'_>>> {
         let Source::Blocks { format, codes, scales } = source else { return Ok(None) };
         Ok(Some(BlockMatrix {
             format: *format,
@@ -204,7 +216,18 @@ impl ModelDirectory {
     ///
     /// As [`Self::read`], and for rows that the matrix does not have.
     pub fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let (parameter, source) = self.find(name)?;
+        self.read_rows_at(self.index_of(name)?, rows, out)
+    }
+
+    /// The same of the parameter with this index.
+    pub(super) fn read_rows_at(
+        &self,
+        index: usize,
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let (parameter, source) = (&self.parameters[index], &self.sources[index]);
+        let name = &parameter.name;
         let subject = self.sets[0].subject();
         if rows.start > rows.end || rows.end > parameter.rows {
             return Err(Error::model(
@@ -217,7 +240,8 @@ impl ModelDirectory {
         match source {
             Source::Rows(pieces) => self.read_pieces(pieces, first_index, out)?,
             Source::Blocks { .. } => {
-                let blocks = self.blocks(name)?.expect("the source is made of blocks");
+                let blocks = self.blocks_of(parameter, source)?;
+                let blocks = blocks.expect("the source is made of blocks");
                 let width =
                     parameter.cols * rows.len().div_ceil(rayon::current_num_threads()).max(1);
                 let pieces = out.par_chunks_mut(width.max(1)).enumerate();
@@ -265,13 +289,16 @@ impl ModelDirectory {
     }
 
     pub(super) fn find(&self, name: &str) -> Result<(&ParameterSpec, &Source)> {
-        match self.parameters.iter().position(|it| it.name == name) {
-            Some(at) => Ok((&self.parameters[at], &self.sources[at])),
-            None => {
-                let subject = format!("{}: {name}", self.sets[0].subject());
-                Err(Error::model(subject, "there is no such tensor"))
-            }
-        }
+        let index = self.index_of(name)?;
+        Ok((&self.parameters[index], &self.sources[index]))
+    }
+
+    /// Which of the parameters has this name.
+    pub(super) fn index_of(&self, name: &str) -> Result<usize> {
+        self.parameters.iter().position(|it| it.name == name).ok_or_else(|| {
+            let subject = format!("{}: {name}", self.sets[0].subject());
+            Error::model(subject, "there is no such tensor")
+        })
     }
 }
 

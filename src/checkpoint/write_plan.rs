@@ -35,12 +35,14 @@ pub struct WriteOptions<'a> {
     pub shard_bytes: Option<u64>,
     /// With weights in blocks, what is in none keeps the type that it has here; else it is f32.
     pub kept: Option<&'a ModelDirectory>,
+    /// What is in no blocks keeps the type that it has in `kept` with every type of weights.
+    pub keeps_types: bool,
 }
 
 impl Default for WriteOptions<'_> {
     fn default() -> Self {
         let (layout, weights) = (DirectoryLayout::HuggingFace, WeightType::F32);
-        Self { layout, weights, shard_bytes: None, kept: None }
+        Self { layout, weights, shard_bytes: None, kept: None, keeps_types: false }
     }
 }
 
@@ -157,13 +159,15 @@ fn entries(
 
 /// The type of what is in no blocks.
 fn plain_type(parameter: &ParameterSpec, options: &WriteOptions) -> Result<ElementType> {
-    Ok(match (options.weights, options.kept) {
-        (WeightType::F32, _) | (WeightType::Int8 | WeightType::Q4, None) => ElementType::F32,
-        (WeightType::F16, _) => ElementType::F16,
-        (WeightType::Bf16, _) => ElementType::Bf16,
-        (WeightType::Int8 | WeightType::Q4, Some(directory)) => {
-            directory.element_type(&parameter.name)?.unwrap_or(ElementType::F32)
-        }
+    if let Some(directory) = options.kept
+        && (options.keeps_types || options.weights.is_blocks())
+    {
+        return Ok(directory.element_type(&parameter.name)?.unwrap_or(ElementType::F32));
+    }
+    Ok(match options.weights {
+        WeightType::F32 | WeightType::Int8 | WeightType::Q4 => ElementType::F32,
+        WeightType::F16 => ElementType::F16,
+        WeightType::Bf16 => ElementType::Bf16,
     })
 }
 
@@ -203,6 +207,12 @@ fn original(
             files[piece.set].1.push(NewEntry { name: piece.name, shape: piece.shape, dtype });
         }
         outputs.push((parameter.name.clone(), parameter.element_count(), Output::Rows(rows)));
+    }
+    // A file of torch.save has one type here: f32, which holds the others, where they differ.
+    for (_, entries) in files.iter_mut().filter(|(name, _)| name.ends_with(".pth")) {
+        if entries.iter().any(|entry| entry.dtype != entries[0].dtype) {
+            entries.iter_mut().for_each(|entry| entry.dtype = Dtype::F32);
+        }
     }
     files.retain(|(_, entries)| !entries.is_empty());
     Ok(WritePlan { texts: texts.into_iter().flatten().collect(), files, outputs })

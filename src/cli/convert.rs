@@ -9,8 +9,7 @@ use anyhow::Context;
 use blt_wgpu::blt::LoadedDirectory;
 use blt_wgpu::blt::config::WeightType;
 use blt_wgpu::checkpoint::{
-    CardFacts, Conversion, DirectoryLayout, ElementType, ModelDirectory, WriteOptions, model_card,
-    refuse_full,
+    CardFacts, Conversion, DirectoryLayout, ModelDirectory, WriteOptions, model_card, refuse_full,
 };
 use blt_wgpu::device::Device;
 use blt_wgpu::text::{DocumentOptions, Documents};
@@ -33,8 +32,7 @@ pub struct Arguments {
     /// Layout: hf (transformers), original (as the paper's authors released theirs)
     #[arg(long, default_value = "hf", value_name = "LAYOUT")]
     to: Layout,
-    /// Type of the weights: f32, f16, bf16, int8, q4; without it that of SRC: its blocks, or else
-    /// the type of its byte embedding
+    /// Type of the weights: f32, f16, bf16, int8, q4; without it every tensor keeps its own
     #[arg(long, value_name = "TYPE")]
     dtype: Option<WeightType>,
     /// Begin another file of weights before one passes this size: 5GB, 500MB, 2GiB
@@ -52,6 +50,7 @@ pub struct Arguments {
 
 #[derive(Serialize)]
 struct Output {
+    /// Their type; without `--dtype` the blocks of SRC, or the type of most of its elements.
     weights: &'static str,
     parameters: u64,
     /// All files of the result.
@@ -75,14 +74,14 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         Some(weights) => weights,
         None => type_of(&source)?,
     };
-    let is_silent = arguments.dtype.is_none();
-    if is_silent && weights.is_blocks() && arguments.to.0 == DirectoryLayout::Release {
+    let keeps_types = arguments.dtype.is_none();
+    if keeps_types && weights.is_blocks() && arguments.to.0 == DirectoryLayout::Release {
         let problem = format!("--to original: that layout does not hold {}", weights.name());
         return Err(Usage::new(problem, "name another type: --dtype bf16").into());
     }
     let shard_bytes = arguments.shard_size.as_ref().map(|size| size.0);
     let layout = arguments.to.0;
-    let options = WriteOptions { layout, weights, shard_bytes, kept: None };
+    let options = WriteOptions { layout, weights, shard_bytes, kept: None, keeps_types };
     if layout == DirectoryLayout::Release {
         for warning in source.config().to_release()?.warnings {
             terminal.warn(&warning);
@@ -107,6 +106,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
         source: &name_of(&arguments.src),
         layout,
         weights,
+        keeps_types,
         measured: measured.map(|(source, result)| (&*eval_name, source, result)),
     };
     let card = model_card(source.config(), &facts);
@@ -141,21 +141,21 @@ fn say(output: &Output, arguments: &Arguments, terminal: &Terminal) -> anyhow::R
     }
 }
 
-/// The blocks that matrices are in; without any the type of the byte embedding, which never is.
+/// The blocks that matrices are in; without any the type of most elements.
 fn type_of(source: &ModelDirectory) -> blt_wgpu::Result<WeightType> {
+    let mut counts: Vec<(WeightType, u64)> = Vec::new();
     for parameter in source.parameters() {
         let weights = source.weight_type(&parameter.name)?;
         if weights.is_blocks() {
             return Ok(weights);
         }
+        match counts.iter_mut().find(|(known, _)| *known == weights) {
+            Some((_, count)) => *count += parameter.element_count(),
+            None => counts.push((weights, parameter.element_count())),
+        }
     }
-    let embedding = source.parameters().iter().find(|it| it.name.ends_with("embed_tokens.weight"));
-    let embedding = embedding.expect("every model has one");
-    Ok(match source.element_type(&embedding.name)? {
-        Some(ElementType::F16) => WeightType::F16,
-        Some(ElementType::Bf16) => WeightType::Bf16,
-        Some(ElementType::F32) | None => WeightType::F32,
-    })
+    let most = counts.iter().max_by_key(|(_, count)| *count);
+    Ok(most.expect("every model has a parameter").0)
 }
 
 /// Measures models on one text.

@@ -186,6 +186,48 @@ fn blocks_are_measured_and_read_again() {
     assert!(sizes[1] < sizes[0], "{sizes:?}");
 }
 
+/// The entropy model of a model in bf16 may be f32: where patches begin hangs on its last bits.
+#[test]
+fn every_tensor_keeps_its_type_unless_one_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    let wide = convert(&fixture("release"), place, "wide", &["--dtype", "f32"]);
+    let half = convert(&fixture("release"), place, "half", &["--dtype", "bf16"]);
+    let read = |model: &Path| fs::read(model.join("model.safetensors")).unwrap();
+    let (wide_bytes, half_bytes) = (read(&wide), read(&half));
+    let wide_file = SafeTensors::deserialize(&wide_bytes).unwrap();
+    let half_file = SafeTensors::deserialize(&half_bytes).unwrap();
+    let is_patcher = |name: &str| name.starts_with("model.patcher.");
+    let tensors = half_file.names().into_iter().map(|name| {
+        let file = if is_patcher(name) { &wide_file } else { &half_file };
+        (name.to_owned(), file.tensor(name).unwrap())
+    });
+    let mixed = place.join("mixed");
+    fs::create_dir(&mixed).unwrap();
+    fs::copy(half.join("config.json"), mixed.join("config.json")).unwrap();
+    let tensors: Vec<_> = tensors.collect();
+    assert!(tensors.iter().any(|(name, _)| is_patcher(name)));
+    let mixed_bytes = safetensors::serialize(tensors, None).unwrap();
+    fs::write(mixed.join("model.safetensors"), &mixed_bytes).unwrap();
+    let expected = SafeTensors::deserialize(&mixed_bytes).unwrap();
+    let same = |model: &Path| {
+        let bytes = read(model);
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(file.len(), expected.len());
+        for (name, tensor) in file.tensors() {
+            let wanted = expected.tensor(&name).unwrap();
+            assert_eq!(tensor.dtype(), wanted.dtype(), "{name}");
+            assert!(tensor.data() == wanted.data(), "{name}");
+        }
+    };
+    same(&convert(&mixed, place, "again", &[]));
+    let card = fs::read_to_string(place.join("again/README.md")).unwrap();
+    assert!(card.contains("the types they had, most of them bf16"), "{card}");
+    // There and back through the other layout.
+    let original = convert(&mixed, place, "original", &["--to", "original"]);
+    same(&convert(&original, place, "back", &[]));
+}
+
 #[test]
 fn blocks_stay_what_they_are_unless_a_type_is_named() {
     let place = tempfile::tempdir().unwrap();

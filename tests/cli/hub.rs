@@ -37,6 +37,8 @@ pub enum Mood {
     Content(&'static str),
     /// A byte now and then.
     Slow,
+    /// Parts begin a byte later than what was asked for.
+    Shifted,
     /// Ten parts of a file, with so many milliseconds between them.
     Paced(u64),
 }
@@ -155,6 +157,10 @@ fn answer(
     let (begin, end) = range.trim_start_matches("bytes=").split_once('-').unwrap_or(("0", ""));
     let begin: usize = begin.parse().unwrap_or(0);
     let end = end.parse::<usize>().map_or(bytes.len(), |last| (last + 1).min(bytes.len()));
+    if begin >= bytes.len() {
+        return reply(stream, 416, "", b"", 0);
+    }
+    let begin = if mood == Mood::Shifted && begin > 0 { begin + 1 } else { begin };
     let part = &bytes[begin.min(end)..end];
     let content = match mood {
         Mood::Content(name) => name.to_owned(),
@@ -257,6 +263,35 @@ fn an_answer_that_is_cut_off_is_said_and_gone_on_with() {
     opens(hub.info(NAME, &[]));
     let ranges: Vec<_> = hub.requests().into_iter().map(|(_, range, _)| range).collect();
     assert!(ranges.contains(&"bytes=5000-".to_owned()), "{ranges:?}");
+}
+
+/// The part of the model's weights that a cut leaves in the cache.
+fn part_of_weights(hub: &Hub) -> std::path::PathBuf {
+    hub.set(Mood::Cut(5000));
+    hub.info(NAME, &[]).fails(1, &["model.safetensors"]);
+    hub.set(Mood::Fine);
+    let files = files_under(hub.home.path());
+    files.into_iter().find(|it| it.extension().is_some_and(|it| it == "part")).unwrap()
+}
+
+#[test]
+fn a_part_that_is_longer_than_its_file_is_fetched_anew() {
+    let hub = Hub::new("k2_entropy", &HUGGING_FACE, Mood::Fine);
+    let part = part_of_weights(&hub);
+    fs::write(&part, vec![7; 1 << 22]).unwrap();
+    opens(hub.info(NAME, &[]));
+    let ranges: Vec<_> = hub.requests().into_iter().map(|(_, range, _)| range).collect();
+    assert!(ranges.contains(&"bytes=0-".to_owned()), "{ranges:?}");
+}
+
+#[test]
+fn an_answer_that_begins_elsewhere_is_refused() {
+    let hub = Hub::new("k2_entropy", &HUGGING_FACE, Mood::Fine);
+    part_of_weights(&hub);
+    hub.set(Mood::Shifted);
+    hub.info(NAME, &[]).fails(1, &["model.safetensors", "byte 5000", "bytes 5001-", "hint: "]);
+    hub.set(Mood::Fine);
+    opens(hub.info(NAME, &[]));
 }
 
 #[test]

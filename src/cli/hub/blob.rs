@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
 
@@ -21,6 +22,9 @@ const PIECE_BYTES: usize = 1 << 18;
 
 /// Bytes after which an unwatched download says where it is.
 const LOG_BYTES: u64 = 1 << 30;
+
+/// How long the hub may be silent, before it answers and between two pieces.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Where files of one commit come from, and where they go.
 pub struct Blobs<'a> {
@@ -46,7 +50,10 @@ impl<'a> Blobs<'a> {
         commit: &str,
     ) -> Result<Self> {
         let snapshot = cache.pointer_path(plain(&name.model, "commit", commit)?);
-        let config = Agent::config_builder().redirect_auth_headers(RedirectAuthHeaders::SameHost);
+        let config = Agent::config_builder()
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            .timeout_connect(Some(SILENCE))
+            .timeout_per_read(Some(SILENCE));
         let agent = Agent::from(config.build());
         Ok(Self { name, api, agent, token, cache, snapshot })
     }
@@ -110,14 +117,29 @@ impl<'a> Blobs<'a> {
         if got == size && size > 0 {
             return Ok(got);
         }
+        if got > size {
+            // No part of this file: there is nothing to ask for behind its end.
+            output.set_len(0).map_err(write)?;
+            got = 0;
+        }
         let mut request = self.agent.get(url).header("range", format!("bytes={got}-"));
         request = request.header("user-agent", concat!("blt-wgpu/", env!("CARGO_PKG_VERSION")));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let answer = request.call().map_err(|problem| failed(Box::new(problem).into()))?;
-        if got > size || answer.status() != 206 {
-            // Not the rest of what is there.
+        if answer.status() == 206 {
+            let range = answer.headers().get("content-range").and_then(|it| it.to_str().ok());
+            if range.and_then(first_byte) != Some(got) {
+                let problem = format!(
+                    "asked for what follows byte {got}, the hub sent {:?}",
+                    range.unwrap_or("no range")
+                );
+                let subject = format!("{}: {file}", self.name.model);
+                return Err(Error::model(subject, problem).with_hint(TRY_AGAIN));
+            }
+        } else {
+            // The whole file, and not the rest of what is there.
             output.set_len(0).map_err(write)?;
             got = 0;
         }
@@ -144,6 +166,11 @@ impl<'a> Blobs<'a> {
     fn failed(&self, file: &str, problem: ApiError) -> Error {
         Failure { name: self.name, file: Some(file), problem }.into()
     }
+}
+
+/// Where the bytes of a partial answer begin: `bytes 5-9/10`.
+fn first_byte(content_range: &str) -> Option<u64> {
+    content_range.trim().strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
 }
 
 /// A name that an answer gave, if it is one and leads nowhere.
@@ -250,6 +277,15 @@ impl Drop for Bar<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_partial_answer_says_where_it_begins() {
+        assert_eq!(first_byte("bytes 5-9/10"), Some(5));
+        assert_eq!(first_byte("bytes 0-0/*"), Some(0));
+        for bad in ["", "bytes */10", "bytes 5", "5-9/10", "bytes -1-9/10"] {
+            assert_eq!(first_byte(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn only_plain_names_become_files() {

@@ -3,9 +3,7 @@
 
 use crate::blt::parameters::ParameterSpec;
 use crate::blt::{LoadedModel, MOMENT1, MOMENT2};
-use crate::checkpoint::{
-    Checkpoint, CheckpointDraft, PIECE_ELEMENTS, TensorFile, WAITING_ELEMENTS,
-};
+use crate::checkpoint::{Checkpoint, CheckpointDraft, PIECE_ELEMENTS, TensorFile, Underway};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
@@ -78,7 +76,7 @@ pub(super) async fn restore_moments<E: Engine>(
         let name = file_name(files.len() + 1);
         files.push((checkpoint.path.join(&name).display().to_string(), checkpoint.tensors(&name)?));
     }
-    let (mut staging, mut waiting) = (Vec::new(), 0);
+    let (mut staging, mut underway) = (Vec::new(), Underway::default());
     for spec in &model.parameters {
         for class in [MOMENT1, MOMENT2] {
             let name = moment_name(&spec.name, class);
@@ -100,13 +98,11 @@ pub(super) async fn restore_moments<E: Engine>(
                     let problem = format!("expected finite numbers, got {got} at {at}");
                     return Err(Error::model(subject(), problem));
                 }
-                model.write_rows(engine, &name, rows.start, &staging)?;
-                waiting += staging.len();
-                if waiting > WAITING_ELEMENTS {
+                if underway.is_full_before(staging.len()) {
                     // Reading comes behind everything that was written.
                     model.read_rows(engine, &name, rows.start..rows.start + 1).await?;
-                    waiting = 0;
                 }
+                model.write_rows(engine, &name, rows.start, &staging)?;
             }
         }
     }
