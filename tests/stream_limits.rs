@@ -248,8 +248,8 @@ fn a_prompt_that_no_pass_can_begin_is_refused_soon() {
     let short = streams.open(&[1], sampler(0.0)).unwrap();
     let step = block_on(streams.step()).unwrap();
     let tries = engine.refused_count.get();
-    // The first is for both prompts.
-    assert!((3..=12).contains(&tries), "{tries} tries");
+    // The first is for both prompts; each with room for more, and then for these ids alone.
+    assert!((6..=24).contains(&tries), "{tries} tries");
     let error = step[0].1.as_ref().unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
     let hint = error.hint().unwrap();
@@ -258,7 +258,7 @@ fn a_prompt_that_no_pass_can_begin_is_refused_soon() {
     assert_eq!((streams.generated(long).len(), streams.generated(short).len()), (0, 1));
     assert_eq!(streams.ids(long), word(5_000));
     block_on(streams.step()).unwrap();
-    assert_eq!(engine.refused_count.get(), tries + 1, "it is asked once again, not from the begin");
+    assert_eq!(engine.refused_count.get(), tries + 2, "it is asked once again, not from the begin");
 }
 
 /// A device that has memory for steps of two streams at a time takes four of them in halves, which

@@ -288,6 +288,30 @@ fn a_conversation_is_one_text() {
     assert_eq!(String::from_utf8(both).unwrap(), halves.collect::<String>());
 }
 
+/// An error ends an answer, not the conversation: what was held back is shown, the next line is read,
+/// and the exit code says it.
+#[test]
+fn an_error_ends_an_answer_and_no_conversation() {
+    let place = tempfile::tempdir().unwrap();
+    let model = tiny(place.path());
+    // 128 positions: BOS, 120 bytes, 7 more, and one that is not read again.
+    let prompt = "abcdef".repeat(20);
+    let start = ["generate", "--model", text_of(&model), "--ban-ids", "2"];
+    let whole = blt_cpu(&[&start[..], &["--prompt", &prompt, "-n", "8", "--json"]].concat()).json();
+    let (text, ids) = (whole["text"].as_str().unwrap(), numbers(&whole["ids"]));
+    assert_eq!((ids.len(), &whole["end"]), (8, &Value::from("count")));
+    // The last byte may be the begin of this, so it is held back.
+    let stop = format!("\\x{:02x}\\x00\\x01", ids[7] - 4);
+    let flags = ["-i", "--on-limit", "error", "-n", "40", "--stop", &stop, "--device", "cpu"];
+    let lines = format!("{prompt}\\\nmore\n");
+    let run = run_with_stdin(command(&[&start[..], &flags].concat()), lines.as_bytes());
+    let shown = String::from_utf8(run.stdout).unwrap();
+    assert_eq!(shown.trim_end_matches('\n'), text.trim_end_matches('\n'));
+    assert_eq!(run.code, 1);
+    assert_eq!(run.stderr.matches("128 available").count(), 2, "{}", run.stderr);
+    assert!(run.stderr.contains("2 answers ended with an error"), "{}", run.stderr);
+}
+
 /// How many bytes a device may add by itself; the text is the same.
 #[test]
 fn bytes_a_submission_are_refused_out_of_range() {

@@ -1,6 +1,8 @@
 //! `blt generate -i`: lines of the user and answers of the model, which together are the text.
 
+use super::super::failure;
 use super::super::interrupt;
+use super::super::numbers::counted;
 use super::super::terminal::Terminal;
 use super::show::{Show, summary};
 use blt_wgpu::Error;
@@ -12,10 +14,12 @@ const HELP: &str = "The model goes on from what you type; lines and answers are 
                     An empty line: go on.  A line that ends in \\: without its line break.\n\
                     Ctrl-C stops an answer.  Ctrl-D, or Ctrl-C again, leaves.";
 
-/// Reads lines until there are no more, and answers each.
+/// Reads lines until there are no more, and answers each. What goes wrong in an answer is told, and
+/// the next line goes on.
 ///
 /// # Errors
-/// Stdin or stdout that fails; a device that fails; a text that is too long for the model.
+/// Stdin or stdout that fails; a device that is lost; in the end, where nobody types, answers in
+/// which something went wrong.
 pub fn run(
     stream: &mut TextStream<impl Source>,
     show: &mut Show<'_>,
@@ -26,8 +30,9 @@ pub fn run(
     if is_typed {
         terminal.dim_note(HELP);
     }
+    let mut failed_count = 0;
     if !stream.ids().is_empty() {
-        answer(stream, show, has_patches, terminal)?;
+        failed_count += usize::from(!answer(stream, show, has_patches, terminal)?);
     }
     loop {
         if is_typed {
@@ -37,10 +42,14 @@ pub fn run(
         let read =
             interrupt::while_waiting(|| std::io::stdin().lock().read_until(b'\n', &mut line));
         if read.map_err(|error| Error::io("read", "stdin", error))? == 0 {
-            return if is_typed { terminal.print("\n") } else { Ok(()) };
+            return match failed_count {
+                _ if is_typed => terminal.print("\n"),
+                0 => Ok(()),
+                count => anyhow::bail!("{} ended with an error", counted(count, "answer")),
+            };
         }
         stream.push(typed(&line));
-        answer(stream, show, has_patches, terminal)?;
+        failed_count += usize::from(!answer(stream, show, has_patches, terminal)?);
     }
 }
 
@@ -55,17 +64,26 @@ fn typed(line: &[u8]) -> &[u8] {
     }
 }
 
-/// One answer, to its end or until somebody stops it.
+/// One answer, to its end, until somebody stops it, or until something goes wrong, which is told:
+/// then it is `false`.
 fn answer(
     stream: &mut TextStream<impl Source>,
     show: &mut Show<'_>,
     has_patches: bool,
     terminal: &Terminal,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let begin = Instant::now();
+    // What has come before an error is worth something.
+    let mut failed = None;
     while !interrupt::is_requested() {
-        let Some(piece) = pollster::block_on(stream.step())? else { break };
-        show.piece(&piece)?;
+        match pollster::block_on(stream.step()) {
+            Ok(Some(piece)) => show.piece(&piece)?,
+            Ok(None) => break,
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
     }
     show.piece(&stream.cancel())?;
     show.end_line()?;
@@ -75,7 +93,14 @@ fn answer(
         let text = summary(stream.generated(), stream.end(), has_patches);
         terminal.dim_note(&format!("{text}, {rate:.1} bytes/s"));
     }
-    Ok(())
+    match failed {
+        None => Ok(true),
+        Some(error) if error.is_loss() => Err(error.into()),
+        Some(error) => {
+            failure::report(&error.into(), terminal);
+            Ok(false)
+        }
+    }
 }
 
 #[cfg(test)]
