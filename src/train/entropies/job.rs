@@ -96,7 +96,7 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
         let lock = lock(&options)?;
         let probe = probe(engine, model, score.context).await?;
         let record = Record { shard_bytes: options.shard_bytes, context: score.context, probe };
-        agree(&options, record)?;
+        agree(&options, &record)?;
         let (bytes_read, known_shards) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let total_file_bytes = file_bytes.iter().sum();
         let reader = Reader {
