@@ -19,6 +19,7 @@ mod patcher;
 mod reader;
 mod row_packer;
 mod row_stream;
+mod slice;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -29,4 +30,5 @@ pub use patcher::{EntropyScorer, EntropySource, NoEntropies, patching_config, pa
 pub use reader::{DocumentReader, ReadDocument, SourcePosition};
 pub use row_packer::RowPacker;
 pub use row_stream::{DataState, RowOptions, RowStream, RowUnit};
+pub(crate) use slice::Slice;
 pub use sources::{OpenTexts, SourceTexts, document_options, source_texts, text_files};

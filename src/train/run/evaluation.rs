@@ -6,10 +6,10 @@ use crate::blt::LoadedModel;
 use crate::blt::patching::Patching;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::eval::bits_per_byte::{BitsPerByte, next_window, windows};
+use crate::eval::bits_per_byte::{BitsPerByte, windows};
 use crate::eval::{ScoreOptions, ScoredDocument, Scorer};
 use crate::text::{self, DocumentOptions, Documents};
-use crate::train::data::{EntropySource, OpenTexts, ScoringProgress};
+use crate::train::data::{EntropySource, OpenTexts, ScoringProgress, Slice};
 use crate::train::ranks::{Place, Ranks};
 
 /// How held-out text is scored.
@@ -100,21 +100,16 @@ impl<E: Engine> HeldOut<E> {
         &mut self,
         entropies: &mut impl EntropySource,
     ) -> Result<Option<ScoringProgress>> {
-        let (context, most) = (entropies.context(), entropies.slice_positions());
-        let (mut windows, mut held) = (Vec::new(), 0);
+        let mut slice = Slice::of(entropies);
         for (index, document) in self.documents.iter().enumerate().skip(self.cut_count) {
-            let mut scored = document.entropies.len();
-            while held < most
-                && let Some(window) = next_window(document.ids.len(), context, scored)
-            {
-                held += window.end - window.start;
-                scored = window.end;
-                windows.push((index, window));
+            if slice.is_full() {
+                break;
             }
+            slice.add(index, document.ids.len(), document.entropies.len());
         }
-        if !windows.is_empty() {
+        if !slice.windows.is_empty() {
             let ids: Vec<_> = self.documents.iter().map(|it| it.ids.as_slice()).collect();
-            let scoring = entropies.begin(&ids, windows).await?;
+            let scoring = entropies.begin(&ids, slice.windows).await?;
             for (index, scored) in entropies.finish(scoring).await? {
                 self.documents[index].entropies.extend(scored);
             }
