@@ -26,7 +26,9 @@ mod tests;
 
 pub use batches::{BatchOptions, BatchStream, DealtBatch, Share};
 pub use document_queue::ScoringProgress;
-pub use patcher::{EntropyScorer, EntropySource, NoEntropies, patching_config, patching_of};
+pub use patcher::{
+    ENTROPY_CONTEXT, EntropyScorer, EntropySource, NoEntropies, patching_config, patching_of,
+};
 pub use reader::{DocumentReader, ReadDocument, SourcePosition};
 pub use row_packer::RowPacker;
 pub use row_stream::{DataState, RowOptions, RowStream, RowUnit};

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::eval::{ScoreOptions, Scorer};
 use crate::platform::Ahead;
 use crate::text::{TextFormat, TextKind};
+use crate::train::data::ENTROPY_CONTEXT;
 
 /// Groups of documents that are read ahead.
 const GROUPS_AHEAD: usize = 4;
@@ -89,7 +90,8 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
         }
         let file_bytes = check_files(&files)?;
         let batch_bytes = options.batch_bytes;
-        let score = ScoreOptions { context: config.transformer.max_positions, batch_bytes };
+        let context = config.transformer.max_positions.min(ENTROPY_CONTEXT);
+        let score = ScoreOptions { context, batch_bytes };
         let scorer = Scorer::new(score);
         fs::create_dir_all(&options.out)
             .map_err(|error| Error::io("create", &options.out, error))?;
