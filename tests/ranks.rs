@@ -18,7 +18,7 @@ use blt_wgpu::train::metrics::{Metrics, parse_lines};
 use blt_wgpu::train::ranks::{Link, Place, Ranks, ThreadLink};
 use blt_wgpu::train::run::{Event, Run, Start, run_model};
 use pollster::block_on;
-use support::runs::{BLT, ENTROPY, config, texts};
+use support::runs::{BLT, ENTROPY, config, sentences, texts};
 
 type Host = HostEngine<f32>;
 
@@ -403,6 +403,52 @@ fn one_rank_that_is_asked_to_stop_stops_all() {
     // What was counted since the last line goes on, on fewer ranks.
     train(2, Host::default, &config, Start::Resume);
     same_but_for_rounding(&config, &straight);
+}
+
+#[test]
+fn ranks_hear_who_stops_them_while_held_out_text_is_scored() {
+    let dir = texts();
+    let line = |text: String| serde_json::json!({ "text": text }).to_string() + "\n";
+    let many: String = sentences(5, 40).into_iter().map(line).collect();
+    fs::write(dir.path().join("many.jsonl"), many).unwrap();
+    let sets = [&SHARED[..], &["data.valid=[\"many.jsonl\"]"]].concat();
+    let run = |name| config(ENTROPY, dir.path(), name, &sets);
+    let (straight, config) = (run("straight"), run("run"));
+    train(1, Host::default, &straight, Start::Fresh);
+    let at = |rank: usize, event: &Event, stop: &StopFlag| {
+        if rank == 1 && matches!(event, Event::Evaluating { step: 6, .. }) {
+            stop.request();
+        }
+        false
+    };
+    for end in on_ranks(ThreadLink::joined(2), Host::default, &config, Start::Fresh, at) {
+        let events = end.unwrap();
+        assert!(matches!(events.last(), Some(Event::Stopped { step: 6, .. })), "{events:?}");
+    }
+    train(2, Host::default, &config, Start::Resume);
+    same_but_for_rounding(&config, &straight);
+}
+
+#[test]
+fn ranks_hear_who_stops_them_while_a_long_document_is_scored() {
+    let dir = texts();
+    let entropy = config(ENTROPY, dir.path(), "entropy", &["steps=2"]);
+    let events = train(1, Host::default, &entropy, Start::Fresh);
+    let Some(Event::Finished { path, .. }) = events[0].last() else { panic!("{events:?}") };
+    fs::write(dir.path().join("long.txt"), sentences(3, 5000).join(" ")).unwrap();
+    let model = format!("data.patcher_args.entropy_model_checkpoint_dir={:?}", path.display());
+    let more = ["data.patcher_args.patching_mode=\"entropy\"", "data.sources=[\"long.txt\"]"];
+    let config = config(BLT, dir.path(), "run", &[&SHARED[..], &more, &[model.as_str()]].concat());
+    let at = |rank: usize, event: &Event, stop: &StopFlag| {
+        if rank == 1 && matches!(event, Event::Scoring { step: 0, .. }) {
+            stop.request();
+        }
+        false
+    };
+    for end in on_ranks(ThreadLink::joined(2), Host::default, &config, Start::Fresh, at) {
+        let events = end.unwrap();
+        assert!(matches!(events.last(), Some(Event::Stopped { step: 0, .. })), "{events:?}");
+    }
 }
 
 #[test]
