@@ -9,19 +9,16 @@ use std::thread;
 use std::time::Duration;
 
 use blt_wgpu::Result;
-use blt_wgpu::blt::tables::Row;
-use blt_wgpu::blt::{Batch, GRADIENTS, LoadedModel, PlanSlot};
+use blt_wgpu::blt::{GRADIENTS, LoadedModel};
 use blt_wgpu::cpu::HostEngine;
-use blt_wgpu::engine::{EarlyRead, Engine};
-use blt_wgpu::graph::ArenaWrite;
-use blt_wgpu::kernels::Step;
+use blt_wgpu::engine::Engine;
 use blt_wgpu::platform::{NativePlatform, StopFlag};
 use blt_wgpu::train::config::RunConfig;
 use blt_wgpu::train::metrics::{Metrics, parse_lines};
 use blt_wgpu::train::ranks::{Link, Place, Ranks, ThreadLink};
 use blt_wgpu::train::run::{Event, Run, Start, run_model};
 use pollster::block_on;
-use support::runs::{BLT, ENTROPY, config, texts};
+use support::runs::{BLT, ENTROPY, config, sentences, texts};
 
 type Host = HostEngine<f32>;
 
@@ -95,6 +92,25 @@ fn train<E: Engine>(
     events.into_iter().map(Result::unwrap).collect()
 }
 
+/// Gradients of a bucket where the gradients of a tiny model are to be many of them.
+const SMALL_BUCKET: usize = 512;
+
+/// The same with small buckets: more are on the way than are summed at once, and their sums are
+/// written while a replay goes on.
+fn train_in_small_buckets<E: Engine>(
+    count: usize,
+    engine: impl Fn() -> E + Sync,
+    config: &RunConfig,
+) {
+    let links = ThreadLink::joined(count);
+    let join = |link| Ok(Ranks::joined(move || Ok(link))?.with_bucket_elements(SMALL_BUCKET));
+    let ends = on_joined(links, join, engine, config, Start::Fresh, |_, _, _| false);
+    ends.into_iter().for_each(|end| drop(end.unwrap()));
+    let line = &lines(config)[0];
+    let bytes = (4 * SMALL_BUCKET * 2 * (count - 1) / count) as f64;
+    assert!(line.sent_bytes.unwrap() > 20.0 * bytes, "{:?} in {count}", line.sent_bytes);
+}
+
 fn lines(config: &RunConfig) -> Vec<Metrics> {
     parse_lines(&fs::read_to_string(config.dump_dir.join("metrics.jsonl")).unwrap()).unwrap()
 }
@@ -150,6 +166,9 @@ fn as_one_process<E: Engine>(engine: impl Fn() -> E + Sync, base: &str, sets: &[
         let again = run(&format!("on-{count}-again"));
         train(count, &engine, &again, Start::Fresh);
         assert_eq!(bits(&again), bits(&shared), "the same bits on as many ranks");
+        let cut = run(&format!("on-{count}-cut"));
+        train_in_small_buckets(count, &engine, &cut);
+        assert_eq!(bits(&cut), bits(&shared), "the same bits in small buckets");
         // All ranks do the same things; figures are the first one's.
         let seen = |events: &[Event]| -> Vec<_> { events.iter().map(kind).collect() };
         assert!(events.iter().all(|of_rank| seen(of_rank) == seen(&events[0])));
@@ -276,68 +295,6 @@ fn ranks_on_gpus() {
     as_one_process(engine, BLT, &["optim.table_updates=\"lazy\"", "steps=6", "eval.every=3"]);
 }
 
-/// What is read on the way of a replay is what is there behind it: nothing is written any more.
-fn reads_on_the_way<E: Engine>(engine: &E) {
-    let dir = texts();
-    let shape = ["model.n_layers_global=3", "data.batch_size=1"];
-    let model = run_model(&config(BLT, dir.path(), "run", &shape)).unwrap();
-    let tokens = blt_wgpu::text::encode(b"the cat sees the house.", true, true);
-    let lengths = [vec![1], vec![2; (tokens.len() - 1) / 2]].concat();
-    block_on(async {
-        let loaded = LoadedModel::create(engine, model.config.clone(), true).await.unwrap();
-        model.initialise(engine, &loaded).unwrap();
-        let batch = Batch::new(&loaded.config, &[Row::from_tokens(tokens, lengths)]).unwrap();
-        let mut slot = PlanSlot::new("micro", loaded.training_graph());
-        let (plan, writes) = slot.get_with_writes(engine, &loaded, &batch.counts).await.unwrap();
-        let dispatch_count = writes.iter().map(|write| write.dispatch + 1).max().unwrap();
-        let mut reads = Vec::new();
-        for arena in loaded.layout.arenas_of(GRADIENTS) {
-            let end = loaded.layout.arenas()[arena.0].length;
-            for offset in (0..end).step_by(512) {
-                let length = 512.min(end - offset);
-                let is_in = |write: &&ArenaWrite| {
-                    let elements = &write.elements;
-                    write.arena == arena
-                        && elements.start < offset + length
-                        && offset < elements.end
-                };
-                let last = writes.iter().filter(is_in).map(|write| write.dispatch + 1).max();
-                reads.push(EarlyRead { behind: last.unwrap_or(0), arena, offset, length });
-            }
-        }
-        reads.sort_by_key(|read| read.behind);
-        assert!(reads.iter().any(|read| (1..dispatch_count).contains(&read.behind)));
-        let step = Step { loss_weight: 0.1, ..Step::of(batch.counts) };
-        let mut found = Vec::new();
-        let mut take = |index: usize, values: Vec<f32>| {
-            assert_eq!(index, found.len());
-            found.push(values);
-            Ok(())
-        };
-        let with = (&step, &batch.inputs);
-        engine.run_reading(plan, &loaded.store, with, &reads, &mut take).await.unwrap();
-        for (read, found) in reads.iter().zip(&found) {
-            let EarlyRead { arena, offset, length, .. } = *read;
-            let behind = engine.read(&loaded.store, arena, offset, length).await.unwrap();
-            assert!(*found == behind, "{read:?}");
-        }
-        assert!(found.iter().flatten().filter(|value| **value != 0.0).count() > 1000);
-    });
-}
-
-#[test]
-fn gradients_are_read_on_the_way_on_the_cpu() {
-    reads_on_the_way(&Host::default());
-}
-
-#[cfg(feature = "gpu")]
-#[test]
-fn gradients_are_read_on_the_way_on_a_gpu() {
-    if let Some(engine) = support::gpu_engine("gradients_are_read_on_the_way_on_a_gpu") {
-        reads_on_the_way(&engine);
-    }
-}
-
 /// A link through which gradients do not get: of those of others it hands on zeros, and of their
 /// sums too unless it hears those.
 struct Deaf {
@@ -446,6 +403,52 @@ fn one_rank_that_is_asked_to_stop_stops_all() {
     // What was counted since the last line goes on, on fewer ranks.
     train(2, Host::default, &config, Start::Resume);
     same_but_for_rounding(&config, &straight);
+}
+
+#[test]
+fn ranks_hear_who_stops_them_while_held_out_text_is_scored() {
+    let dir = texts();
+    let line = |text: String| serde_json::json!({ "text": text }).to_string() + "\n";
+    let many: String = sentences(5, 40).into_iter().map(line).collect();
+    fs::write(dir.path().join("many.jsonl"), many).unwrap();
+    let sets = [&SHARED[..], &["data.valid=[\"many.jsonl\"]"]].concat();
+    let run = |name| config(ENTROPY, dir.path(), name, &sets);
+    let (straight, config) = (run("straight"), run("run"));
+    train(1, Host::default, &straight, Start::Fresh);
+    let at = |rank: usize, event: &Event, stop: &StopFlag| {
+        if rank == 1 && matches!(event, Event::Evaluating { step: 6, .. }) {
+            stop.request();
+        }
+        false
+    };
+    for end in on_ranks(ThreadLink::joined(2), Host::default, &config, Start::Fresh, at) {
+        let events = end.unwrap();
+        assert!(matches!(events.last(), Some(Event::Stopped { step: 6, .. })), "{events:?}");
+    }
+    train(2, Host::default, &config, Start::Resume);
+    same_but_for_rounding(&config, &straight);
+}
+
+#[test]
+fn ranks_hear_who_stops_them_while_a_long_document_is_scored() {
+    let dir = texts();
+    let entropy = config(ENTROPY, dir.path(), "entropy", &["steps=2"]);
+    let events = train(1, Host::default, &entropy, Start::Fresh);
+    let Some(Event::Finished { path, .. }) = events[0].last() else { panic!("{events:?}") };
+    fs::write(dir.path().join("long.txt"), sentences(3, 5000).join(" ")).unwrap();
+    let model = format!("data.patcher_args.entropy_model_checkpoint_dir={:?}", path.display());
+    let more = ["data.patcher_args.patching_mode=\"entropy\"", "data.sources=[\"long.txt\"]"];
+    let config = config(BLT, dir.path(), "run", &[&SHARED[..], &more, &[model.as_str()]].concat());
+    let at = |rank: usize, event: &Event, stop: &StopFlag| {
+        if rank == 1 && matches!(event, Event::Scoring { step: 0, .. }) {
+            stop.request();
+        }
+        false
+    };
+    for end in on_ranks(ThreadLink::joined(2), Host::default, &config, Start::Fresh, at) {
+        let events = end.unwrap();
+        assert!(matches!(events.last(), Some(Event::Stopped { step: 0, .. })), "{events:?}");
+    }
 }
 
 #[test]

@@ -197,6 +197,11 @@ fn train(
                 watch.step(step, step_count, figures.as_ref());
             }
             Event::Scoring { progress, .. } => watch.say(&scoring(progress.as_ref())),
+            Event::Evaluating { scored_count, document_count, .. } => {
+                watch.say(&format!(
+                    "scoring held-out text: {scored_count} of {document_count} documents"
+                ));
+            }
             Event::Evaluated { step, score, .. } => {
                 let bpb = score.bits_per_byte();
                 held_out_bpb = Some(bpb);

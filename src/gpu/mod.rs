@@ -23,6 +23,7 @@ mod processors;
 mod profile;
 mod readback;
 mod scopes;
+mod spare_buffers;
 mod store;
 mod trust;
 

@@ -5,6 +5,7 @@
 
 use super::ahead::{Ahead, Elements};
 use super::context::Context;
+use super::spare_buffers::SpareBuffers;
 use crate::error::{Error, Result};
 use bytemuck::Pod;
 use std::future::Future;
@@ -21,14 +22,18 @@ const CHUNK_BYTES: usize = 64 << 20;
 /// Smallest mappable buffer that is made: scalars and rows of logits fit.
 const SMALLEST_BYTES: usize = 4 << 10;
 
-/// Most mappable buffers that are kept: as many as are on their way at once while a run scores
-/// text for its next updates.
-const MOST_KEPT: usize = 16;
+/// Most bytes of mappable buffers that are kept: the largest one, and as much beside it.
+const MOST_KEPT_BYTES: u64 = 2 * CHUNK_BYTES as u64;
 
 /// Reads buffers of one device.
-#[derive(Default)]
 pub(super) struct Readback {
-    kept: Mutex<Vec<wgpu::Buffer>>,
+    spare: SpareBuffers<wgpu::Buffer>,
+}
+
+impl Default for Readback {
+    fn default() -> Self {
+        Self { spare: SpareBuffers::new(MOST_KEPT_BYTES) }
+    }
 }
 
 /// Regions that are on their way into a mappable buffer, one behind the other.
@@ -91,7 +96,7 @@ impl Readback {
                 values.extend_from_slice(bytemuck::cast_slice(&view));
             }
             staging.unmap();
-            self.keep(staging);
+            self.spare.keep(staging);
         }
         Ok(values)
     }
@@ -136,7 +141,7 @@ impl Readback {
         match next {
             Some(commands) => Ok((values, Some(Ahead { commands, regions, staging }))),
             None => {
-                self.keep(staging);
+                self.spare.keep(staging);
                 Ok((values, None))
             }
         }
@@ -167,27 +172,14 @@ impl Readback {
     /// If the device is lost.
     pub async fn receive<T: Pod>(&self, context: &Context, sent: Sent) -> Result<Vec<Vec<T>>> {
         let (values, _, staging) = sent.values(context).await?;
-        self.keep(staging);
+        self.spare.keep(staging);
         Ok(values)
-    }
-
-    fn keep(&self, staging: wgpu::Buffer) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MOST_KEPT {
-            kept.push(staging);
-        }
     }
 
     /// A mappable buffer of at least so many bytes, taken out of where it is kept.
     async fn staging(&self, context: &Context, bytes: usize) -> Result<wgpu::Buffer> {
-        {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            let large_enough = |buffer: &wgpu::Buffer| buffer.size() >= bytes as u64;
-            match kept.iter().position(large_enough) {
-                Some(index) => return Ok(kept.swap_remove(index)),
-                // A larger one takes the place of one that was too small.
-                None => drop(kept.pop()),
-            }
+        if let Some(spare) = self.spare.take(bytes as u64) {
+            return Ok(spare);
         }
         let size = bytes.next_power_of_two().max(SMALLEST_BYTES) as u64;
         let create = || {

@@ -3,14 +3,17 @@
 //! Gradients are cut into buckets, the last parameters first, as a backward pass comes to them. A
 //! bucket is read back when no dispatch of the last micro-batch is still to write in it, summed
 //! over the ranks while the next ones are read, or made, and written when its sum is there. Which
-//! buckets there are, and their order, follows from the layout alone: ranks with other plans
-//! exchange the same. Gradients of a lazily updated table are summed row by row, see
+//! buckets there are, and their order, follows from the layout and from what is frozen alone: ranks
+//! with other plans exchange the same. Frozen parameters are neither summed nor written: nobody
+//! steps them, and nobody clears what a backward pass may leave there. Gradients of a lazily updated table are summed row by row, see
 //! [`LazyRows::begin_exchange`](super::lazy_rows::LazyRows::begin_exchange).
 
 use std::collections::VecDeque;
 
+use super::groups::Pieces;
 use super::ranks::{Coming, Ranks};
-use crate::blt::{GRADIENTS, LoadedModel};
+use super::update::AdamW;
+use crate::blt::{GRADIENTS, LoadedModel, WEIGHTS};
 use crate::engine::{EarlyRead, Engine};
 use crate::error::Result;
 use crate::graph::{ArenaId, ArenaWrite, StoreLayout};
@@ -18,12 +21,40 @@ use crate::graph::{ArenaId, ArenaWrite, StoreLayout};
 /// Buckets that are summed at once.
 const MOST_ON_THE_WAY: usize = 8;
 
-/// A bucket: elements of an arena.
+/// Consecutive gradients of an arena: those between frozen ones, or a bucket of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bucket {
+pub(super) struct Bucket {
     arena: ArenaId,
     offset: usize,
     length: usize,
+}
+
+/// The gradients that an update reads, but for those of a lazily updated table, if there is one:
+/// in the order of the arenas, each as long as it can be.
+pub(super) fn stepped_gradients(
+    layout: &StoreLayout,
+    pieces: &Pieces,
+    adamw: &AdamW,
+    has_lazy_table: bool,
+) -> Vec<Bucket> {
+    let arenas = |class: &str| match has_lazy_table {
+        true => layout.arenas_of(&format!("{class}.dense")),
+        false => layout.arenas_of(class),
+    };
+    let mut found: Vec<Bucket> = Vec::new();
+    for (weights, arena) in arenas(WEIGHTS).into_iter().zip(arenas(GRADIENTS)) {
+        for piece in pieces.of_arena(layout, weights, adamw) {
+            let is_next = |last: &&mut Bucket| {
+                last.arena == arena && last.offset + last.length == piece.offset
+            };
+            match found.last_mut().filter(is_next) {
+                _ if piece.rates.is_frozen => {}
+                Some(last) => last.length += piece.length,
+                None => found.push(Bucket { arena, offset: piece.offset, length: piece.length }),
+            }
+        }
+    }
+    found
 }
 
 /// Buckets of gradients on their way between device and ranks.
@@ -34,19 +65,19 @@ pub(super) struct Exchange<'r> {
 }
 
 impl<'r> Exchange<'r> {
-    /// Of all gradients but those of a lazily updated table, if there is one.
-    pub fn new(layout: &StoreLayout, has_lazy_table: bool, ranks: &'r Ranks) -> Self {
+    /// Of these gradients.
+    pub fn new(gradients: &[Bucket], ranks: &'r Ranks) -> Self {
         let most = ranks.bucket_elements();
-        let arenas = match has_lazy_table {
-            true => layout.arenas_of(&format!("{GRADIENTS}.dense")),
-            false => layout.arenas_of(GRADIENTS),
+        let cut = |whole: &Bucket| {
+            let Bucket { arena, offset, length } = *whole;
+            let begins = (0..length).step_by(most).rev();
+            begins.map(move |begin| Bucket {
+                arena,
+                offset: offset + begin,
+                length: most.min(length - begin),
+            })
         };
-        let of_arena = |&arena: &ArenaId| {
-            let end = layout.arenas()[arena.0].length;
-            let offsets = (0..end).step_by(most).rev();
-            offsets.map(move |offset| Bucket { arena, offset, length: most.min(end - offset) })
-        };
-        let buckets = arenas.iter().rev().flat_map(of_arena).collect();
+        let buckets = gradients.iter().rev().flat_map(cut).collect();
         Self { ranks, buckets, on_the_way: VecDeque::new() }
     }
 
@@ -111,11 +142,13 @@ mod tests {
     use crate::blt::LoadedModel;
     use crate::blt::config::{EntropyConfig, ModelConfig, Semantics, TransformerConfig};
     use crate::cpu::HostEngine;
+    use crate::train::ParameterGroup;
     use pollster::block_on;
+    use std::collections::BTreeMap;
     use std::ops::Range;
 
-    #[test]
-    fn buckets_are_all_gradients_and_are_read_when_they_are_whole() {
+    /// A model of several buckets.
+    fn model(engine: &HostEngine<f32>) -> LoadedModel<HostEngine<f32>> {
         let transformer = TransformerConfig {
             hidden_size: 512,
             layer_count: 4,
@@ -130,10 +163,57 @@ mod tests {
         };
         let config =
             ModelConfig::Entropy(EntropyConfig { semantics: Semantics::Reference, transformer });
+        block_on(LoadedModel::create(engine, config, true)).unwrap()
+    }
+
+    #[test]
+    fn what_is_frozen_is_in_no_bucket() {
         let engine = HostEngine::<f32>::default();
-        let model = block_on(LoadedModel::create(&engine, config, true)).unwrap();
+        let (model, adamw) = (model(&engine), AdamW::default());
+        let group = |tensors: &str, lr_scale, freeze| ParameterGroup {
+            tensors: vec![tensors.to_owned()],
+            lr_scale,
+            weight_decay: None,
+            freeze,
+        };
+        let groups = BTreeMap::from([
+            ("first".to_owned(), group("*layers.1.*", 1.0, true)),
+            ("second".to_owned(), group("*layers.2.*", 0.5, false)),
+        ]);
+        let pieces = Pieces::of_model(&model, &groups, &adamw).unwrap();
+        let gradients = stepped_gradients(&model.layout, &pieces, &adamw, false);
         let ranks = Ranks::alone();
-        let exchange = Exchange::new(&model.layout, false, &ranks);
+        let exchange = Exchange::new(&gradients, &ranks);
+        let weights = model.layout.arenas_of(WEIGHTS);
+        let in_buckets = |name: &str| {
+            let place = model.layout.require(name).unwrap();
+            let elements = place.shards.iter().map(|shard| {
+                let index = weights.iter().position(|arena| *arena == shard.arena).unwrap();
+                let arena = model.layout.arenas_of(GRADIENTS)[index];
+                let (begin, end) = (shard.offset, shard.offset + shard.rows * place.row_length());
+                let common = exchange.buckets.iter().filter(|bucket| bucket.arena == arena);
+                let common = common.map(|bucket| {
+                    let bucket_end = bucket.offset + bucket.length;
+                    end.min(bucket_end).saturating_sub(begin.max(bucket.offset))
+                });
+                common.sum::<usize>()
+            });
+            (elements.sum::<usize>(), place.length())
+        };
+        for spec in &model.parameters {
+            let (found, length) = in_buckets(&spec.name);
+            let expected = if spec.name.contains("layers.1.") { 0 } else { length };
+            assert_eq!(found, expected, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn buckets_are_all_gradients_and_are_read_when_they_are_whole() {
+        let engine = HostEngine::<f32>::default();
+        let (model, adamw) = (model(&engine), AdamW::default());
+        let ranks = Ranks::alone();
+        let gradients = stepped_gradients(&model.layout, &Pieces::default(), &adamw, false);
+        let exchange = Exchange::new(&gradients, &ranks);
         let total: usize = exchange.buckets.iter().map(|bucket| bucket.length).sum();
         let arenas = model.layout.arenas_of(GRADIENTS);
         let lengths = arenas.iter().map(|arena| model.layout.arenas()[arena.0].length);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::exchange::Exchange;
+use super::exchange::{Bucket, Exchange, stepped_gradients};
 use super::groups::{ParameterGroup, Pieces, frozen_parameters};
 use super::lazy_rows::LazyRows;
 use super::ranks::Ranks;
@@ -27,6 +27,8 @@ pub struct Trainer<'e, E: Engine> {
     update: E::Plan,
     update_bytes: PlanBytes,
     lazy: Option<LazyRows<E>>,
+    /// What ranks exchange, besides the rows of a lazily updated table.
+    exchanged: Vec<Bucket>,
 }
 
 impl<'e, E: Engine> Trainer<'e, E> {
@@ -58,9 +60,10 @@ impl<'e, E: Engine> Trainer<'e, E> {
             engine.run(&halves, &Step::of(Counts::default()), &Inputs::default())?;
         }
         let lazy = LazyRows::new(engine, &model, adamw).await?;
+        let exchanged = stepped_gradients(&model.layout, &pieces, adamw, lazy.is_some());
         let micro = PlanSlot::new("micro", model.training_graph());
         let evaluate = PlanSlot::new("evaluate", evaluation_graph);
-        Ok(Self { engine, model, micro, evaluate, update, update_bytes, lazy })
+        Ok(Self { engine, model, micro, evaluate, update, update_bytes, lazy, exchanged })
     }
 
     /// What the plan of micro-batches is compiled for, or will be at the least.
@@ -107,14 +110,14 @@ impl<'e, E: Engine> Trainer<'e, E> {
             self.micro(batch, loss_weight).await?;
             return Ok(0.0);
         }
-        let Self { engine, model, micro, lazy, .. } = self;
+        let Self { engine, model, micro, lazy, exchanged, .. } = self;
         let (plan, writes) = micro.get_with_writes(*engine, model, &batch.counts).await?;
         let step = Step { loss_weight, ..Step::of(batch.counts) };
         let inputs = match lazy {
             None => batch.inputs.clone(),
             Some(lazy) => lazy.before_micro(*engine, batch)?,
         };
-        let mut exchange = Exchange::new(&model.layout, lazy.is_some(), ranks);
+        let mut exchange = Exchange::new(exchanged, ranks);
         let reads = exchange.reads(writes);
         // Behind the last write nothing is left to compute: whoever waits then waits for others.
         let end = writes.iter().map(|write| write.dispatch + 1).max().unwrap_or(0);

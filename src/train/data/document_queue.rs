@@ -7,8 +7,8 @@ use super::patcher::EntropySource;
 #[cfg(not(target_arch = "wasm32"))]
 use super::patcher::NoEntropies;
 use super::reader::{DocumentReader, ReadDocument, SourcePosition};
+use super::slice::Slice;
 use crate::error::Result;
-use crate::eval::bits_per_byte::next_window;
 use crate::random::Random;
 use crate::text;
 
@@ -176,38 +176,29 @@ impl<S: EntropySource> DocumentQueue<S> {
     /// Begins to score the next windows; how many positions they score, or are scored already in
     /// what was read for them. 0 at the end of the text.
     async fn begin_slice(&mut self, entropies: &mut S) -> Result<usize> {
-        let (context, most) = (entropies.context(), entropies.slice_positions());
-        let (mut windows, mut held, mut scored) = (Vec::new(), 0, 0);
+        let (mut slice, mut scored) = (Slice::of(entropies), 0);
         let is_open = |it: &Waiting| it.begun_count < it.ids.len();
         let first = self.documents.iter().position(is_open);
         let mut index = first.unwrap_or(self.documents.len());
-        'slice: while held < most {
+        while !slice.is_full() {
             if index == self.documents.len() {
                 if !self.read()? {
                     break;
                 }
                 if self.documents[index].is_stored {
-                    held += self.documents[index].ids.len();
+                    slice.pass(self.documents[index].ids.len());
                     scored += self.documents[index].ids.len();
                 }
             }
             let document = &mut self.documents[index];
-            let length = document.ids.len();
-            while let Some(window) = next_window(length, context, document.begun_count) {
-                let positions = window.end - window.start;
-                if held > 0 && held + positions > most {
-                    break 'slice;
-                }
-                held += positions;
-                scored += window.end - window.score_from;
-                document.begun_count = window.end;
-                windows.push((index, window));
-            }
+            let begun = slice.add(index, document.ids.len(), document.begun_count);
+            scored += begun - document.begun_count;
+            document.begun_count = begun;
             index += 1;
         }
-        if !windows.is_empty() {
+        if !slice.windows.is_empty() {
             let documents: Vec<_> = self.documents.iter().map(|it| it.ids.as_slice()).collect();
-            let scoring = entropies.begin(&documents, windows).await?;
+            let scoring = entropies.begin(&documents, slice.windows).await?;
             self.begun.push_back((self.left_count, scoring));
         }
         Ok(scored)

@@ -19,14 +19,18 @@ mod patcher;
 mod reader;
 mod row_packer;
 mod row_stream;
+mod slice;
 mod sources;
 #[cfg(test)]
 mod tests;
 
 pub use batches::{BatchOptions, BatchStream, DealtBatch, Share};
 pub use document_queue::ScoringProgress;
-pub use patcher::{EntropyScorer, EntropySource, NoEntropies, patching_config, patching_of};
+pub use patcher::{
+    ENTROPY_CONTEXT, EntropyScorer, EntropySource, NoEntropies, patching_config, patching_of,
+};
 pub use reader::{DocumentReader, ReadDocument, SourcePosition};
 pub use row_packer::RowPacker;
 pub use row_stream::{DataState, RowOptions, RowStream, RowUnit};
+pub(crate) use slice::Slice;
 pub use sources::{OpenTexts, SourceTexts, document_options, source_texts, text_files};

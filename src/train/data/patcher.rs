@@ -9,8 +9,9 @@ use crate::eval::bits_per_byte::Window;
 use crate::eval::{PreparedScore, ScoreOptions, Scorer, Scoring};
 use crate::train::config::{self, PatcherConfig};
 
-/// Most positions that the entropy model sees at once, as in the reference (spec §3.14).
-const ENTROPY_CONTEXT: usize = 8192;
+/// Most positions that the entropy model sees at once where it cuts text, as in the reference (spec
+/// §3.14).
+pub const ENTROPY_CONTEXT: usize = 8192;
 
 /// Patching of documents before they are packed: no virtual token.
 pub fn patching_of(config: &PatcherConfig) -> Patching {

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::eval::{ScoreOptions, Scorer, Scoring};
 use crate::platform::Ahead;
 use crate::text::{TextFormat, TextKind};
+use crate::train::data::ENTROPY_CONTEXT;
 
 /// Groups of documents that are read ahead.
 const GROUPS_AHEAD: usize = 4;
@@ -99,14 +100,15 @@ impl<'m, E: Engine> EntropyJob<'m, E> {
         }
         let file_bytes = check_files(&files)?;
         let batch_bytes = options.batch_bytes;
-        let score = ScoreOptions { context: config.transformer.max_positions, batch_bytes };
+        let context = config.transformer.max_positions.min(ENTROPY_CONTEXT);
+        let score = ScoreOptions { context, batch_bytes };
         let scorer = Scorer::new(score);
         fs::create_dir_all(&options.out)
             .map_err(|error| Error::io("create", &options.out, error))?;
         let lock = lock(&options)?;
         let probe = probe(engine, model, score.context).await?;
         let record = Record { shard_bytes: options.shard_bytes, context: score.context, probe };
-        agree(&options, record)?;
+        agree(&options, &record)?;
         let (bytes_read, known_shards) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let total_file_bytes = file_bytes.iter().sum();
         let reader = Reader {
@@ -269,5 +271,50 @@ fn lock(options: &EntropyOptions) -> Result<File> {
                 .with_hint("give every process a --rank of its own, or wait for the other"))
         }
         Err(fs::TryLockError::Error(error)) => Err(Error::io("lock", &path, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blt::config::{EntropyConfig, Semantics, TransformerConfig};
+    use crate::cpu::HostEngine;
+    use crate::text::OnError;
+    use pollster::block_on;
+
+    #[test]
+    fn a_model_sees_no_more_than_where_a_run_patches_on_the_fly() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = dir.path().join("a.txt");
+        fs::write(&text, "some text").unwrap();
+        let transformer = TransformerConfig {
+            hidden_size: 16,
+            layer_count: 1,
+            head_count: 1,
+            kv_head_count: 1,
+            head_dim: 16,
+            intermediate_size: 32,
+            rms_norm_eps: 1e-5,
+            rope_theta: 500_000.0,
+            max_positions: 2 * ENTROPY_CONTEXT,
+            window: Some(16),
+        };
+        let config =
+            ModelConfig::Entropy(EntropyConfig { semantics: Semantics::Reference, transformer });
+        let engine = HostEngine::<f32>::default();
+        let model = block_on(LoadedModel::create(&engine, config, false)).unwrap();
+        model.initialise(&engine, 3).unwrap();
+        let options = EntropyOptions {
+            out: dir.path().join("out"),
+            shard_bytes: 100,
+            rank: 0,
+            rank_count: 1,
+            on_error: OnError::Skip,
+            batch_bytes: 64,
+        };
+        block_on(EntropyJob::new(&engine, &model, vec![text], options)).unwrap();
+        let written = fs::read(dir.path().join("out/entropies.json")).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!(record["context"], ENTROPY_CONTEXT);
     }
 }

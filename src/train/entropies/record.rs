@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::options::EntropyOptions;
 use crate::blt::LoadedModel;
 use crate::blt::config::ModelConfig;
-use crate::checkpoint::atomic_write;
+use crate::checkpoint::{atomic_write, sync_directory};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::eval::{ScoreOptions, Scorer};
@@ -113,20 +113,14 @@ pub async fn check_entropies<E: Engine>(
 }
 
 /// Writes down what the shards of the directory are, or holds that against what was written down.
-pub(super) fn agree(options: &EntropyOptions, record: Record) -> Result<()> {
+/// Of several processes that begin at the same time one writes, and the others read that.
+pub(super) fn agree(options: &EntropyOptions, record: &Record) -> Result<()> {
     let path = options.out.join(RECORD_FILE);
-    let written = match fs::read(&path) {
-        Ok(written) => written,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // One writes; the others would write the same.
-            if options.rank > 0 {
-                return Ok(());
-            }
-            let text = serde_json::to_string_pretty(&record).expect("numbers become JSON") + "\n";
-            return atomic_write(&path, |file| file.write_all(text.as_bytes()));
-        }
-        Err(error) => return Err(Error::io("read", &path, error)),
-    };
+    let is_there = path.try_exists().map_err(|error| Error::io("read", &path, error))?;
+    if !is_there && create(options, &path, record)? {
+        return Ok(());
+    }
+    let written = fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
     let name = path.display().to_string();
     let other = Record::parse(&path, &written)?;
     let is_same_model = other.context == record.context && other.is_of(&record.probe);
@@ -139,4 +133,73 @@ pub(super) fn agree(options: &EntropyOptions, record: Record) -> Result<()> {
         return Ok(());
     };
     Err(Error::input(name, problem).with_hint("go on with what they were made with, or elsewhere"))
+}
+
+/// Puts the record there, whole, unless another process has; whether it was this one.
+fn create(options: &EntropyOptions, path: &Path, record: &Record) -> Result<bool> {
+    let text = serde_json::to_string_pretty(record).expect("numbers become JSON") + "\n";
+    let write = |path: &Path| atomic_write(path, |file| file.write_all(text.as_bytes()));
+    if options.rank_count == 1 {
+        return write(path).map(|()| true);
+    }
+    // A link takes no place that is taken, and what it names is whole, on shared file systems too.
+    let own = options.out.join(format!(".{RECORD_FILE}.rank_{}", options.rank));
+    write(&own)?;
+    let linked = fs::hard_link(&own, path);
+    fs::remove_file(&own).map_err(|error| Error::io("remove", &own, error))?;
+    match linked {
+        Ok(()) => sync_directory(&options.out).map(|()| true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Error::io("link", path, error)
+            .with_hint("several ranks need a file system with hard links")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::OnError;
+
+    fn options(out: PathBuf) -> EntropyOptions {
+        let (shard_bytes, batch_bytes) = (100, 64);
+        let on_error = OnError::Skip;
+        EntropyOptions { out, shard_bytes, rank: 0, rank_count: 1, on_error, batch_bytes }
+    }
+
+    fn record(entropy: f32) -> Record {
+        Record { shard_bytes: 100, context: 64, probe: vec![entropy; 3] }
+    }
+
+    #[test]
+    fn whichever_rank_comes_first_says_what_the_shards_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let agree = |rank, rank_count, entropy| {
+            let out = dir.path().to_owned();
+            let options = EntropyOptions { rank, rank_count, ..options(out) };
+            super::agree(&options, &record(entropy))
+        };
+        agree(2, 3, 1.0).unwrap();
+        for (rank, rank_count) in [(0, 3), (1, 3), (0, 1)] {
+            let said = agree(rank, rank_count, 2.0).unwrap_err().to_string();
+            assert!(said.ends_with("the shards here were made with another entropy model"));
+            agree(rank, rank_count, 1.01).unwrap();
+        }
+        let names = fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), [RECORD_FILE]);
+    }
+
+    #[test]
+    fn of_ranks_that_come_together_one_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let agreed = std::thread::scope(|scope| {
+            let agree = |rank: u64| {
+                let out = dir.path().to_owned();
+                let options = EntropyOptions { rank, rank_count: 8, ..options(out) };
+                super::agree(&options, &record(rank as f32)).is_ok()
+            };
+            let threads: Vec<_> = (0..8).map(|rank| scope.spawn(move || agree(rank))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(agreed.iter().filter(|agreed| **agreed).count(), 1, "{agreed:?}");
+    }
 }

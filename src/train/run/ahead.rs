@@ -1,13 +1,18 @@
 //! What a run does for the next update while the device is busy with this one.
 
+use super::evaluation::HeldOut;
 use super::job::Run;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::eval::bits_per_byte::BitsPerByte;
 use crate::platform::Platform;
 use crate::train::data::ScoringProgress;
 
 /// Seconds of scoring after which a run says where it is.
 const MOST_SILENT_SECONDS: f64 = 0.5;
+
+/// The same in slices, or documents, where several ranks make the run.
+const MOST_SILENT_SLICES: usize = 8;
 
 impl<E: Engine, P: Platform> Run<'_, E, P> {
     /// Makes the micro-batches of the next update; whether they are made, or there is no such
@@ -26,12 +31,14 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
     }
 
     async fn prepare_for_some_time(&mut self, started: f64) -> bool {
+        let mut slice_count = 0;
         while self.step < self.last_step() && self.prepared.is_none() {
             if self.preparing.is_empty() {
                 self.data_state = self.batches.state();
             }
             if !self.batches.advance().await {
-                if self.is_time_to_speak(started) {
+                slice_count += 1;
+                if self.is_time_to_speak(started, slice_count) {
                     return false;
                 }
                 continue;
@@ -84,13 +91,30 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
     /// model is, when it has to go on.
     pub(super) async fn cut_held_out(&mut self) -> Result<Option<ScoringProgress>> {
         let started = self.platform.monotonic_seconds();
-        loop {
+        for slice_count in 1.. {
             let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
             let progress = held_out.cut(self.batches.entropies_mut()).await?;
-            if progress.is_none() || self.is_time_to_speak(started) {
+            if progress.is_none() || self.is_time_to_speak(started, slice_count) {
                 return Ok(progress);
             }
         }
+        unreachable!("some document is the last")
+    }
+
+    /// Scores held-out documents: the score of all, or nothing when it has to go on.
+    pub(super) async fn score_held_out(
+        &self,
+        held_out: &mut HeldOut<E>,
+        started: f64,
+    ) -> Result<Option<BitsPerByte>> {
+        let model = self.trainer.settled()?;
+        for document_count in 1.. {
+            let score = held_out.score(self.engine, model, &self.ranks).await?;
+            if score.is_some() || self.is_time_to_speak(started, document_count) {
+                return Ok(score);
+            }
+        }
+        unreachable!("some document is the last")
     }
 
     /// Adds the seconds of an update that began then, without those that were added as it waited.
@@ -99,11 +123,12 @@ impl<E: Engine, P: Platform> Run<'_, E, P> {
         self.interval.seconds += self.platform.monotonic_seconds() - started - waited;
     }
 
-    /// Among other ranks never: they agree on what comes next before every event, so that all must
-    /// come to the same ones.
-    fn is_time_to_speak(&self, started: f64) -> bool {
+    /// Among other ranks by the count of what was scored since it spoke, which is the same on all
+    /// of them: they agree on what comes next before every event, so that all must come to the same
+    /// ones.
+    pub(super) fn is_time_to_speak(&self, started: f64, slice_count: usize) -> bool {
         if !self.ranks.is_alone() {
-            return false;
+            return slice_count >= MOST_SILENT_SLICES;
         }
         let seconds = self.platform.monotonic_seconds() - started;
         seconds >= MOST_SILENT_SECONDS || self.platform.is_stop_requested()

@@ -6,10 +6,10 @@ use crate::blt::LoadedModel;
 use crate::blt::patching::Patching;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::eval::bits_per_byte::{BitsPerByte, next_window, windows};
+use crate::eval::bits_per_byte::{BitsPerByte, windows};
 use crate::eval::{ScoreOptions, ScoredDocument, Scorer};
 use crate::text::{self, DocumentOptions, Documents};
-use crate::train::data::{EntropySource, OpenTexts, ScoringProgress};
+use crate::train::data::{EntropySource, OpenTexts, ScoringProgress, Slice};
 use crate::train::ranks::{Place, Ranks};
 
 /// How held-out text is scored.
@@ -39,6 +39,10 @@ pub struct HeldOut<E: Engine> {
     /// Plans for the context and for what is left of it after halving it again and again.
     scorers: Vec<(usize, Scorer<E>)>,
     options: HeldOutOptions,
+    /// Documents, of all ranks, that are scored with the weights as they are now.
+    scored_count: usize,
+    /// Nats and targets of those that this rank has scored.
+    scores: Vec<f64>,
     /// Sentences about odd documents.
     pub notes: Vec<String>,
 }
@@ -83,8 +87,9 @@ impl<E: Engine> HeldOut<E> {
             return Err(Error::input("data.valid", "there is no text to score in it"));
         }
         let notes = texts.take_notes();
-        let scorers = Vec::new();
-        let mut held_out = Self { documents, cut_count: 0, scorers, options, notes };
+        let (scorers, scores) = Default::default();
+        let mut held_out =
+            Self { documents, cut_count: 0, scorers, options, scored_count: 0, scores, notes };
         if held_out.options.patching.is_none_or(|patching| !patching.mode.needs_entropies()) {
             held_out.cut_scored()?;
         }
@@ -100,21 +105,16 @@ impl<E: Engine> HeldOut<E> {
         &mut self,
         entropies: &mut impl EntropySource,
     ) -> Result<Option<ScoringProgress>> {
-        let (context, most) = (entropies.context(), entropies.slice_positions());
-        let (mut windows, mut held) = (Vec::new(), 0);
+        let mut slice = Slice::of(entropies);
         for (index, document) in self.documents.iter().enumerate().skip(self.cut_count) {
-            let mut scored = document.entropies.len();
-            while held < most
-                && let Some(window) = next_window(document.ids.len(), context, scored)
-            {
-                held += window.end - window.start;
-                scored = window.end;
-                windows.push((index, window));
+            if slice.is_full() {
+                break;
             }
+            slice.add(index, document.ids.len(), document.entropies.len());
         }
-        if !windows.is_empty() {
+        if !slice.windows.is_empty() {
             let ids: Vec<_> = self.documents.iter().map(|it| it.ids.as_slice()).collect();
-            let scoring = entropies.begin(&ids, windows).await?;
+            let scoring = entropies.begin(&ids, slice.windows).await?;
             for (index, scored) in entropies.finish(scoring).await? {
                 self.documents[index].entropies.extend(scored);
             }
@@ -142,24 +142,24 @@ impl<E: Engine> HeldOut<E> {
         Ok(())
     }
 
-    /// The score of all documents with the weights as they are now, each scored by one of the
-    /// ranks: the same on all of them, and the same however many there are.
+    /// Scores a document on every rank, with the weights as they are now. Behind the last it gives
+    /// the score of all, the same on all ranks, and the same however many there are; before it
+    /// nothing. The weights stay until then.
     ///
     /// # Errors
     /// If the device has not the memory or is lost, or a rank is gone.
     ///
     /// # Panics
     /// If [`Self::cut`] has something to do.
-    pub async fn bits_per_byte(
+    pub async fn score(
         &mut self,
         engine: &E,
         model: &LoadedModel<E>,
         ranks: &Ranks,
-    ) -> Result<BitsPerByte> {
+    ) -> Result<Option<BitsPerByte>> {
         assert_eq!(self.cut_count, self.documents.len(), "documents are scored once they are cut");
         let Place { rank, count, .. } = ranks.place();
-        let mut scores = Vec::new();
-        for document in self.documents.iter().skip(rank).step_by(count) {
+        if let Some(document) = self.documents.get(self.scored_count + rank) {
             let known = self.scorers.iter().position(|(context, _)| *context == document.context);
             let index = known.unwrap_or_else(|| {
                 let batch_bytes = self.options.batch_bytes;
@@ -170,15 +170,25 @@ impl<E: Engine> HeldOut<E> {
             let HeldOutDocument { ids, patch_lengths, .. } = document;
             let scored = ScoredDocument { ids, patch_lengths };
             let score = self.scorers[index].1.bits_per_byte(engine, model, scored).await?;
-            scores.extend([score.nats, score.target_count as f64]);
+            self.scores.extend([score.nats, score.target_count as f64]);
         }
-        let scores = ranks.gather_numbers(&scores)?;
+        self.scored_count = self.documents.len().min(self.scored_count + count);
+        if self.scored_count < self.documents.len() {
+            return Ok(None);
+        }
+        self.scored_count = 0;
+        let scores = ranks.gather_numbers(&std::mem::take(&mut self.scores))?;
         let mut sum = BitsPerByte::default();
         for index in 0..self.documents.len() {
             let score = &scores[index % count][2 * (index / count)..];
             sum.add(score[0], score[1] as u64);
         }
-        Ok(sum)
+        Ok(Some(sum))
+    }
+
+    /// How many documents are scored, and how many there are.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.scored_count, self.documents.len())
     }
 }
 

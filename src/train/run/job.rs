@@ -35,6 +35,8 @@ pub enum Event {
     /// The entropy model scores text, and the next update, or the evaluation, has to wait for it:
     /// where it is, if it is in a document.
     Scoring { step: u64, progress: Option<ScoringProgress> },
+    /// Held-out text is being scored: so many of its documents are.
+    Evaluating { step: u64, scored_count: usize, document_count: usize },
     /// Held-out text was scored.
     Evaluated { step: u64, score: BitsPerByte, seconds: f64 },
     /// The model wrote texts, on the first rank.
@@ -88,6 +90,8 @@ pub struct Run<'e, E: Engine, P: Platform> {
     pub(super) skipped_count: f32,
     pub(super) skipped_in_a_row: u64,
     pub(super) evaluated_step: Option<u64>,
+    /// Seconds of an evaluation that goes on.
+    pub(super) evaluation_seconds: f64,
     /// Whether there is a score of this step that its checkpoint was written without.
     pub(super) has_new_score: bool,
     pub(super) score: BestScore,
@@ -248,6 +252,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
             skipped_count: 0.0,
             skipped_in_a_row: 0,
             evaluated_step: None,
+            evaluation_seconds: 0.0,
             has_new_score: false,
             score: BestScore::default(),
             locks: Vec::new(),
@@ -320,10 +325,15 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
 
     async fn evaluate(&mut self) -> Result<Event> {
         let started = self.platform.monotonic_seconds();
-        let held_out = self.held_out.as_mut().expect("it is due only where there is a text");
-        let model = self.trainer.settled()?;
-        let score = held_out.bits_per_byte(self.engine, model, &self.ranks).await?;
-        let seconds = self.platform.monotonic_seconds() - started;
+        let mut held_out = self.held_out.take().expect("it is due only where there is a text");
+        let scored = self.score_held_out(&mut held_out, started).await;
+        let (scored_count, document_count) = held_out.progress();
+        self.held_out = Some(held_out);
+        self.evaluation_seconds += self.platform.monotonic_seconds() - started;
+        let Some(score) = scored? else {
+            return Ok(Event::Evaluating { step: self.step, scored_count, document_count });
+        };
+        let seconds = std::mem::take(&mut self.evaluation_seconds);
         self.evaluated_step = Some(self.step);
         self.has_new_score = self.is_saved(self.step);
         self.score.add(self.step, score.bits_per_byte());
