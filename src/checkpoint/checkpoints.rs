@@ -60,7 +60,6 @@ impl Checkpoints {
     /// Begins the checkpoint of a step. What killed processes left of others is removed.
     pub fn begin(&self, step: u64) -> Result<CheckpointDraft> {
         let partial = partial_path(&self.path_of(step))?;
-        self.restore_replaced()?;
         self.remove_leftovers()?;
         fs::create_dir_all(&partial).map_err(|problem| Error::io("create", &partial, problem))?;
         Ok(CheckpointDraft { checkpoints: self.clone(), step, partial, best: None })

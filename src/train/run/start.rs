@@ -25,6 +25,7 @@ use crate::train::data::{
     BatchOptions, BatchStream, DocumentReader, EntropyScorer, OpenTexts, RowOptions, RowStream,
     RowUnit, Share, document_options, patching_of, source_texts, text_files,
 };
+#[cfg(all(feature = "arrow", not(target_arch = "wasm32")))]
 use crate::train::entropies::check_entropies;
 use crate::train::flops::{ForwardWork, entropy_flops_per_byte};
 use crate::train::packing::PackerOptions;
@@ -104,6 +105,7 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         let mut model = run_model(&config)?;
         let open: OpenTexts = Arc::new(|| Box::new(Files));
         let sources = source_texts(&config.data)?;
+        #[cfg(all(feature = "arrow", not(target_arch = "wasm32")))]
         let paths: Vec<_> = sources.iter().flat_map(|source| source.paths.clone()).collect();
         let reader = DocumentReader::new(sources, OpenTexts::clone(&open), config.data.seed, None)?;
         let checkpoints = checkpoints(&config);
@@ -120,6 +122,8 @@ impl<'e, E: Engine, P: Platform> Run<'e, E, P> {
         }
 
         let entropy_scorer = entropy_scorer(engine, &config, &mut model, &checkpoint).await?;
+        // Without the feature no file with entropies is read.
+        #[cfg(all(feature = "arrow", not(target_arch = "wasm32")))]
         if let Some(scorer) = entropy_scorer.as_ref().filter(|_| !config.data.accept_entropies) {
             let checked = check_entropies(engine, &scorer.model, &paths).await?;
             model.warnings.extend(checked);
