@@ -66,8 +66,8 @@ impl Checkpoints {
     }
 
     /// The checkpoint to resume from: the one `latest` names, or the newest where there is no
-    /// `latest`; `None` where there is no checkpoint. One that a killed process was about to replace
-    /// is put back.
+    /// `latest`; `None` where there is no checkpoint. One that a killed process was about to
+    /// replace is put back.
     ///
     /// # Errors
     ///
