@@ -92,8 +92,8 @@ fn a_stop_in_front_of_the_first_step_is_an_error() {
     assert_eq!((streams.generated(stopped).len(), streams.generated(sound).len()), (0, 1));
 }
 
-/// An id that is none is an error, and no row of a table that is read, nor a bit that is set: behind
-/// the first step of a submission too.
+/// An id that is none is an error, and no row of a table that is read, nor a bit that is set:
+/// behind the first step of a submission too.
 #[test]
 fn an_id_that_a_device_makes_up_is_an_error() {
     let [wide, narrow]: [fn(&str, &mut [f32]); 2] = [

@@ -147,8 +147,8 @@ impl<E: Engine> Streams<'_, E> {
         })
     }
 
-    /// What words of a device say comes next of a stream: id and status, which are bits of integers,
-    /// and numbers.
+    /// What words of a device say comes next of a stream: id and status, which are bits of
+    /// integers, and numbers.
     ///
     /// # Errors
     /// What was wrong with the logits; an entropy that is not finite; an id that is none, which

@@ -288,8 +288,8 @@ fn a_conversation_is_one_text() {
     assert_eq!(String::from_utf8(both).unwrap(), halves.collect::<String>());
 }
 
-/// An error ends an answer, not the conversation: what was held back is shown, the next line is read,
-/// and the exit code says it.
+/// An error ends an answer, not the conversation: what was held back is shown, the next line is
+/// read, and the exit code says it.
 #[test]
 fn an_error_ends_an_answer_and_no_conversation() {
     let place = tempfile::tempdir().unwrap();
