@@ -99,8 +99,8 @@ struct Output {
     error: Option<String>,
     /// Ids after the first, per second.
     bytes_per_s: f64,
-    /// Time to the first id, once the weights are there: compiling, checking faster kernels, reading
-    /// the prompt, choosing.
+    /// Time to the first id, once the weights are there: compiling, checking faster kernels,
+    /// reading the prompt, choosing.
     prefill_ms: f64,
     /// Time until the model's files and the device were open.
     device_ms: f64,
