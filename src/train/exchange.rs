@@ -5,8 +5,8 @@
 //! over the ranks while the next ones are read, or made, and written when its sum is there. Which
 //! buckets there are, and their order, follows from the layout and from what is frozen alone: ranks
 //! with other plans exchange the same. Frozen parameters are neither summed nor written: nobody
-//! steps them, and nobody clears what a backward pass may leave there. Gradients of a lazily updated
-//! table are summed row by row, see
+//! steps them, and nobody clears what a backward pass may leave there. Gradients of a lazily
+//! updated table are summed row by row, see
 //! [`LazyRows::begin_exchange`](super::lazy_rows::LazyRows::begin_exchange).
 
 use std::collections::VecDeque;
