@@ -7,7 +7,6 @@
 use super::context::Context;
 use crate::error::Result;
 use crate::kernels::Element;
-use rayon::prelude::*;
 
 /// Unused bytes at the end of every storage buffer.
 pub(super) const TAIL_BYTES: u64 = 256;
@@ -126,9 +125,18 @@ pub(super) fn write(
 
 /// Hands a queue what it is to write, copied by all threads where it is much.
 fn write_chunk(queue: &wgpu::Queue, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) {
-    if bytes.len() <= THREAD_BYTES {
+    // A browser has one thread.
+    if bytes.len() <= THREAD_BYTES || cfg!(target_arch = "wasm32") {
         return queue.write_buffer(buffer, at, bytes);
     }
+    #[cfg(not(target_arch = "wasm32"))]
+    write_by_threads(queue, buffer, at, bytes);
+}
+
+/// The same, all of it at once.
+#[cfg(not(target_arch = "wasm32"))]
+fn write_by_threads(queue: &wgpu::Queue, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) {
+    use rayon::prelude::*;
     let room = |(index, part): (usize, &[u8])| {
         let at = at + (index * THREAD_BYTES) as u64;
         queue.write_buffer_with(buffer, at, wgpu::BufferSize::new(part.len() as u64)?)
