@@ -163,6 +163,11 @@ export class Blt {
     return this.#call("loseDevice");
   }
 
+  /** Calls of the Worker that are in no index.d.ts. */
+  callForTests(name, values) {
+    return this.#call(name, values);
+  }
+
   /** Ends the Worker; calls that wait end with the kind `interrupted`. */
   close() {
     this.#worker.terminate();

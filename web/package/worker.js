@@ -86,7 +86,7 @@ const jobs = {
   },
   // Not in index.d.ts: for tests.
   kernelNames: () => session.kernelNames(),
-  checkKernel: ({ name }) => session.checkKernel(name),
+  checkKernel: ({ name, mostElements }) => session.checkKernel(name, mostElements),
 };
 
 self.onmessage = async ({ data: { id, name, values } }) => {

@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 /// message meanwhile, so they are few.
 const SCORE_POSITIONS: usize = 2048;
 
+const WHAT_A_DIRECTORY_HAS: &str = "a model directory has config.json and model.safetensors";
+
 /// A file of a model directory.
 pub type NamedFile = (String, Vec<u8>);
 
@@ -81,7 +83,12 @@ impl<'d> Model<'d> {
     pub async fn load(device: &'d Device, name: &str, files: Vec<NamedFile>) -> Result<Self> {
         let bytes = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let (config, weights) = sorted(name, files)?;
-        let directory = ModelDirectory::from_files(&config, weights)?;
+        let directory = ModelDirectory::from_files(&config, weights);
+        let directory = directory.map_err(|error| {
+            let failure = Failure::from(error);
+            let hint = failure.hint.unwrap_or_else(|| WHAT_A_DIRECTORY_HAS.into());
+            Failure { hint: Some(hint), ..failure }
+        })?;
         let info = ModelInfo::of(name, bytes, &config, &directory)?;
         let options = LoadOptions::default();
         let loaded = LoadedDirectory::load_as(device, &directory, options).await?;
@@ -121,9 +128,9 @@ fn sorted(name: &str, files: Vec<NamedFile>) -> Result<(String, Vec<NamedFile>)>
             weights.push((file.to_owned(), bytes));
         }
     }
-    let hint = "a model directory has config.json and model.safetensors";
-    let missing =
-        |what: &str| Failure::new(Kind::NotAModel, format!("{name}: {what}")).with_hint(hint);
+    let missing = |what: &str| {
+        Failure::new(Kind::NotAModel, format!("{name}: {what}")).with_hint(WHAT_A_DIRECTORY_HAS)
+    };
     let config = config.ok_or_else(|| missing("config.json is missing"))?;
     if weights.is_empty() {
         return Err(missing("there is no file of weights, *.safetensors"));

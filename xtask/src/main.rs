@@ -27,6 +27,7 @@ usage: cargo xtask COMMAND
   test --list           name the stages and the commands each of them runs
   bench [ARGUMENT..]    build `blt` with the commit in it, run `blt bench` with the arguments
   web [--serve]         build the package web/pkg and the site web/dist; serve the site
+  web-test [PART]       build both, and try them in headless Chromium; PART: of the tests' names
   setup                 install what is missing (Debian, as root), or say what is missing
   browser [DIR]         compile every DIR/*.wgsl in headless Chromium (default: target/wgsl)
   page DIR [PAGE] [--quiet-s N]
@@ -66,6 +67,8 @@ fn dispatch(words: &[&str]) -> Result<bool> {
         ["bench", arguments @ ..] => bench::run(arguments).map(|()| true),
         ["web"] => web::build().map(|_| true),
         ["web", "--serve"] => web::build().and_then(web::serve).map(|()| true),
+        ["web-test"] => web::test("").map(|(_, content)| content),
+        ["web-test", part] => web::test(part).map(|(_, content)| content),
         ["setup"] => setup::prepare().map(|()| true),
         ["browser"] => browser::compile_directory(&cargo::wgsl_directory()).map(|_| true),
         ["browser", directory] => browser::compile_directory(Path::new(directory)).map(|_| true),

@@ -232,14 +232,14 @@ impl Session {
         kernel_names().into_iter().map(str::to_owned).collect()
     }
 
-    /// `[{ name, problem, lacks }]` of the variants of a kernel: for tests.
+    /// `[{ name, caseCount, problem, lacks }]` of the variants of a kernel: for tests.
     ///
     /// # Errors
     /// As [`check_kernel`].
     #[wasm_bindgen(js_name = checkKernel)]
-    pub async fn check_kernel(&self, name: String) -> Given {
+    pub async fn check_kernel(&self, name: String, most_elements: usize) -> Given {
         self.browser.stop().withdraw();
-        let checked = check_kernel(self.device, &name, &self.browser).await;
+        let checked = check_kernel(self.device, &name, most_elements, &self.browser).await;
         checked.map(|checked| plain(&checked)).map_err(thrown)
     }
 }

@@ -82,7 +82,7 @@ fn empty(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))
 }
 
-/// Copies what is in a directory, folders too.
+/// Copies what is in a directory, folders too, but not examples in Rust.
 fn copy_files(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
     let entries = from.read_dir().with_context(|| format!("cannot read {}", from.display()))?;
@@ -91,7 +91,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
         let target = to.join(path.file_name().expect("entries of a directory have names"));
         if path.is_dir() {
             copy_files(&path, &target)?;
-        } else {
+        } else if path.extension().is_none_or(|extension| extension != "rs") {
             fs::copy(&path, &target).with_context(|| {
                 format!("cannot copy {} to {}", path.display(), target.display())
             })?;
