@@ -4,6 +4,7 @@
 //! Nothing below the program reads a clock, a signal or the environment by itself; jobs are handed
 //! a [`Platform`]. A browser has its own.
 
+use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -93,6 +94,17 @@ impl Platform for NativePlatform {
     fn is_stop_requested(&self) -> bool {
         self.stop.is_requested()
     }
+}
+
+/// Numbers that a thread copies at once: 1 MiB.
+const COPIED: usize = 1 << 18;
+
+/// Copies numbers, with all threads where there are many: one alone does not fill the memory of a
+/// server.
+pub fn copy(from: &[f32], to: &mut [f32]) {
+    assert_eq!(from.len(), to.len());
+    let parts = to.par_chunks_mut(COPIED).zip(from.par_chunks(COPIED));
+    parts.for_each(|(to, from)| to.copy_from_slice(from));
 }
 
 /// Values that a thread of its own makes ahead of their reader, in order.

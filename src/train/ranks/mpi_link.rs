@@ -10,6 +10,7 @@ use mpi::traits::{Communicator, CommunicatorCollectives};
 
 use super::link::{Link, Place};
 use crate::error::{Error, Result};
+use crate::platform;
 
 /// This process among those of an MPI job. MPI itself ends all of them when one is gone.
 pub struct MpiLink {
@@ -56,7 +57,8 @@ impl Link for MpiLink {
         received: &mut [u32],
         lengths: &[usize],
     ) -> Result<()> {
-        let (counts, starts) = mpi_counts(counts)?;
+        let (mut counts, starts) = mpi_counts(counts)?;
+        counts[self.place.rank] = 0;
         let send = Partition::new(words, counts, starts);
         let (counts, starts) = mpi_counts(lengths)?;
         let mut receive = PartitionMut::new(received, counts, starts);
@@ -65,9 +67,18 @@ impl Link for MpiLink {
     }
 
     fn share(&mut self, words: &[u32], received: &mut [u32], lengths: &[usize]) -> Result<()> {
-        let (counts, starts) = mpi_counts(lengths)?;
+        let (mut counts, starts) = mpi_counts(lengths)?;
+        let rank = self.place.rank;
+        // MPI would copy what a rank has itself with one thread.
+        let own: usize = lengths[..rank].iter().sum();
+        let here = &mut received[own..][..words.len()];
+        platform::copy(bytemuck::cast_slice(words), bytemuck::cast_slice_mut(here));
+        counts[rank] = 0;
+        let (mut to_all, _) = mpi_counts(&vec![words.len(); lengths.len()])?;
+        to_all[rank] = 0;
+        let send = Partition::new(words, to_all, vec![0; lengths.len()]);
         let mut receive = PartitionMut::new(received, counts, starts);
-        self.world.all_gather_varcount_into(words, &mut receive);
+        self.world.all_to_all_varcount_into(&send, &mut receive);
         Ok(())
     }
 

@@ -5,11 +5,16 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::link::{Link, gather};
 use crate::error::Result;
 
 /// Most words that go through a link at once: 16 MiB.
 const BUCKET_WORDS: usize = 4 << 20;
+
+/// Numbers that one thread adds at once.
+const ADDED: usize = 1 << 16;
 
 /// Room for words on their way, which is kept for the next time: fresh memory costs as much as a
 /// copy.
@@ -41,17 +46,32 @@ pub fn sum(link: &mut dyn Link, values: &mut [f32], scratch: &mut Scratch) -> Re
 
 fn sum_bucket(link: &mut dyn Link, values: &mut [f32], scratch: &mut Scratch) -> Result<()> {
     let (rank, count) = (link.place().rank, link.place().count);
-    let counts: Vec<_> = segments(values.len(), count).iter().map(ExactSizeIterator::len).collect();
+    let segments = segments(values.len(), count);
+    let counts: Vec<_> = segments.iter().map(ExactSizeIterator::len).collect();
     let own = counts[rank];
-    let received = scratch.received(own * count);
-    link.exchange(bytemuck::cast_slice(values), &counts, received, &vec![own; count])?;
+    let received = scratch.received(own * (count - 1));
+    let lengths: Vec<_> = (0..count).map(|other| if other == rank { 0 } else { own }).collect();
+    link.exchange(bytemuck::cast_slice(values), &counts, received, &lengths)?;
     let received: &[f32] = bytemuck::cast_slice(&scratch.received);
-    scratch.sums.clear();
-    scratch.sums.extend_from_slice(&received[..own]);
-    for other in 1..count {
-        add(&mut scratch.sums, &received[other * own..][..own]);
-    }
+    let mut others = received.chunks_exact(own.max(1));
+    let here = &values[segments[rank].clone()];
+    let terms: Vec<_> = (0..count)
+        .map(|other| if other == rank { Some(here) } else { others.next() })
+        .map(|term| term.unwrap_or_default())
+        .collect();
+    scratch.sums.resize(own, 0.0);
+    sum_in_order(&terms, &mut scratch.sums);
     link.share(bytemuck::cast_slice(&scratch.sums), bytemuck::cast_slice_mut(values), &counts)
+}
+
+/// Adds up as many numbers of every rank, in the order of the ranks.
+fn sum_in_order(terms: &[&[f32]], sums: &mut [f32]) {
+    let (first, others) = terms.split_first().expect("there is a rank");
+    sums.par_chunks_mut(ADDED).enumerate().for_each(|(index, sums)| {
+        let part = index * ADDED..index * ADDED + sums.len();
+        sums.copy_from_slice(&first[part.clone()]);
+        others.iter().for_each(|other| add(sums, &other[part.clone()]));
+    });
 }
 
 /// Rows of which every rank has some, and their sums over the ranks that have them.
@@ -96,21 +116,25 @@ pub fn sum_rows(
         let counts: Vec<_> = segments.iter().map(part).collect();
         let own = segments[rank].clone();
         let found: Vec<_> = rows_of.iter().map(|rows| within(rows, &own)).collect();
-        let lengths: Vec<_> = found.iter().map(|found| found.len() * cols).collect();
+        let mut lengths: Vec<_> = found.iter().map(|found| found.len() * cols).collect();
+        lengths[rank] = 0;
         let received = scratch.received(lengths.iter().sum());
         link.exchange(&words[all.start * cols..all.end * cols], &counts, received, &lengths)?;
         let mut rest: &[f32] = bytemuck::cast_slice(&scratch.received);
         scratch.sums.clear();
         scratch.sums.resize(own.len() * cols, 0.0);
-        for (rows, found) in rows_of.iter().zip(found) {
+        for (other, (rows, found)) in rows_of.iter().zip(found).enumerate() {
+            let (theirs, behind) = match other == rank {
+                true => (&values[found.start * cols..found.end * cols], rest),
+                false => rest.split_at(found.len() * cols),
+            };
+            rest = behind;
             let mut at = own.start;
-            for row in &rows[found] {
+            for (row, theirs) in rows[found].iter().zip(theirs.chunks_exact(cols)) {
                 while bucket[at] < *row {
                     at += 1;
                 }
-                let (values, behind) = rest.split_at(cols);
-                add(&mut scratch.sums[(at - own.start) * cols..][..cols], values);
-                rest = behind;
+                add(&mut scratch.sums[(at - own.start) * cols..][..cols], theirs);
             }
         }
         let lengths: Vec<_> = segments.iter().map(|segment| segment.len() * cols).collect();
