@@ -1,0 +1,238 @@
+// The panel where a text is typed and cut.
+
+import { clipped, edited, sharedPrefix } from "./bytes.js";
+import { hideCard, showCard, showError } from "./cards.js";
+import { cutsOf, keptCuts, statistics } from "./cuts.js";
+import { fill, make, picker } from "./dom.js";
+import * as format from "./format.js";
+import { Inspector } from "./inspector.js";
+import { latest } from "./latest.js";
+import { Picture } from "./picture.js";
+import { Rule } from "./rule.js";
+import { session } from "./session.js";
+
+/** How much of a file or of pasted text stands in the field at once, in bytes. */
+export const WINDOW = 65_536;
+
+const NO_CUTS = {
+  entropies: new Float32Array(0), starts: new Uint32Array(0), known: 0, nextEntropy: null,
+};
+
+export class CutPanel {
+  /**
+   * `state` is the page's; `onChange` hears that it or the text has changed. The
+   * byte `cursor` is looked at first.
+   */
+  constructor(root, state, bytes, cursor, onChange) {
+    this.state = state;
+    this.onChange = onChange;
+    this.bytes = bytes;
+    this.cuts = NO_CUTS;
+    this.file = null;
+    this.cursor = cursor;
+    this.#build(root);
+    this.request = latest(
+      (bytes, options) => this.#cut(bytes, options),
+      (result) => this.#settled(result),
+      (error) => this.#failed(error),
+    );
+    session.on("model", () => this.#modelChanged());
+    // A job had the model for itself: what was typed meanwhile is cut now.
+    session.on("job", () => session.job === null && this.#ask());
+    this.inspector.look(cursor);
+    this.setText(bytes);
+  }
+
+  #build(root) {
+    const pictureRoot = make("div");
+    const inspectorRoot = make("aside", { "aria-label": "The byte at the caret" });
+    this.average = make("p", { class: "figure number" });
+    this.summary = make("p", { class: "soft small number", "aria-live": "polite" });
+    this.rule = new Rule(this.state, () => {
+      this.onChange();
+      this.#showThreshold();
+      this.#ask();
+    });
+    this.fileLine = make("p", { class: "small links fileline" });
+    fill(root,
+      make("div", { class: "controls" },
+        this.rule.modes,
+        this.rule.block,
+        make("div", { class: "outcome" }, this.average, this.summary)),
+      make("div", { class: "split" },
+        make("div", {}, pictureRoot, this.fileLine),
+        inspectorRoot));
+    this.picture = new Picture(pictureRoot, {
+      label: "Text to cut",
+      onEdit: (text) => this.#edit(text),
+      onCursor: (at) => {
+        this.cursor = at;
+        this.inspector.look(at);
+      },
+      onHover: (at) => this.inspector.look(at < 0 ? this.cursor : at),
+    });
+    this.inspector = new Inspector(inspectorRoot, (marks) => this.picture.setMarks(marks));
+    pictureRoot.addEventListener("paste", (event) => this.#paste(event));
+    this.#listenForFiles(pictureRoot);
+    this.#showFileLine();
+  }
+
+  /** Another text, all of it. */
+  setText(bytes) {
+    const kept = sharedPrefix(this.bytes, bytes);
+    this.bytes = bytes;
+    this.cuts = keptCuts(this.cuts, kept);
+    this.picture.setText(bytes);
+    this.#showCuts();
+    this.#ask();
+  }
+
+  #edit(text) {
+    const bytes = edited(this.bytes, this.picture.shown, text);
+    if (bytes.length > 2 * WINDOW) {
+      this.picture.setText(this.bytes);
+      return this.#tooLong(bytes.length, null);
+    }
+    this.setText(bytes);
+    this.onChange();
+  }
+
+  #ask() {
+    if (session.model) this.request(this.bytes, this.rule.options());
+  }
+
+  async #cut(bytes, options) {
+    const { blt } = session;
+    const start = performance.now();
+    const result = await blt.patches(bytes, options);
+    return { bytes, options, result, ms: result.engineMs ?? performance.now() - start };
+  }
+
+  #settled({ bytes, options, result, ms }) {
+    hideCard("cut");
+    const kept = sharedPrefix(bytes, this.bytes);
+    const cuts = cutsOf(result, bytes.length);
+    const isWhole = kept === bytes.length && kept === this.bytes.length;
+    this.cuts = isWhole ? cuts : keptCuts(cuts, kept);
+    this.ms = ms;
+    this.#showCuts();
+    if (isWhole) this.inspector.setText(this.bytes, this.cuts, options);
+  }
+
+  #failed(error) {
+    if (error.kind === "busy" || error.kind === "device-lost") return;
+    showError("cut", error, [["Try again", () => this.#ask()]]);
+  }
+
+  #modelChanged() {
+    this.cuts = NO_CUTS;
+    this.rule.setModel(session.model);
+    this.#showThreshold();
+    this.#showCuts();
+    this.inspector.setText(this.bytes, this.cuts, this.rule.options());
+    this.#ask();
+  }
+
+  #showThreshold() {
+    this.picture.setThreshold(this.rule.drawnThreshold());
+  }
+
+  #showCuts() {
+    const { cuts } = this;
+    this.picture.setCuts(cuts);
+    this.rule.setEntropies(cuts.entropies);
+    if (!session.model) {
+      fill(this.average);
+      fill(this.summary, "Load the model to see where it cuts this text.");
+      return;
+    }
+    if (cuts.known < this.bytes.length) return;
+    const { count, average, longest } = statistics(cuts.starts, this.bytes.length);
+    fill(this.average, make("strong", {}, average.toFixed(2)), " bytes a patch");
+    const patches = format.plural(count, "patch", "patches");
+    fill(this.summary, `${format.plural(this.bytes.length, "byte")} in ${patches}, the longest ` +
+      `of ${format.plural(longest, "byte")}. Cut in ${format.duration(this.ms)}.`);
+  }
+
+  #paste(event) {
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    if (text.length <= WINDOW) return;
+    // A field that is given 100 MB stops the page, so it is not.
+    event.preventDefault();
+    this.openFile(new File([text], "pasted text"));
+    this.#tooLong(this.file.size, "The whole of it can be a training text.");
+  }
+
+  #tooLong(size, hint) {
+    showCard("cut", {
+      title: "A long text",
+      text: `The text has ${format.bytes(size)}; ${format.bytes(WINDOW)} of it are shown at once.`,
+      hint,
+      isNote: true,
+    });
+  }
+
+  #listenForFiles(target) {
+    target.addEventListener("dragover", (event) => {
+      if (!event.dataTransfer.types.includes("Files")) return;
+      event.preventDefault();
+      target.classList.add("dropping");
+    });
+    target.addEventListener("dragleave", () => target.classList.remove("dropping"));
+    target.addEventListener("drop", (event) => {
+      target.classList.remove("dropping");
+      const file = event.dataTransfer.files[0];
+      if (!file) return;
+      event.preventDefault();
+      this.openFile(file);
+    });
+  }
+
+  /** Shows a file, window by window; bytes that are no UTF-8 are bytes like others. */
+  openFile(file) {
+    this.file = file;
+    this.showWindow(0);
+  }
+
+  async showWindow(at) {
+    const { file } = this;
+    try {
+      const part = await file.slice(at, at + WINDOW).arrayBuffer();
+      if (this.file !== file) return;
+      this.at = at;
+      const bytes = new Uint8Array(part);
+      this.setText(at + WINDOW < file.size ? clipped(bytes, WINDOW - 1) : bytes);
+      this.picture.root.scrollTop = 0;
+    } catch (error) {
+      showCard("cut", {
+        title: "The file cannot be read",
+        text: `${file.name}: ${error.message}`,
+        actions: [["Try again", () => this.showWindow(at)]],
+      });
+    }
+    this.#showFileLine();
+    this.onChange();
+  }
+
+  #showFileLine() {
+    const open = picker("Open a file", {}, ([file]) => this.openFile(file));
+    open.querySelector("button").className = "plain";
+    const { file } = this;
+    if (!file) {
+      fill(this.fileLine, open);
+      return;
+    }
+    const { invalidCount } = this.picture.shown;
+    const end = Math.min(this.at + WINDOW, file.size);
+    const step = (label, at) => make("button", {
+      class: "plain", disabled: at < 0 || at >= file.size, onclick: () => this.showWindow(at),
+    }, label);
+    fill(this.fileLine,
+      make("span", { class: "number" }, `${file.name}: bytes ${format.count(this.at)} to ` +
+        `${format.count(end)} of ${format.count(file.size)}` +
+        (invalidCount > 0 ? `, ${format.count(invalidCount)} of them no UTF-8` : "")),
+      file.size > WINDOW ? step("Back", this.at - WINDOW) : null,
+      file.size > WINDOW ? step("On", this.at + WINDOW) : null,
+      open);
+  }
+}

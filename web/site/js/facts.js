@@ -1,0 +1,189 @@
+// What this page is made of: what it downloads, what device it found, which model is there.
+
+import { fill, make, pairs, picker } from "./dom.js";
+import * as format from "./format.js";
+import { MODEL_URL, session } from "./session.js";
+
+const STAGES = {
+  download: "downloading",
+  cache: "reading what this browser keeps",
+  read: "reading the weights",
+  device: "onto the device",
+};
+
+/** Builds the three columns inside `root`. */
+export function startFacts(root) {
+  const device = make("div", { class: "fact", id: "fact-device" });
+  const model = make("div", { class: "fact", id: "fact-model" });
+  fill(root, device, model);
+  showDevice(device);
+  showModel(model);
+  session.on("device", () => showDevice(device));
+  session.on("device", () => showModel(model));
+  session.on("model", () => showModel(model));
+  session.on("progress", () => showProgress(model));
+}
+
+function showDevice(root) {
+  const { info } = session;
+  if (!info) {
+    fill(root, make("h3", {}, "Your device"), make("p", { class: "soft" }, "Looking for a GPU …"));
+    return;
+  }
+  const isGpu = info.engine === "webgpu";
+  const name = isGpu ? adapterName(info.adapter) : "CPU engine in WebAssembly";
+  const change = isGpu ? ["Use the CPU engine", "cpu"] : ["Try the GPU again", "webgpu"];
+  fill(root,
+    make("h3", {}, "Your device"),
+    make("p", { class: "value" }, name),
+    make("p", { class: "soft small" }, isGpu ? gpuSentence(info) : cpuSentence(info)),
+    details(info),
+    make("p", { class: "small" },
+      make("button", { class: "plain", onclick: () => session.reopen(change[1]) }, change[0])));
+}
+
+function adapterName(adapter) {
+  if (!adapter) return "a GPU";
+  const parts = [adapter.vendor, adapter.architecture].filter(Boolean).join(" ");
+  return adapter.description || adapter.device || parts || "a GPU without a name";
+}
+
+function gpuSentence(info) {
+  const { adapter } = info;
+  const kind = adapter?.fallback ? ", in software: slow, but the same numbers" : "";
+  const storage = format.bytes(info.limits.maxStorageBufferBindingSize ?? NaN);
+  return `By WebGPU${kind}. At most ${storage} in one binding.`;
+}
+
+function cpuSentence(info) {
+  return info.reason ? `No WebGPU: ${info.reason}. Everything works, slower.` : "As you chose.";
+}
+
+function details(info) {
+  const adapter = info.adapter ?? {};
+  const named = ["vendor", "architecture", "device", "description"]
+    .filter((key) => adapter[key]).map((key) => [key, adapter[key]]);
+  const limits = Object.entries(info.limits ?? {})
+    .map(([key, value]) => [words(key), format.count(value)]);
+  return make("details", { class: "small" },
+    make("summary", {}, "Features and limits"),
+    make("dl", { class: "table" }, ...pairs(
+      ["engine", info.engine],
+      ...named,
+      ["features", info.features.length > 0 ? info.features.join(", ") : "none beyond the core"],
+      ...limits,
+      ["program", `blt-wgpu ${info.version}`])));
+}
+
+/** "maxBufferSize" as words. */
+function words(key) {
+  return key.replace(/([A-Z])/g, " $1").toLowerCase().replaceAll("_", " ");
+}
+
+let size = null;
+
+/** How many bytes the small model has: asked for once, of the server. */
+async function modelSize() {
+  if (size !== null) return size;
+  size = NaN;
+  try {
+    const answer = await fetch(new URL("model.safetensors", MODEL_URL), { method: "HEAD" });
+    if (answer.ok) size = Number(answer.headers.get("content-length")) || NaN;
+  } catch {
+    // Not known before it is downloaded, then.
+  }
+  return size;
+}
+
+async function showModel(root) {
+  if (session.progress) return showProgress(root);
+  if (!session.model) return showChoice(root);
+  const { model } = session;
+  const { patching } = model;
+  const rule = patching.threshold === null ? patching.mode
+    : `${patching.mode}, ${format.number(patching.threshold)} nats`;
+  fill(root,
+    make("h3", {}, "The model"),
+    make("p", { class: "value" }, model.name || "your model"),
+    make("p", { class: "soft small" },
+      `${format.parameters(model.parameterCount)} parameters, ${format.bytes(model.bytes)} as ` +
+      `${model.dtype}. Cut by ${rule}.` +
+      (model.hasEntropyModel ? "" : " It has no entropy model of its own.")),
+    make("details", { class: "small" },
+      make("summary", {}, "Configuration"),
+      make("dl", { class: "table" }, ...pairs(
+        ["type", model.modelType],
+        ["window", format.plural(model.window, "byte")],
+        ["n-grams", model.ngramSizes.length > 0 ? model.ngramSizes.join(", ") : "none"],
+        ["hash functions", format.count(model.hashFunctionCount)],
+        ["rows a table", format.count(model.tableRows)])),
+      make("pre", {}, JSON.stringify(model.config, null, 2))),
+    make("p", { class: "small links" }, openDirectory("Open another"), await keptLine(root)));
+}
+
+async function showChoice(root) {
+  const [bytes, kept] = [await modelSize(), await keptLine(root)];
+  if (session.progress || session.model) return;
+  const label = Number.isFinite(bytes) ? `Load the model, ${format.bytes(bytes)}` : "Load the model";
+  fill(root,
+    make("h3", {}, "The model"),
+    make("p", {}, make("button", {
+      class: "primary", id: "load", disabled: !session.blt, onclick: () => session.load(MODEL_URL),
+    }, label)),
+    make("p", { class: "soft small" }, "A small BLT with its entropy model, trained with this " +
+      "program on English books. This browser keeps it for the next visit."),
+    make("p", { class: "small links" }, openDirectory("Open a model directory"), kept));
+}
+
+function openDirectory(label) {
+  const attributes = { webkitdirectory: true, multiple: true, "aria-label": "Model directory" };
+  const button = picker(label, attributes, (files) => session.load(files));
+  button.querySelector("button").className = "plain";
+  return button;
+}
+
+/** What the browser keeps of models, with a button that clears it. */
+async function keptLine(root) {
+  const kept = session.blt ? await session.blt.cached().catch(() => []) : [];
+  if (kept.length === 0) return null;
+  const bytes = kept.reduce((sum, entry) => sum + entry.bytes, 0);
+  const clear = async () => {
+    await session.blt.clearCache();
+    showModel(root);
+  };
+  return make("span", {}, `${format.bytes(bytes)} kept here `,
+    make("button", { class: "plain", id: "clear", onclick: clear }, "Clear"));
+}
+
+function showProgress(root) {
+  const { progress } = session;
+  if (!progress) return;
+  const stage = STAGES[progress.stage] ?? progress.stage;
+  const isBytes = progress.stage === "download" || progress.stage === "cache";
+  const of = progress.total ? ` of ${format.bytes(progress.total)}` : "";
+  const known = root.querySelector("progress");
+  const bar = known ?? make("progress", { "aria-label": "Loading the model" });
+  if (progress.total) {
+    bar.max = progress.total;
+    bar.value = progress.loaded;
+  } else {
+    bar.removeAttribute("value");
+  }
+  const text = isBytes ? `${format.bytes(progress.loaded)}${of}` : "";
+  if (known) {
+    root.querySelector(".value").textContent = text || "…";
+    root.querySelector(".stage").textContent = stage;
+    return;
+  }
+  fill(root,
+    make("h3", {}, "The model"),
+    make("p", { class: "value number" }, text || "…"),
+    bar,
+    make("p", { class: "soft small stage" }, stage));
+}
+
+/** Whether this browser keeps the small model, so that it can be opened without a download. */
+export async function isKept() {
+  const kept = await session.blt.cached().catch(() => []);
+  return kept.some((entry) => new URL(entry.url, document.baseURI).href === MODEL_URL);
+}

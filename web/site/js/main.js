@@ -1,0 +1,73 @@
+// The page: state from the link, the panels, the engine, and a model that was kept.
+
+import { fill, make } from "./dom.js";
+import { CutPanel } from "./cut.js";
+import { FULL_NATS, stepOf } from "./colour.js";
+import { cutsOf } from "./cuts.js";
+import { isKept, startFacts } from "./facts.js";
+import { paused } from "./latest.js";
+import { MODEL_URL, session } from "./session.js";
+import { defaults, read, TABS, write } from "./state.js";
+import { startTabs } from "./tabs.js";
+import { startTheme } from "./theme.js";
+
+const SAMPLE = `Language repeats itself. After the first letters of a familiar word the rest can \
+be guessed, and a name like Nebuchadnezzar is a surprise only while it begins. Say Nebuchadnezzar \
+again, and it hardly counts.
+
+Digits of pi do not repeat: 3.14159265358979. Nor do accents, as in naïve or Ångström, where a \
+letter is two bytes.
+`;
+
+const sample = new TextEncoder().encode(SAMPLE);
+const { state, text } = read(location.hash);
+
+startTheme(document.getElementById("theme"));
+startFacts(document.getElementById("facts"));
+
+const keepLink = paused(() => {
+  const isSample = panels.cut.bytes.length === sample.length &&
+    panels.cut.bytes.every((byte, i) => byte === sample[i]);
+  const link = write(state, isSample ? null : panels.cut.bytes);
+  history.replaceState(null, "", link || location.pathname + location.search);
+}, 300);
+
+// The name in the sample is where a reader can see an entropy fall letter by letter.
+const firstLook = text === null ? SAMPLE.indexOf("ebuchadnezzar") : text.length;
+
+const panel = (name) => document.getElementById(`panel-${name}`);
+const panels = {
+  cut: new CutPanel(panel("cut"), state, text ?? sample, firstLook, keepLink),
+};
+
+startTabs(TABS.includes(state.tab) ? state.tab : defaults().tab, (name) => {
+  state.tab = name;
+  keepLink();
+});
+
+/** The sentence at the top is cut by the model that is there, like any other text. */
+async function cutHeadline() {
+  const headline = document.getElementById("headline");
+  const words = headline.textContent;
+  const bytes = new TextEncoder().encode(words);
+  const { entropies, starts } = cutsOf(await session.blt.patches(bytes), bytes.length);
+  const byteSpan = (at) => {
+    const step = stepOf(entropies[at]);
+    const share = entropies.length > 0 ? Math.min(1, entropies[at] / FULL_NATS) : 0;
+    const style = `--bar:var(--e${step});--share:${share.toFixed(3)}`;
+    return make("span", { class: "byte", style }, words[at]);
+  };
+  headline.setAttribute("aria-label", words);
+  fill(headline, ...Array.from(starts, (start, i) => {
+    const end = starts[i + 1] ?? words.length;
+    const letters = Array.from({ length: end - start }, (_, k) => byteSpan(start + k));
+    return make("span", { class: "patch" }, ...letters);
+  }));
+}
+
+session.on("model", () => {
+  // Without its underlines the sentence says the same: no card if it cannot be cut.
+  if (session.model) cutHeadline().catch(() => {});
+});
+
+if (await session.open(state.engine) && await isKept()) await session.load(MODEL_URL);
