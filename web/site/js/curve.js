@@ -5,10 +5,10 @@ export function ticks(low, high, count) {
   if (!(high > low)) return [low];
   const rough = (high - low) / Math.max(1, count);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((it) => it * power).find((it) => it >= rough * 0.999);
+  const step = [1, 2, 2.5, 5, 10].map((it) => it * power).find((it) => it >= rough * 0.999);
   const first = Math.ceil(low / step - 1e-9);
   const last = Math.floor(high / step + 1e-9);
-  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  const digits = Math.max(0, 1 - Math.floor(Math.log10(step) + 1e-9));
   const result = [];
   for (let i = first; i <= last; i++) result.push(Number((i * step).toFixed(digits)));
   return result;
@@ -59,11 +59,15 @@ export function thinned(points, columns) {
   return result;
 }
 
-/** The exponential mean of `points`, each new one weighing `share`. */
-export function smoothed(points, share) {
-  let mean = null;
-  return points.map(([x, y]) => {
-    mean = mean === null ? y : mean + (y - mean) * share;
+/**
+ * The exponential mean of `points`, over about an eighth of those until there, at most `most`: short
+ * where a curve begins, and falls, long where it is flat.
+ */
+export function smoothed(points, most) {
+  let mean = 0;
+  return points.map(([x, y], i) => {
+    const share = 2 / (1 + Math.min(most, 1 + i / 8));
+    mean += (y - mean) * share;
     return [x, mean];
   });
 }

@@ -19,7 +19,7 @@ export function draw(canvas, scene) {
   const { lines, width, top, height, style } = scene;
   const ratio = window.devicePixelRatio || 1;
   const begin = Math.max(0, top - MARGIN);
-  const tall = height + 2 * MARGIN;
+  const tall = Math.max(1, Math.min(height + 2 * MARGIN, scene.sheetHeight - begin));
   canvas.width = Math.round(width * ratio);
   canvas.height = Math.round(tall * ratio);
   canvas.style.cssText = `top:${begin}px;width:${width}px;height:${tall}px`;
@@ -87,7 +87,8 @@ function bars(pen, scene, line, places) {
   for (const [at, left, width] of places) {
     if (at >= Math.min(cuts.known, cuts.entropies.length)) break;
     const nats = cuts.entropies[at];
-    const height = Math.max(1, (Math.min(Math.max(nats, 0), FULL_NATS) / FULL_NATS) * pen.tall);
+    const share = Math.min(Math.max(nats || 0, 0), FULL_NATS) / FULL_NATS;
+    const height = Math.max(1, share * pen.tall);
     const isStart = cuts.starts[patchAt(cuts.starts, at)] === at;
     context.fillStyle = pen.colours[stepOf(nats)];
     context.globalAlpha = isStart ? 1 : 0.42;

@@ -7,11 +7,11 @@ export function count(value) {
   return grouped(String(Math.round(value)));
 }
 
-/** At least three significant digits, no more decimals than that needs. */
+/** Three significant digits or more; integers as they are. */
 export function number(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size >= 100 || size === 0) return count(value);
+  if (size >= 100 || Number.isInteger(value)) return count(value);
   return value.toFixed(size >= 10 ? 1 : size >= 0.01 ? 2 : 4);
 }
 
@@ -44,6 +44,11 @@ export function duration(ms) {
   return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
 }
 
+/** A number with its unit, bytes in the unit that suits them. */
+export function quantity(value, unit) {
+  return unit === "bytes" ? bytes(value) : `${number(value)} ${unit}`.trim();
+}
+
 /** A share as a percentage. */
 export function percent(share) {
   if (!Number.isFinite(share)) return "–";
@@ -61,4 +66,9 @@ export function parameters(value) {
 /** "1 patch", "2 patches". */
 export function plural(value, one, many = `${one}s`) {
   return `${count(value)} ${Math.round(value) === 1 ? one : many}`;
+}
+
+/** What a person writes for bytes that cannot be typed: `\n`, `\t`, `\\`. */
+export function unescaped(text) {
+  return text.replace(/\\(n|t|r|\\)/g, (_, char) => ({ n: "\n", t: "\t", r: "\r" })[char] ?? char);
 }

@@ -1,15 +1,18 @@
 // The page: state from the link, the panels, the engine, and a model that was kept.
 
-import { fill, make } from "./dom.js";
-import { CutPanel } from "./cut.js";
 import { FULL_NATS, stepOf } from "./colour.js";
+import { ContinuePanel } from "./continue.js";
+import { CutPanel } from "./cut.js";
 import { cutsOf } from "./cuts.js";
+import { fill, make } from "./dom.js";
 import { isKept, startFacts } from "./facts.js";
 import { paused } from "./latest.js";
+import { MeasurePanel } from "./measure.js";
 import { MODEL_URL, session } from "./session.js";
 import { defaults, read, TABS, write } from "./state.js";
 import { startTabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
+import { TrainPanel } from "./train.js";
 
 const SAMPLE = `Language repeats itself. After the first letters of a familiar word the rest can \
 be guessed, and a name like Nebuchadnezzar is a surprise only while it begins. Say Nebuchadnezzar \
@@ -38,9 +41,15 @@ const firstLook = text === null ? SAMPLE.indexOf("ebuchadnezzar") : text.length;
 const panel = (name) => document.getElementById(`panel-${name}`);
 const panels = {
   cut: new CutPanel(panel("cut"), state, text ?? sample, firstLook, keepLink),
+  continue: new ContinuePanel(panel("continue"), state, keepLink, (bytes) => {
+    panels.cut.setText(bytes.slice());
+    openTab("cut");
+  }),
+  train: new TrainPanel(panel("train"), () => panels.cut.bytes),
+  measure: new MeasurePanel(panel("measure")),
 };
 
-startTabs(TABS.includes(state.tab) ? state.tab : defaults().tab, (name) => {
+const openTab = startTabs(TABS.includes(state.tab) ? state.tab : defaults().tab, (name) => {
   state.tab = name;
   keepLink();
 });

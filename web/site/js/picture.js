@@ -130,6 +130,7 @@ export class Picture {
       threshold: this.threshold,
       theme: currentTheme(),
       width: this.sheet.clientWidth,
+      sheetHeight: this.sheet.clientHeight,
       top: scrollTop,
       height: clientHeight,
       style: getComputedStyle(this.root),

@@ -5,6 +5,7 @@ import { extent, scale, smoothed, thinned, ticks } from "../js/curve.js";
 test("ticks are round and inside", () => {
   assert.deepEqual(ticks(0, 10, 5), [0, 2, 4, 6, 8, 10]);
   assert.deepEqual(ticks(1.3, 2.7, 3), [1.5, 2, 2.5]);
+  assert.deepEqual(ticks(1.4, 8.7, 3), [2.5, 5, 7.5]);
   assert.deepEqual(ticks(-0.3, 0.3, 3), [-0.2, 0, 0.2]);
   assert.deepEqual(ticks(5, 5, 3), [5]);
 });
@@ -23,8 +24,12 @@ test("a thinned curve keeps its ends' order and its peaks", () => {
   assert.equal(thinned(points.slice(0, 50), 200).length, 50);
 });
 
-test("smoothing begins where the curve does", () => {
-  assert.deepEqual(smoothed([[0, 4], [1, 0]], 0.5), [[0, 4], [1, 2]]);
+test("smoothing begins where the curve does, and rests in its middle", () => {
+  assert.deepEqual(smoothed([[0, 4]], 50), [[0, 4]]);
+  const noisy = Array.from({ length: 1000 }, (_, i) => [i, i % 2 === 0 ? 1 : 3]);
+  const [x, y] = smoothed(noisy, 50).at(-1);
+  assert.equal(x, 999);
+  assert.ok(Math.abs(y - 2) < 0.1, String(y));
 });
 
 test("a scale maps both ends", () => {

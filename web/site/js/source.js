@@ -1,0 +1,74 @@
+// A text to train on: pasted, of a file, or the one of the first panel. Files are handed on as they
+// are: 100 MB need not be in a text field to be read.
+
+import { fill, labelled, make, picker } from "./dom.js";
+import * as format from "./format.js";
+
+/** What a text field takes without stopping the page, in characters. */
+const MOST_PASTED = 1 << 20;
+
+/** Fewer bytes than this teach nothing. */
+export const LEAST = 2000;
+
+export class Source {
+  /** `textOfCut` gives the text of the first panel; `onChange` hears of another text. */
+  constructor(textOfCut, onChange) {
+    this.onChange = onChange;
+    this.file = null;
+    this.field = make("textarea", { class: "corpus", rows: 7, spellcheck: false,
+      placeholder: "Paste a text: a book, your notes, a log, source code" });
+    this.field.addEventListener("input", () => this.#changed(null));
+    this.field.addEventListener("paste", (event) => {
+      const text = event.clipboardData?.getData("text/plain") ?? "";
+      if (text.length <= MOST_PASTED) return;
+      event.preventDefault();
+      this.#changed(new File([text], "pasted text"));
+    });
+    this.line = make("p", { class: "small soft number", "aria-live": "polite" });
+    const open = picker("Open a file", {}, ([file]) => this.#changed(file));
+    const take = make("button", {
+      onclick: () => this.#changed(new File([textOfCut()], "the text of Cut")),
+    }, "Take the text of Cut");
+    this.root = make("div", { class: "stack" },
+      labelled("Text to learn", this.field),
+      make("p", { class: "actions" }, open, take),
+      this.line);
+    this.root.addEventListener("dragover", (event) => event.preventDefault());
+    this.root.addEventListener("drop", (event) => {
+      const [file] = event.dataTransfer.files;
+      if (!file) return;
+      event.preventDefault();
+      this.#changed(file);
+    });
+    this.#show();
+  }
+
+  #changed(file) {
+    this.file = file;
+    if (file) this.field.value = "";
+    this.#show();
+    this.onChange();
+  }
+
+  /** The text, as a file or a string. */
+  get text() {
+    return this.file ?? this.field.value;
+  }
+
+  /** How many bytes it has. */
+  get size() {
+    return this.file?.size ?? new Blob([this.field.value]).size;
+  }
+
+  #show() {
+    const { size } = this;
+    if (size === 0) {
+      fill(this.line, `From ${format.bytes(LEAST)} on; some hundred kB are better. A text that is ` +
+        "read many times is learned by heart.");
+      return;
+    }
+    const name = this.file ? `${this.file.name}, ` : "";
+    const few = size < LEAST ? `: at least ${format.bytes(LEAST)} are needed` : "";
+    fill(this.line, `${name}${format.bytes(size)}${few}`);
+  }
+}
