@@ -59,8 +59,8 @@ export function shown(bytes) {
 const isLow = (unit) => unit >= 0xdc00 && unit <= 0xdfff;
 
 /**
- * The document after an edit in a text field: `before` is what `shown` gave for `bytes`, `text` what
- * the field holds now. Only what lies between the common beginning and end is replaced.
+ * The document after an edit in a text field: `before` is what `shown` gave for `bytes`, `text`
+ * what the field holds now. Only what lies between the common beginning and end is replaced.
  */
 export function edited(bytes, before, text) {
   const old = before.text;

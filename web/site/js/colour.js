@@ -1,6 +1,6 @@
-// The colour of an entropy. A straight line in OKLab from a quiet blue-grey to a strong orange: equal
-// steps of entropy are equal steps to the eye, and blue against orange is a difference that the
-// common forms of colour blindness keep. The height of a bar says the same without colour.
+// The colour of an entropy. A straight line in OKLab from a quiet blue-grey to a strong orange:
+// equal steps of entropy are equal steps to the eye, and blue against orange is a difference that
+// the common forms of colour blindness keep. The height of a bar says the same without colour.
 
 /** The entropy, in nats, that gets the last colour and the full height. */
 export const FULL_NATS = 4;
@@ -8,8 +8,8 @@ export const FULL_NATS = 4;
 /** How many colours the scale has. */
 export const STEPS = 24;
 
-// Lightness, chroma and hue (degrees) of both ends. Either end has a contrast of at least 4.5 to the
-// ground of its theme, since text is written in these colours; `colour.test.js` measures it.
+// Lightness, chroma and hue (degrees) of both ends. Either end has a contrast of at least 4.5 to
+// the ground of its theme, since text is written in these colours; `colour.test.js` measures it.
 const ENDS = {
   light: [[0.56, 0.035, 255], [0.55, 0.2, 38]],
   dark: [[0.62, 0.03, 255], [0.78, 0.165, 58]],

@@ -20,9 +20,8 @@ const NUMBERS = [
 
 const ENDS = {
   count: "as many bytes as were asked for",
-  limit: "the model's positions are full",
   stop: "the stop text came",
-  end: "the model ended the text",
+  eos: "the model ended the text",
   interrupted: "stopped",
 };
 
@@ -41,19 +40,26 @@ export class ContinuePanel {
   #build(root) {
     this.prompt = make("textarea", { class: "prompt", rows: 3, value: this.state.prompt });
     this.prompt.addEventListener("input", () => this.#changed("prompt", this.prompt.value));
+    this.prompt.addEventListener("keydown", (event) => {
+      const isAsked = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+      if (isAsked && !this.start.disabled) this.run();
+    });
     this.start = make("button", { class: "primary", onclick: () => this.run() }, "Continue");
     this.halt = make("button", { onclick: () => session.blt?.interrupt() }, "Stop");
     this.another = make("button", { onclick: () => this.#anotherSeed() }, "Another seed");
-    this.use = make("button", { class: "plain", hidden: true, onclick: () => this.onUse(this.bytes) },
-      "Look at this text in Cut");
+    this.use = make("button", {
+      class: "plain", hidden: true, onclick: () => this.onUse(this.bytes),
+    }, "Look at this text in Cut");
     this.figures = make("dl", { class: "figures number" });
     this.status = make("p", { class: "soft small number" }, "What the model writes stands here, " +
       "in the colours of its uncertainty.");
-    const pictureRoot = make("div", { tabIndex: 0, role: "region", "aria-label": "What was written" });
+    const pictureRoot = make("div", {
+      tabIndex: 0, role: "region", "aria-label": "What was written",
+    });
     fill(root,
       make("div", { class: "split" },
         make("div", { class: "stack" },
-          labelled("Prompt", this.prompt),
+          labelled("Prompt", this.prompt, "Ctrl and Enter: continue"),
           make("p", { class: "actions" }, this.start, this.halt, this.another),
           pictureRoot,
           make("p", { class: "small links" }, this.status, this.use)),

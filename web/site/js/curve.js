@@ -60,8 +60,8 @@ export function thinned(points, columns) {
 }
 
 /**
- * The exponential mean of `points`, over about an eighth of those until there, at most `most`: short
- * where a curve begins, and falls, long where it is flat.
+ * The exponential mean of `points`, over about an eighth of those until there, at most `most`:
+ * short where a curve begins, and falls, long where it is flat.
  */
 export function smoothed(points, most) {
   let mean = 0;

@@ -1,18 +1,30 @@
 // The panel where a text is typed and cut.
 
 import { clipped, edited, sharedPrefix } from "./bytes.js";
-import { hideCard, showCard, showError } from "./cards.js";
+import { announce, hideCard, showCard, showError } from "./cards.js";
 import { cutsOf, keptCuts, statistics } from "./cuts.js";
 import { fill, make, picker } from "./dom.js";
 import * as format from "./format.js";
 import { Inspector } from "./inspector.js";
-import { latest } from "./latest.js";
+import { latest, paused } from "./latest.js";
 import { Picture } from "./picture.js";
 import { Rule } from "./rule.js";
 import { session } from "./session.js";
 
 /** How much of a file or of pasted text stands in the field at once, in bytes. */
 export const WINDOW = 65_536;
+
+const WAITING = {
+  continue: "the model has written its text",
+  train: "training has ended",
+  measure: "measuring has ended",
+};
+
+/** Said to those who listen, once typing has paused. */
+const say = paused(announce, 1500);
+
+const KEY = "Above each byte: how uncertain the entropy model was before it read it, from 0 to 4 " +
+  "nats; dashed, the threshold. Below: the patches. A character of several bytes has as many bars.";
 
 const NO_CUTS = {
   entropies: new Float32Array(0), starts: new Uint32Array(0), known: 0, nextEntropy: null,
@@ -47,7 +59,7 @@ export class CutPanel {
     const pictureRoot = make("div");
     const inspectorRoot = make("aside", { "aria-label": "The byte at the caret" });
     this.average = make("p", { class: "figure number" });
-    this.summary = make("p", { class: "soft small number", "aria-live": "polite" });
+    this.summary = make("p", { class: "soft small number" });
     this.rule = new Rule(this.state, () => {
       this.onChange();
       this.#showThreshold();
@@ -60,7 +72,8 @@ export class CutPanel {
         this.rule.block,
         make("div", { class: "outcome" }, this.average, this.summary)),
       make("div", { class: "split" },
-        make("div", {}, pictureRoot, this.fileLine),
+        make("div", {}, pictureRoot, this.fileLine,
+          make("p", { class: "small soft key" }, KEY)),
         inspectorRoot));
     this.picture = new Picture(pictureRoot, {
       label: "Text to cut",
@@ -98,7 +111,8 @@ export class CutPanel {
   }
 
   #ask() {
-    if (session.model) this.request(this.bytes, this.rule.options());
+    if (session.model && session.job === null) this.request(this.bytes, this.rule.options());
+    if (session.job !== null) fill(this.summary, `This is cut when ${WAITING[session.job]}.`);
   }
 
   async #cut(bytes, options) {
@@ -152,6 +166,7 @@ export class CutPanel {
     const patches = format.plural(count, "patch", "patches");
     fill(this.summary, `${format.plural(this.bytes.length, "byte")} in ${patches}, the longest ` +
       `of ${format.plural(longest, "byte")}. Cut in ${format.duration(this.ms)}.`);
+    say(`${average.toFixed(2)} bytes a patch, ${patches}.`);
   }
 
   #paste(event) {

@@ -51,15 +51,15 @@ export function histogram(entropies, count, most) {
 }
 
 /**
- * The cuts of `byteCount` bytes by what the package says: it may also tell the entropy of the byte
- * that would come next, and whether that byte would begin a patch.
+ * The cuts of `byteCount` bytes by what the package says, which also tells whether the byte that
+ * would come next would begin a patch.
  */
-export function cutsOf({ entropies, starts }, byteCount) {
+export function cutsOf({ entropies, starts, nextEntropy = null }, byteCount) {
   return {
-    entropies: entropies.subarray(0, byteCount),
+    entropies,
     starts: starts.filter((start) => start < byteCount),
     known: byteCount,
-    nextEntropy: entropies.length > byteCount ? entropies[byteCount] : null,
+    nextEntropy,
     opensNext: starts.length > 0 && starts[starts.length - 1] === byteCount,
   };
 }

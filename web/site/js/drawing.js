@@ -11,9 +11,8 @@ const GAP = 3;
 const MARGIN = 200;
 
 /**
- * `scene`: measured `lines`, `bytes` with the `offsets` of code units, `cuts`, `threshold` or `null`,
- * and `marks`: `at`, a byte; `patch`, its patch; `pooled`, a range of bytes; `seen`, a range of
- * patches, with a weight for each in `weights`.
+ * `scene`: measured `lines`, `bytes` with the `offsets` of code units, `cuts`, `threshold` or
+ * `null`, and `marks`: `at`, a byte; `patch`, its patch; `seen`, a range of patches.
  */
 export function draw(canvas, scene) {
   const { lines, width, top, height, style } = scene;
@@ -39,7 +38,7 @@ export function draw(canvas, scene) {
     under: lines.lineHeight / 2 + lines.fontSize * 0.72,
   };
   for (const line of lines.list) {
-    const isNear = line.top + lines.lineHeight > begin - lines.lineHeight && line.top < begin + tall;
+    const isNear = line.top + 2 * lines.lineHeight > begin && line.top < begin + tall;
     if (isNear) drawLine(pen, scene, line);
   }
 }
@@ -124,7 +123,6 @@ function underlines(pen, scene, line, places) {
   const { cuts, marks, bytes } = scene;
   const { context } = pen;
   const y = line.top + pen.under;
-  const most = marks.weights ? Math.max(...marks.weights) : 0;
   for (let i = 0; i < places.length; ) {
     const [at] = places[i];
     if (at >= cuts.known) break;
@@ -141,11 +139,10 @@ function underlines(pen, scene, line, places) {
     context.fillRect(left, y, Math.max(1, right - left), isLooked ? 3 : 2);
     const [from, to] = marks.seen ?? [0, 0];
     if (patch >= from && patch < to) {
-      // What the patch attends to: as dark as the weight is large.
-      const weight = most > 0 ? marks.weights[patch - from] / most : 0.1;
+      // What the patch attends to has a second line.
       context.fillStyle = pen.accent;
-      context.globalAlpha = 0.08 + 0.92 * Math.sqrt(weight);
-      context.fillRect(left, y + 5, Math.max(1, right - left), most > 0 ? 3 : 2);
+      context.globalAlpha = 0.4;
+      context.fillRect(left, y + 5, Math.max(1, right - left), 2);
     }
     i = last + 1;
   }

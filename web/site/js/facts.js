@@ -27,7 +27,8 @@ export function startFacts(root) {
 function showDevice(root) {
   const { info } = session;
   if (!info) {
-    fill(root, make("h3", {}, "Your device"), make("p", { class: "soft" }, "Looking for a GPU …"));
+    const words = make("p", { class: "soft" }, "Looking for a GPU …");
+    fill(root, make("h3", {}, "Your device"), words);
     return;
   }
   const isGpu = info.engine === "webgpu";
@@ -124,7 +125,7 @@ async function showModel(root) {
 async function showChoice(root) {
   const [bytes, kept] = [await modelSize(), await keptLine(root)];
   if (session.progress || session.model) return;
-  const label = Number.isFinite(bytes) ? `Load the model, ${format.bytes(bytes)}` : "Load the model";
+  const label = `Load the model${Number.isFinite(bytes) ? `, ${format.bytes(bytes)}` : ""}`;
   fill(root,
     make("h3", {}, "The model"),
     make("p", {}, make("button", {

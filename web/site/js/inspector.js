@@ -74,9 +74,7 @@ export class Inspector {
     const { at, bytes, cuts, patch, attention } = found;
     if (at !== this.at || bytes !== this.bytes) return;
     const isInside = at < bytes.length;
-    this.onMarks({
-      at, patch, seen: attention?.patches, pooled: attention?.bytes, weights: attention?.weights,
-    });
+    this.onMarks({ at, patch, seen: attention?.patches });
     const nats = isInside ? cuts.entropies[at] : cuts.nextEntropy;
     fill(this.root,
       this.#heading(found),
@@ -150,7 +148,7 @@ function ngrams(hashes) {
 
 function sight({ attention, cuts, bytes, patch }) {
   const [from, to] = attention.bytes;
-  const [first, end] = attention.patches;
+  const [first] = attention.patches;
   const [start, stop] = patchRange(cuts.starts, patch, bytes.length);
   const text = quoted(bytes.subarray(start, Math.min(stop, start + 24)));
   const before = patch - first;
@@ -160,6 +158,12 @@ function sight({ attention, cuts, bytes, patch }) {
     make("h3", {}, `Patch ${format.count(patch)}`),
     make("p", { class: "small" }, make("span", { class: "mono" }, text), ` pools ` +
       `${format.plural(to - from, "byte")}; the latent transformer lets it see itself and ${sees}` +
-      `, from byte ${format.count(cuts.starts[first] ?? 0)} on. They are marked in the text.` +
-      (end > patch + 1 ? ` Patches up to ${format.count(end - 1)} are seen.` : "")));
+      `, from byte ${format.count(cuts.starts[first] ?? 0)} on: they are marked in the text. ` +
+      `What comes of it helps to predict ${predicted(attention)}.`));
+}
+
+function predicted({ predicts: [from, to] }) {
+  if (to <= from) return "nothing in this text";
+  return to - from === 1 ? `byte ${format.count(from)}`
+    : `bytes ${format.count(from)} to ${format.count(to - 1)}`;
 }

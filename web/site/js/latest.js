@@ -1,9 +1,9 @@
 // Asynchronous work that follows something which changes faster than it can be done.
 
 /**
- * A function that runs `work` with what it was last called with, one call at a time: while one runs,
- * only the newest of those that came is kept, and runs next. `settled` hears the result of each run
- * and whether something newer is waiting; `failed` hears what it threw.
+ * A function that runs `work` with what it was last called with, one call at a time: while one
+ * runs, only the newest of those that came is kept, and runs next. `settled` hears the result of
+ * each run and whether something newer is waiting; `failed` hears what it threw.
  */
 export function latest(work, settled, failed) {
   let waiting = null;

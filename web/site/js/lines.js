@@ -1,5 +1,5 @@
-// Where the lines and characters of a laid-out text are. The browser breaks the lines; here they are
-// found again with few questions to it, since each question costs some microseconds.
+// Where the lines and characters of a laid-out text are. The browser breaks the lines; here they
+// are found again with few questions to it, since each question costs some microseconds.
 
 import { unitOf } from "./bytes.js";
 

@@ -1,5 +1,6 @@
 // The page: state from the link, the panels, the engine, and a model that was kept.
 
+import { showCard } from "./cards.js";
 import { FULL_NATS, stepOf } from "./colour.js";
 import { ContinuePanel } from "./continue.js";
 import { CutPanel } from "./cut.js";
@@ -9,7 +10,7 @@ import { isKept, startFacts } from "./facts.js";
 import { paused } from "./latest.js";
 import { MeasurePanel } from "./measure.js";
 import { MODEL_URL, session } from "./session.js";
-import { defaults, read, TABS, write } from "./state.js";
+import { defaults, LONGEST_TEXT, read, TABS, write } from "./state.js";
 import { startTabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
 import { TrainPanel } from "./train.js";
@@ -28,12 +29,15 @@ const { state, text } = read(location.hash);
 startTheme(document.getElementById("theme"));
 startFacts(document.getElementById("facts"));
 
-const keepLink = paused(() => {
-  const isSample = panels.cut.bytes.length === sample.length &&
-    panels.cut.bytes.every((byte, i) => byte === sample[i]);
-  const link = write(state, isSample ? null : panels.cut.bytes);
+/** Puts the state into the address, without a step in the history. */
+function setAddress() {
+  const { bytes } = panels.cut;
+  const isSample = bytes.length === sample.length && bytes.every((byte, i) => byte === sample[i]);
+  const link = write(state, isSample ? null : bytes);
   history.replaceState(null, "", link || location.pathname + location.search);
-}, 300);
+}
+
+const keepLink = paused(setAddress, 300);
 
 // The name in the sample is where a reader can see an entropy fall letter by letter.
 const firstLook = text === null ? SAMPLE.indexOf("ebuchadnezzar") : text.length;
@@ -73,6 +77,35 @@ async function cutHeadline() {
     return make("span", { class: "patch" }, ...letters);
   }));
 }
+
+document.getElementById("link").addEventListener("click", async () => {
+  setAddress();
+  const isLong = panels.cut.bytes.length > LONGEST_TEXT;
+  try {
+    await navigator.clipboard.writeText(location.href);
+    const held = isLong
+      ? `It holds the settings, and not the text: that is longer than ${LONGEST_TEXT} bytes.`
+      : "It holds the text and the settings. They stand behind the #, which no server sees.";
+    showCard("link", { title: "The link is copied", text: held, isNote: true });
+  } catch {
+    showCard("link", { title: "The browser did not let the page copy", isNote: true,
+      text: "The address of this page is the link." });
+  }
+});
+
+document.querySelector(".skip").addEventListener("click", (event) => {
+  // The address holds the state, so the page moves without it.
+  event.preventDefault();
+  document.getElementById("panels").focus();
+});
+
+// Another link in the address bar is another page.
+addEventListener("hashchange", () => location.reload());
+
+session.on("device", () => {
+  state.engine = session.engine;
+  keepLink();
+});
 
 session.on("model", () => {
   // Without its underlines the sentence says the same: no card if it cannot be cut.

@@ -43,10 +43,11 @@ export class MeasurePanel {
     this.table = make("div", { class: "scroll", tabIndex: 0, role: "region",
       "aria-label": "All rows" });
     fill(root,
-      make("p", { class: "intro" }, "The benchmark of the program, ", make("code", {}, "blt bench"),
-        ", on this device and in this browser: medians of many samples, every kernel compared with " +
-        "its oracle before it is timed. Drop results of other machines here to lay them beside " +
-        "yours."),
+      make("p", { class: "intro" }, "The benchmark of the program, ",
+        make("code", {}, "blt bench"),
+        ", on this device and in this browser. Every kernel is compared with its oracle before it " +
+        "is timed; the median of its samples counts. Drop results of other machines here to lay " +
+        "them beside yours."),
       make("p", { class: "actions" }, this.quick, this.full, this.halt, this.copy, this.keep,
         this.open),
       this.status, this.legend, this.bars,
@@ -78,7 +79,8 @@ export class MeasurePanel {
       this.#show();
     }), () => this.run(isQuick));
     const failed = this.own.filter((row) => row.status === "failed").length;
-    const words = `${format.plural(this.own.length, "row")} measured, ${format.count(failed)} failed.`;
+    const rows = format.plural(this.own.length, "row");
+    const words = `${rows} measured, ${format.count(failed)} failed.`;
     fill(this.status, words);
     announce(words);
     this.#showButtons();
@@ -159,16 +161,18 @@ function barGroup({ name, shape, bars }, colours) {
       make("span", { class: "soft" }, ` ${shape}`)),
     ...bars.map(({ source, row, value, share }) => make("div", { class: "measured" },
       make("span", { class: "visually-hidden" }, source),
-      ...measured(row, value, `width:${(100 * share).toFixed(1)}%;background:${colours.get(source)}`),
+      ...measured(row, value, share, colours.get(source)),
     )));
 }
 
-function measured(row, value, style) {
+function measured(row, value, share, colour) {
   if (value === null) {
     return [make("span", { class: "small soft none" }, `${row.status}: ${row.reason}`)];
   }
   return [
-    make("span", { class: "bar" }, make("span", { style })),
+    make("span", { class: "bar" }, make("span", {
+      style: `width:${(100 * share).toFixed(1)}%;background:${colour}`,
+    })),
     make("span", { class: "small number" }, format.quantity(value, unitOfRow(row))),
   ];
 }

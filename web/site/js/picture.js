@@ -93,7 +93,7 @@ export class Picture {
     this.#schedule();
   }
 
-  /** `at`: a byte; `patch`, `pooled`, `seen`, `weights`: what belongs to it, see `drawing.js`. */
+  /** `at`: a byte; `patch`, `seen`: what belongs to it, see `drawing.js`. */
   setMarks(marks) {
     this.marks = marks;
     this.#schedule();

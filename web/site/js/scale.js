@@ -14,7 +14,8 @@ export class Scale {
   constructor(root, onInput) {
     this.canvas = make("canvas", { "aria-hidden": "true" });
     this.input = make("input", {
-      type: "range", min: "0", max: String(FULL_NATS), step: "0.01", "aria-label": "Threshold in nats",
+      type: "range", min: "0", max: String(FULL_NATS), step: "0.01",
+      "aria-label": "Threshold in nats",
     });
     this.input.addEventListener("input", () => onInput(Number(this.input.value)));
     root.classList.add("scale");

@@ -3,7 +3,7 @@
 // ended), "lost" (the device is gone).
 
 import { Blt } from "../pkg/index.js";
-import { showError } from "./cards.js";
+import { showCard, showError } from "./cards.js";
 
 /** Where the small model lies, beside the page. */
 export const MODEL_URL = new URL("../model/", import.meta.url).href;
@@ -56,6 +56,7 @@ class Session extends EventTarget {
         this.progress = progress;
         this.#tell("progress");
       });
+      this.#tellOfCache(this.model.cacheFailure);
     } catch (error) {
       const onCpu = this.info?.engine === "webgpu" &&
         ["limit", "out-of-memory", "device-lost"].includes(error.kind);
@@ -67,6 +68,17 @@ class Session extends EventTarget {
     this.progress = null;
     this.#tell("model");
     return this.model !== null;
+  }
+
+  /** A model that could not be kept works all the same, and is downloaded again next time. */
+  #tellOfCache(failure) {
+    if (!failure) return;
+    showCard("model", {
+      title: "The model is loaded, but not kept",
+      text: `This browser could not keep it: ${failure.message}.`,
+      hint: "The next visit downloads it again.",
+      isNote: true,
+    });
   }
 
   /** A new engine, and the model that was there. */

@@ -63,8 +63,8 @@ export class Source {
   #show() {
     const { size } = this;
     if (size === 0) {
-      fill(this.line, `From ${format.bytes(LEAST)} on; some hundred kB are better. A text that is ` +
-        "read many times is learned by heart.");
+      fill(this.line, `At least ${format.bytes(LEAST)}; some hundred kB are better. A text that ` +
+        "is read many times is learned by heart.");
       return;
     }
     const name = this.file ? `${this.file.name}, ` : "";

@@ -1,5 +1,5 @@
-// What a link to the page holds: tab, text, how it is cut, how it is continued. It stands behind the
-// `#`, which browsers keep to themselves, so that no server reads a text that was typed here.
+// What a link to the page holds: tab, text, how it is cut, how it is continued. It stands behind
+// the `#`, which browsers keep to themselves, so that no server reads a text that was typed here.
 
 /** Longer texts stay out of links: browsers and mail programs cut long ones. */
 export const LONGEST_TEXT = 2000;

@@ -24,11 +24,19 @@ function changed() {
 }
 
 // A browser may keep nothing for a page; then the choice lasts as long as the page does.
-function kept(write) {
+function kept() {
   try {
-    return write === undefined ? localStorage.getItem("theme") : localStorage.setItem("theme", write);
+    return localStorage.getItem("theme");
   } catch {
     return null;
+  }
+}
+
+function keep(theme) {
+  try {
+    localStorage.setItem("theme", theme);
+  } catch {
+    // See above.
   }
 }
 
@@ -41,7 +49,7 @@ export function startTheme(select) {
   };
   select.value = ["light", "dark"].includes(kept()) ? kept() : "";
   select.addEventListener("change", () => {
-    kept(select.value);
+    keep(select.value);
     choose(select.value);
   });
   system.addEventListener("change", changed);

@@ -46,10 +46,9 @@ export class TrainPanel {
     const charts = make("div", { class: "charts" });
     this.samples = make("ol", { class: "samples", "aria-label": "Samples" });
     fill(root,
-      make("p", { class: "intro" }, "A BLT that begins with random numbers learns a text, here, on " +
-        "your device. What it has learned is kept in this browser every so often, and can be " +
-        "downloaded as a model directory that the program ", make("code", {}, "blt"),
-        " opens."),
+      make("p", { class: "intro" }, "A BLT that begins with random numbers learns a text, here, " +
+        "on your device. What it has learned is kept in this browser every so often, and can be " +
+        "downloaded as a model directory that the program ", make("code", {}, "blt"), " opens."),
       make("div", { class: "split" }, this.source.root, this.#settings()),
       make("div", { class: "stack running" },
         make("p", { class: "actions" }, this.start, this.hold, this.step, this.end, this.fetch),
@@ -149,8 +148,9 @@ export class TrainPanel {
     const state = !isRunning ? "ended" : this.isPaused ? "paused" : `${format.duration(left)} left`;
     fill(this.status, `Step ${format.count(last.step)} of ${format.count(this.options.steps)}, ` +
       `${state}`);
-    fill(this.detail, `${format.duration(last.stepMs)} a step, ${format.rate(last.bytesPerSecond)}` +
-      (document.hidden ? ". In the background browsers give a page less time" : ""));
+    const hidden = document.hidden ? ". In the background browsers give a page less time" : "";
+    fill(this.detail, `${format.duration(last.stepMs)} a step, ` +
+      `${format.rate(last.bytesPerSecond)}${hidden}`);
   }
 
   async #download() {

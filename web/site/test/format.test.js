@@ -16,7 +16,8 @@ test("numbers have their units", () => {
   assert.deepEqual([quantity(57, "dispatches"), quantity(13_359_152, "bytes"), quantity(0.5, "")],
     ["57 dispatches", "13.4 MB", "0.50"]);
   assert.deepEqual([812, 41.26, 4.433, 0.004].map(number), ["812", "41.3", "4.43", "0.0040"]);
-  assert.deepEqual([13_412_608, 4_530_000_000, 9000].map(parameters), ["13.4 M", "4.53 B", "9,000"]);
+  assert.deepEqual([13_412_608, 4_530_000_000, 9000].map(parameters),
+    ["13.4 M", "4.53 B", "9,000"]);
   assert.equal(plural(1, "patch", "patches"), "1 patch");
 });
 
