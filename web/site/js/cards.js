@@ -4,6 +4,7 @@ import { fill, make } from "./dom.js";
 
 const TITLES = {
   "unsupported": "This cannot be done here",
+  "input": "This cannot be asked for",
   "not-a-model": "This is not a model",
   "truncated": "The file is cut off",
   "limit": "Too large for this device",
@@ -34,11 +35,12 @@ export function showCard(id, { title, text, hint = null, actions = [], isNote = 
     }, label));
   const card = make("section", { class: isNote ? "card note" : "card", "data-card": id },
     make("h2", {}, title),
-    make("p", {}, text),
-    hint ? make("p", { class: "soft" }, hint) : null,
+    make("p", {}, ...withCode(text)),
+    hint ? make("p", { class: "soft" }, ...withCode(hint)) : null,
     make("p", { class: "actions" }, ...buttons, make("button", { onclick: close }, "Close")));
   shownCards.set(id, card);
   document.getElementById("cards").append(card);
+  card.scrollIntoView({ block: "nearest" });
 }
 
 /** Takes a card away. */
@@ -56,6 +58,11 @@ export function showError(id, error, actions = []) {
     hint: error.hint ? sentence(error.hint) : null,
     actions,
   });
+}
+
+/** What stands between backquotes is code. */
+function withCode(text) {
+  return text.split("`").map((part, i) => (i % 2 === 1 ? make("code", {}, part) : part));
 }
 
 function sentence(text) {

@@ -3,8 +3,9 @@
 import { clipped, edited, sharedPrefix } from "./bytes.js";
 import { announce, hideCard, showCard, showError } from "./cards.js";
 import { cutsOf, keptCuts, statistics } from "./cuts.js";
-import { fill, make, picker } from "./dom.js";
+import { fill, make, picker, save } from "./dom.js";
 import * as format from "./format.js";
+import { imageOf } from "./image.js";
 import { Inspector } from "./inspector.js";
 import { latest, paused } from "./latest.js";
 import { Picture } from "./picture.js";
@@ -65,6 +66,8 @@ export class CutPanel {
       this.#showThreshold();
       this.#ask();
     });
+    this.image = make("button", { class: "plain", onclick: () => this.#saveImage() },
+      "Save as an image");
     this.fileLine = make("p", { class: "small links fileline" });
     fill(root,
       make("div", { class: "controls" },
@@ -155,6 +158,8 @@ export class CutPanel {
     const { cuts } = this;
     this.picture.setCuts(cuts);
     this.rule.setEntropies(cuts.entropies);
+    this.picture.setBare(!session.model);
+    this.image.hidden = cuts.known === 0 || cuts.known < this.bytes.length;
     if (!session.model) {
       fill(this.average);
       fill(this.summary, "Load the model to see where it cuts this text.");
@@ -229,12 +234,21 @@ export class CutPanel {
     this.onChange();
   }
 
+  async #saveImage() {
+    const { average } = statistics(this.cuts.starts, this.bytes.length);
+    const rule = Object.entries(this.rule.options())
+      .map(([key, value]) => (key === "mode" ? value : `${words(key)} ${format.number(value)}`));
+    const caption = `${average.toFixed(2)} bytes a patch, cut by ${rule.join(", ")}. blt-wgpu`;
+    const blob = await imageOf(this.picture.scene(), caption);
+    if (blob) save(blob, "patches.png");
+  }
+
   #showFileLine() {
     const open = picker("Open a file", {}, ([file]) => this.openFile(file));
     open.querySelector("button").className = "plain";
     const { file } = this;
     if (!file) {
-      fill(this.fileLine, open);
+      fill(this.fileLine, open, this.image);
       return;
     }
     const { invalidCount } = this.picture.shown;
@@ -246,8 +260,13 @@ export class CutPanel {
       make("span", { class: "number" }, `${file.name}: bytes ${format.count(this.at)} to ` +
         `${format.count(end)} of ${format.count(file.size)}` +
         (invalidCount > 0 ? `, ${format.count(invalidCount)} of them no UTF-8` : "")),
-      file.size > WINDOW ? step("Back", this.at - WINDOW) : null,
-      file.size > WINDOW ? step("On", this.at + WINDOW) : null,
-      open);
+      file.size > WINDOW ? step("Earlier", this.at - WINDOW) : null,
+      file.size > WINDOW ? step("Later", this.at + WINDOW) : null,
+      open, this.image);
   }
+}
+
+/** "thresholdAdd" as words. */
+function words(key) {
+  return key.replace(/([A-Z])/g, " $1").toLowerCase();
 }

@@ -15,7 +15,7 @@ const MARGIN = 200;
  * `null`, and `marks`: `at`, a byte; `patch`, its patch; `seen`, a range of patches.
  */
 export function draw(canvas, scene) {
-  const { lines, width, top, height, style } = scene;
+  const { lines, width, top, height } = scene;
   const ratio = window.devicePixelRatio || 1;
   const begin = Math.max(0, top - MARGIN);
   const tall = Math.max(1, Math.min(height + 2 * MARGIN, scene.sheetHeight - begin));
@@ -25,9 +25,18 @@ export function draw(canvas, scene) {
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
   context.translate(0, -begin);
-  const pen = {
+  const pen = penFor(context, scene);
+  for (const line of lines.list) {
+    const isNear = line.top + 2 * lines.lineHeight > begin && line.top < begin + tall;
+    if (isNear) drawLine(pen, scene, line);
+  }
+}
+
+/** What a scene is drawn with: its colours, and where things stand in a line. */
+export function penFor(context, { lines, theme, style }) {
+  return {
     context,
-    colours: palette(scene.theme),
+    colours: palette(theme),
     ink: style.getPropertyValue("--ink").trim(),
     soft: style.getPropertyValue("--soft").trim(),
     line: style.getPropertyValue("--strong-line").trim(),
@@ -37,13 +46,10 @@ export function draw(canvas, scene) {
     tall: lines.lineHeight - lines.fontSize * 1.24 - 14,
     under: lines.lineHeight / 2 + lines.fontSize * 0.72,
   };
-  for (const line of lines.list) {
-    const isNear = line.top + 2 * lines.lineHeight > begin && line.top < begin + tall;
-    if (isNear) drawLine(pen, scene, line);
-  }
 }
 
-function drawLine(pen, scene, line) {
+/** Draws what belongs to one line. */
+export function drawLine(pen, scene, line) {
   const { lines, offsets, cuts } = scene;
   let right = line.x;
   const places = [];

@@ -27,8 +27,8 @@ export function startFacts(root) {
 function showDevice(root) {
   const { info } = session;
   if (!info) {
-    const words = make("p", { class: "soft" }, "Looking for a GPU …");
-    fill(root, make("h3", {}, "Your device"), words);
+    const words = session.isOpening ? "Looking for a GPU …" : "No engine could be opened.";
+    fill(root, make("h3", {}, "Your device"), make("p", { class: "soft" }, words));
     return;
   }
   const isGpu = info.engine === "webgpu";
@@ -57,7 +57,8 @@ function gpuSentence(info) {
 }
 
 function cpuSentence(info) {
-  return info.reason ? `No WebGPU: ${info.reason}. Everything works, slower.` : "As you chose.";
+  if (session.engine === "cpu") return "As you chose. Everything works, slower.";
+  return `No WebGPU: ${info.reason}. Everything works, slower.`;
 }
 
 function details(info) {
@@ -105,7 +106,8 @@ async function showModel(root) {
     : `${patching.mode}, ${format.number(patching.threshold)} nats`;
   fill(root,
     make("h3", {}, "The model"),
-    make("p", { class: "value" }, model.name || "your model"),
+    make("p", { class: "value" },
+      session.source === MODEL_URL ? "The small model" : model.name || "Your model"),
     make("p", { class: "soft small" },
       `${format.parameters(model.parameterCount)} parameters, ${format.bytes(model.bytes)} as ` +
       `${model.dtype}. Cut by ${rule}.` +

@@ -83,7 +83,13 @@ export class Picture {
 
   /** Entropies, none if there is no model for them, and starts of the first `known` bytes. */
   setCuts(cuts) {
-    this.cuts = { ...cuts };
+    this.cuts = cuts;
+    this.#repaint();
+  }
+
+  /** Whether there is nothing to draw, and lines can be close. */
+  setBare(isBare) {
+    this.root.classList.toggle("bare", isBare);
     this.#repaint();
   }
 
@@ -121,9 +127,15 @@ export class Picture {
     const isFar = this.painted &&
       (scrollTop < this.painted.top || scrollTop + clientHeight > this.painted.bottom);
     if (!this.painted || isFar) this.#paint(scrollTop, clientHeight);
-    draw(this.canvas, {
+    draw(this.canvas, { ...this.scene(), top: scrollTop, height: clientHeight });
+  }
+
+  /** All that a drawing of the picture needs to know. */
+  scene() {
+    return {
       lines: this.lines,
       bytes: this.bytes,
+      text: this.shown.text,
       offsets: this.shown.offsets,
       cuts: this.cuts,
       marks: this.marks,
@@ -131,10 +143,8 @@ export class Picture {
       theme: currentTheme(),
       width: this.sheet.clientWidth,
       sheetHeight: this.sheet.clientHeight,
-      top: scrollTop,
-      height: clientHeight,
       style: getComputedStyle(this.root),
-    });
+    };
   }
 
   /** Colours the text near the screen, and measures where its lines and bytes are. */

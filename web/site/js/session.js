@@ -16,6 +16,7 @@ class Session extends EventTarget {
   job = null;
   source = null;
   engine = "auto";
+  isOpening = true;
 
   on(event, action) {
     this.addEventListener(event, () => action());
@@ -28,14 +29,17 @@ class Session extends EventTarget {
   /** Opens an engine: "auto", "webgpu" or "cpu". */
   async open(engine) {
     this.engine = engine;
+    this.isOpening = true;
     try {
       this.blt = await Blt.open({ engine });
       this.blt.onDeviceLost = (why) => this.#lost(why);
       this.info = await this.blt.info();
+      this.isOpening = false;
       this.#tell("device");
       return true;
     } catch (error) {
       this.info = null;
+      this.isOpening = false;
       this.#tell("device");
       showError("device", error, [
         ["Try again", () => this.reopen(engine)],
