@@ -236,9 +236,7 @@ export class CutPanel {
 
   async #saveImage() {
     const { average } = statistics(this.cuts.starts, this.bytes.length);
-    const rule = Object.entries(this.rule.options())
-      .map(([key, value]) => (key === "mode" ? value : `${words(key)} ${format.number(value)}`));
-    const caption = `${average.toFixed(2)} bytes a patch, cut by ${rule.join(", ")}. blt-wgpu`;
+    const caption = `${average.toFixed(2)} bytes a patch, cut by ${this.rule.words()}. blt-wgpu`;
     const blob = await imageOf(this.picture.scene(), caption);
     if (blob) save(blob, "patches.png");
   }
@@ -264,9 +262,4 @@ export class CutPanel {
       file.size > WINDOW ? step("Later", this.at + WINDOW) : null,
       open, this.image);
   }
-}
-
-/** "thresholdAdd" as words. */
-function words(key) {
-  return key.replace(/([A-Z])/g, " $1").toLowerCase();
 }

@@ -109,6 +109,16 @@ export class Rule {
     return options;
   }
 
+  /** The rule in a few words. */
+  words() {
+    const { mode, threshold, thresholdAdd, patchSize } = this.options();
+    const words = [mode];
+    if (threshold !== undefined) words.push(`threshold ${threshold.toFixed(2)} nats`);
+    if (thresholdAdd !== undefined) words.push(`risen by ${thresholdAdd.toFixed(2)} nats`);
+    if (patchSize !== undefined) words.push(`${patchSize} bytes`);
+    return words.join(", ");
+  }
+
   /** The threshold, if it is one of the entropy itself and can be drawn across the bars. */
   drawnThreshold() {
     return this.mode === "entropy" || this.mode === "combined" ? this.threshold : null;
