@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { compared, machineOf, parseRows, spread, valueOf } from "../js/rows.js";
+import { compared, machineOf, parseRows, spread, valueOf } from "../../site/js/rows.js";
 
 const results = new URL("../../../benches/results/", import.meta.url);
 const file = (name) => readFileSync(new URL(name, results), "utf8");

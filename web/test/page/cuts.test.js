@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   cutsOf, histogram, keptCuts, lengthCounts, patchAt, patchRange, statistics,
-} from "../js/cuts.js";
+} from "../../site/js/cuts.js";
 
 const starts = Uint32Array.of(0, 1, 5, 6);
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clipped, edited, sequenceLength, sharedPrefix, shown, unitOf } from "../js/bytes.js";
+import { clipped, edited, sequenceLength, sharedPrefix, shown, unitOf } from "../../site/js/bytes.js";
 
 const encode = (text) => new TextEncoder().encode(text);
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   bytes, count, duration, number, parameters, percent, plural, quantity, rate, unescaped,
-} from "../js/format.js";
+} from "../../site/js/format.js";
 
 test("numbers have their units", () => {
   assert.deepEqual([0, 1, 999, 1000, 11_800_000, 104_857_600, 999_999].map(bytes),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { contrast, FULL_NATS, GROUND, palette, stepOf, STEPS } from "../js/colour.js";
+import { contrast, FULL_NATS, GROUND, palette, stepOf, STEPS } from "../../site/js/colour.js";
 
 test("text in every colour of the scale can be read in both themes", () => {
   for (const theme of ["light", "dark"]) {
@@ -13,7 +13,7 @@ test("text in every colour of the scale can be read in both themes", () => {
 });
 
 test("the style sheet has the grounds that contrasts were measured on", () => {
-  const css = readFileSync(new URL("../css/base.css", import.meta.url), "utf8");
+  const css = readFileSync(new URL("../../site/css/base.css", import.meta.url), "utf8");
   for (const ground of Object.values(GROUND)) assert.ok(css.includes(`--ground: ${ground}`));
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { latest } from "../js/latest.js";
+import { latest } from "../../site/js/latest.js";
 
 test("only the newest of what came meanwhile runs, one at a time", async () => {
   const seen = [];

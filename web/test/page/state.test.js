@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { defaults, LONGEST_TEXT, read, write } from "../js/state.js";
+import { defaults, LONGEST_TEXT, read, write } from "../../site/js/state.js";
 
 const encode = (text) => new TextEncoder().encode(text);
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { extent, scale, smoothed, thinned, ticks } from "../js/curve.js";
+import { extent, scale, smoothed, thinned, ticks } from "../../site/js/curve.js";
 
 test("ticks are round and inside", () => {
   assert.deepEqual(ticks(0, 10, 5), [0, 2, 4, 6, 8, 10]);
