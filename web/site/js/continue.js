@@ -103,7 +103,7 @@ export class ContinuePanel {
   #options() {
     const { state } = this;
     const options = {
-      maxBytes: state.bytes, seed: state.seed, temperature: state.temperature, details: true,
+      maxBytes: state.bytes, seed: state.seed, temperature: state.temperature,
     };
     if (state.topK > 0) options.topK = state.topK;
     if (state.topP < 1) options.topP = state.topP;

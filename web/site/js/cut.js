@@ -1,7 +1,7 @@
 // The panel where a text is typed and cut.
 
 import { clipped, edited, sharedPrefix } from "./bytes.js";
-import { announce, hideCard, showCard, showError } from "./cards.js";
+import { announce, hideCard, showCard } from "./cards.js";
 import { cutsOf, keptCuts, statistics } from "./cuts.js";
 import { fill, make, picker, save } from "./dom.js";
 import * as format from "./format.js";
@@ -137,8 +137,8 @@ export class CutPanel {
   }
 
   #failed(error) {
-    if (error.kind === "busy" || error.kind === "device-lost") return;
-    showError("cut", error, [["Try again", () => this.#ask()]]);
+    // What was asked before the engine was closed is asked again once there is another.
+    if (error.kind !== "interrupted") session.explain("cut", error, () => this.#ask());
   }
 
   #modelChanged() {

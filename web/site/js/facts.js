@@ -51,7 +51,7 @@ function adapterName(adapter) {
 
 function gpuSentence(info) {
   const { adapter } = info;
-  const kind = adapter?.fallback ? ", in software: slow, but the same numbers" : "";
+  const kind = adapter?.fallback ? ", in software: the CPU engine may be faster" : "";
   const storage = format.bytes(info.limits.maxStorageBufferBindingSize ?? NaN);
   return `By WebGPU${kind}. At most ${storage} in one binding.`;
 }
@@ -82,19 +82,26 @@ function words(key) {
   return key.replace(/([A-Z])/g, " $1").toLowerCase().replaceAll("_", " ");
 }
 
-let size = null;
-
-/** How many bytes the small model has: asked for once, of the server. */
-async function modelSize() {
-  if (size !== null) return size;
-  size = NaN;
+/** How many bytes the server would send for an address; NaN if it does not say. */
+async function sizeOf(url) {
   try {
-    const answer = await fetch(new URL("model.safetensors", MODEL_URL), { method: "HEAD" });
-    if (answer.ok) size = Number(answer.headers.get("content-length")) || NaN;
+    const answer = await fetch(url, { method: "HEAD" });
+    return (answer.ok && Number(answer.headers.get("content-length"))) || NaN;
   } catch {
     // Not known before it is downloaded, then.
+    return NaN;
   }
-  return size;
+}
+
+let sizes = null;
+
+/** Bytes of the small model and of the program: asked for once. */
+function askSizes() {
+  sizes ??= Promise.all([
+    sizeOf(new URL("model.safetensors", MODEL_URL)),
+    sizeOf(new URL("../pkg/blt_bg.wasm", import.meta.url)),
+  ]);
+  return sizes;
 }
 
 async function showModel(root) {
@@ -125,7 +132,7 @@ async function showModel(root) {
 }
 
 async function showChoice(root) {
-  const [bytes, kept] = [await modelSize(), await keptLine(root)];
+  const [[bytes, program], kept] = await Promise.all([askSizes(), keptLine(root)]);
   if (session.progress || session.model) return;
   const label = `Load the model${Number.isFinite(bytes) ? `, ${format.bytes(bytes)}` : ""}`;
   fill(root,
@@ -134,7 +141,8 @@ async function showChoice(root) {
       class: "primary", id: "load", disabled: !session.blt, onclick: () => session.load(MODEL_URL),
     }, label)),
     make("p", { class: "soft small" }, "A small BLT with its entropy model, trained with this " +
-      "program on English books. This browser keeps it for the next visit."),
+      "program on English books. This browser keeps it for the next visit." +
+      (Number.isFinite(program) ? ` The page has loaded ${format.bytes(program)} by now.` : "")),
     make("p", { class: "small links" }, openDirectory("Open a model directory"), kept));
 }
 

@@ -37,7 +37,7 @@ export function rate(value) {
 /** A duration given in milliseconds. */
 export function duration(ms) {
   if (!Number.isFinite(ms)) return "–";
-  if (ms < 1) return `${ms.toFixed(2)} ms`;
+  if (ms > 0 && ms < 0.1) return "< 0.1 ms";
   if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
   const seconds = ms / 1000;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;

@@ -8,6 +8,12 @@ import { showCard, showError } from "./cards.js";
 /** Where the small model lies, beside the page. */
 export const MODEL_URL = new URL("../model/", import.meta.url).href;
 
+/** How long after its first effect the loss of a device may be told. */
+const LOSS_MS = 500;
+
+/** After these an engine does nothing more: another one has to be opened. */
+const FATAL = ["device-lost", "out-of-memory", "internal"];
+
 class Session extends EventTarget {
   blt = null;
   info = null;
@@ -17,6 +23,7 @@ class Session extends EventTarget {
   source = null;
   engine = "auto";
   isOpening = true;
+  isLost = false;
 
   on(event, action) {
     this.addEventListener(event, () => action());
@@ -30,6 +37,7 @@ class Session extends EventTarget {
   async open(engine) {
     this.engine = engine;
     this.isOpening = true;
+    this.isLost = false;
     try {
       this.blt = await Blt.open({ engine });
       this.blt.onDeviceLost = (why) => this.#lost(why);
@@ -62,16 +70,35 @@ class Session extends EventTarget {
       });
       this.#tellOfCache(this.model.cacheFailure);
     } catch (error) {
-      const onCpu = this.info?.engine === "webgpu" &&
-        ["limit", "out-of-memory", "device-lost"].includes(error.kind);
-      showError("model", error, [
-        ["Try again", () => this.load(source)],
-        ...(onCpu ? [["Use the CPU engine", () => this.reopen("cpu")]] : []),
-      ]);
+      showError("model", error, this.remedies(error, () => this.load(source)));
     }
     this.progress = null;
     this.#tell("model");
     return this.model !== null;
+  }
+
+  /** A card for an error of a job. The loss of the device has one of its own. */
+  async explain(job, error, retry) {
+    // What a lost device breaks can be heard before the loss is.
+    if (FATAL.includes(error.kind)) await new Promise((resolve) => setTimeout(resolve, LOSS_MS));
+    if (error.kind !== "device-lost" && !this.isLost) {
+      showError(job, error, this.remedies(error, retry));
+    }
+  }
+
+  /** What can be done about an error, as actions of a card. */
+  remedies(error, retry) {
+    const isFatal = FATAL.includes(error.kind);
+    const again = async () => {
+      if (isFatal && !(await this.reopen())) return;
+      retry();
+    };
+    const isOfGpu = isFatal || error.kind === "limit";
+    return [
+      ["Try again", again],
+      ...(isOfGpu && this.info?.engine === "webgpu"
+        ? [["Use the CPU engine", () => this.reopen("cpu")]] : []),
+    ];
   }
 
   /** A model that could not be kept works all the same, and is downloaded again next time. */
@@ -91,10 +118,12 @@ class Session extends EventTarget {
     this.blt = null;
     this.model = null;
     this.#tell("model");
-    if (await this.open(engine) && this.source !== null) await this.load(this.source);
+    if (!(await this.open(engine))) return false;
+    return this.source === null || this.load(this.source);
   }
 
   #lost(why) {
+    this.isLost = true;
     this.model = null;
     this.#tell("lost");
     this.#tell("model");
@@ -119,8 +148,7 @@ class Session extends EventTarget {
     try {
       return await work(this.blt);
     } catch (error) {
-      // The loss of the device has a card of its own.
-      if (error.kind !== "device-lost") showError(job, error, retry ? [["Try again", retry]] : []);
+      this.explain(job, error, retry);
       return null;
     } finally {
       this.job = null;

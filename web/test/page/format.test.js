@@ -7,8 +7,8 @@ import {
 test("numbers have their units", () => {
   assert.deepEqual([0, 1, 999, 1000, 11_800_000, 104_857_600, 999_999].map(bytes),
     ["0 bytes", "1 byte", "999 bytes", "1.0 kB", "11.8 MB", "105 MB", "1.0 MB"]);
-  assert.deepEqual([0.5, 4.25, 42.4, 999.4, 4250, 125000].map(duration),
-    ["0.50 ms", "4.3 ms", "42 ms", "999 ms", "4.3 s", "2 min 5 s"]);
+  assert.deepEqual([0.05, 0.5, 4.25, 42.4, 999.4, 4250, 125000].map(duration),
+    ["< 0.1 ms", "0.5 ms", "4.3 ms", "42 ms", "999 ms", "4.3 s", "2 min 5 s"]);
   assert.deepEqual([0, 0.0004, 0.012, 0.123, 1].map(percent),
     ["0.0 %", "< 0.1 %", "1.2 %", "12 %", "100 %"]);
   assert.equal(count(13412608), "13,412,608");
