@@ -1,8 +1,8 @@
 // The panel where the model goes on from a prompt, byte by byte.
 
-import { announce, hideCard } from "./cards.js";
+import { announce, hideCard, showCard } from "./cards.js";
 import { statistics } from "./cuts.js";
-import { fill, labelled, make } from "./dom.js";
+import { fill, guardPaste, labelled, make } from "./dom.js";
 import * as format from "./format.js";
 import { Picture } from "./picture.js";
 import { session } from "./session.js";
@@ -17,6 +17,9 @@ const NUMBERS = [
   ["topK", "Top-k", { min: 0, max: 260, step: 1 }, "0: off"],
   ["penalty", "Repetition penalty", { min: 0.001, max: 1000, step: 0.01 }, "1: off"],
 ];
+
+/** In characters; a model reads the last of a prompt that fits it. */
+const LONGEST_PROMPT = 100_000;
 
 const ENDS = {
   count: "as many bytes as were asked for",
@@ -40,6 +43,12 @@ export class ContinuePanel {
   #build(root) {
     this.prompt = make("textarea", { class: "prompt", rows: 3, value: this.state.prompt });
     this.prompt.addEventListener("input", () => this.#changed("prompt", this.prompt.value));
+    guardPaste(this.prompt, LONGEST_PROMPT, (text) => showCard("continue", {
+      title: "A long prompt",
+      text: `The text has ${format.count(text.length)} characters, and a prompt at most ` +
+        `${format.count(LONGEST_PROMPT)}. The field is as it was.`,
+      isNote: true,
+    }));
     this.prompt.addEventListener("keydown", (event) => {
       const isAsked = event.key === "Enter" && (event.ctrlKey || event.metaKey);
       if (isAsked && !this.start.disabled) this.run();

@@ -3,7 +3,7 @@
 import { clipped, edited, sharedPrefix } from "./bytes.js";
 import { announce, hideCard, showCard } from "./cards.js";
 import { cutsOf, keptCuts, statistics } from "./cuts.js";
-import { fill, make, picker, save } from "./dom.js";
+import { fill, guardPaste, make, picker, save } from "./dom.js";
 import * as format from "./format.js";
 import { imageOf } from "./image.js";
 import { Inspector } from "./inspector.js";
@@ -88,7 +88,7 @@ export class CutPanel {
       onHover: (at) => this.inspector.look(at < 0 ? this.cursor : at),
     });
     this.inspector = new Inspector(inspectorRoot, (marks) => this.picture.setMarks(marks));
-    pictureRoot.addEventListener("paste", (event) => this.#paste(event));
+    guardPaste(this.picture.field, WINDOW, (text) => this.#openLong(text));
     this.#listenForFiles(pictureRoot);
     this.#showFileLine();
   }
@@ -137,8 +137,7 @@ export class CutPanel {
   }
 
   #failed(error) {
-    // What was asked before the engine was closed is asked again once there is another.
-    if (error.kind !== "interrupted") session.explain("cut", error, () => this.#ask());
+    session.explain("cut", error, () => this.#ask());
   }
 
   #modelChanged() {
@@ -174,11 +173,7 @@ export class CutPanel {
     say(`${average.toFixed(2)} bytes a patch, ${patches}.`);
   }
 
-  #paste(event) {
-    const text = event.clipboardData?.getData("text/plain") ?? "";
-    if (text.length <= WINDOW) return;
-    // A field that is given 100 MB stops the page, so it is not.
-    event.preventDefault();
+  #openLong(text) {
     this.openFile(new File([text], "pasted text"));
     this.#tooLong(this.file.size, "The whole of it can be a training text.");
   }

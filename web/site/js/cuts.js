@@ -50,6 +50,12 @@ export function histogram(entropies, count, most) {
   return bins;
 }
 
+/** How much each entropy is above the one before it; falls are left out. */
+export function rises(entropies) {
+  const differences = entropies.map((nats, at) => (at === 0 ? NaN : nats - entropies[at - 1]));
+  return differences.filter((it) => it > 0);
+}
+
 /**
  * The cuts of `byteCount` bytes by what the package says, which also tells whether the byte that
  * would come next would begin a patch.

@@ -35,6 +35,19 @@ export function labelled(label, input, note = "") {
     note ? make("small", { class: "soft" }, note) : null);
 }
 
+/**
+ * Keeps a long text out of a field: one that is given 100 MB stops the page. `onLong` hears of a
+ * pasted text of more than `most` characters instead.
+ */
+export function guardPaste(field, most, onLong) {
+  field.addEventListener("paste", (event) => {
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    if (text.length <= most) return;
+    event.preventDefault();
+    onLong(text);
+  });
+}
+
 /** Hands a file to the person at the page. */
 export function save(blob, name) {
   const link = make("a", { href: URL.createObjectURL(blob), download: name });

@@ -128,6 +128,7 @@ async function showModel(root) {
         ["hash functions", format.count(model.hashFunctionCount)],
         ["rows a table", format.count(model.tableRows)])),
       make("pre", {}, JSON.stringify(model.config, null, 2))),
+    ...(model.warnings ?? []).map((words) => make("p", { class: "small" }, words)),
     make("p", { class: "small links" }, openDirectory("Open another"), await keptLine(root)));
 }
 

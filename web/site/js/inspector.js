@@ -23,7 +23,7 @@ export class Inspector {
     this.request = latest(
       (at) => this.#ask(at),
       (found, isStale) => !isStale && found && this.#show(found),
-      () => {},
+      (error) => session.explain("inspect", error, () => this.look(this.at)),
     );
     this.#showNothing();
   }
@@ -59,7 +59,7 @@ export class Inspector {
     const [distribution, hashes, attention] = await Promise.all([
       blt.distribution(bytes, at),
       isInside ? blt.hashes(bytes, at) : [],
-      isInside && patch >= 0 ? blt.attention(bytes, patch, options) : null,
+      isInside && patch >= 0 ? blt.attention(bytes, patch, options).catch(noneOfInput) : null,
     ]);
     return { at, bytes, cuts, patch, distribution, hashes, attention };
   }
@@ -100,6 +100,12 @@ export class Inspector {
       make("span", { class: "soft small block" }, `Byte ${format.count(at)}, hexadecimal ` +
         `${hex(bytes[at])}, ${byteName(bytes[at])}${begins ? ". It begins a patch" : ""}.`));
   }
+}
+
+/** A model without patches, such as a lone entropy model, has nothing to say about them. */
+function noneOfInput(error) {
+  if (error.kind === "input") return null;
+  throw error;
 }
 
 const inNats = (nats) => `${nats.toFixed(2)} nats, ${(nats / Math.LN2).toFixed(2)} bits`;

@@ -1,5 +1,6 @@
 // The rule that cuts: its mode and numbers, as controls.
 
+import { rises } from "./cuts.js";
 import { fill, make } from "./dom.js";
 import { Scale } from "./scale.js";
 import { MODES } from "./state.js";
@@ -25,6 +26,7 @@ export class Rule {
     this.state = state;
     this.onChange = onChange;
     this.model = null;
+    this.entropies = new Float32Array(0);
     this.modes = this.#makeModes();
     this.value = make("output", { class: "number" });
     this.reset = make("button", { class: "plain", onclick: () => this.#set("threshold", null) },
@@ -62,6 +64,8 @@ export class Rule {
 
   #set(key, value) {
     this.state[key] = value;
+    // A threshold of entropies says nothing about their rises.
+    if (key === "mode") this.state.threshold = null;
     this.#show();
     this.onChange();
   }
@@ -76,12 +80,21 @@ export class Rule {
     this.#show();
   }
 
+  /** The entropies of the text, for the histogram. */
   setEntropies(entropies) {
-    this.scale.setEntropies(entropies);
+    this.entropies = entropies;
+    this.#showHistogram();
   }
 
+  /** `monotonic` compares rises, so these are what its histogram shows. */
+  #showHistogram() {
+    this.scale.setValues(this.mode === "monotonic" ? rises(this.entropies) : this.entropies);
+  }
+
+  /** As chosen, else the model's; by spaces where nothing gives entropies. */
   get mode() {
-    const mode = this.state.mode ?? this.model?.patching.mode ?? "entropy";
+    const ofModel = this.model?.patching.mode;
+    const mode = this.state.mode ?? (MODES.includes(ofModel) ? ofModel : "entropy");
     const needsEntropies = THRESHOLD_MODES.includes(mode);
     return needsEntropies && this.model && !this.model.hasEntropyModel ? "space" : mode;
   }
@@ -129,7 +142,9 @@ export class Rule {
     for (const radio of this.radios) radio.checked = radio.value === mode;
     const hasThreshold = THRESHOLD_MODES.includes(mode);
     this.scale.setThreshold(hasThreshold ? this.threshold : null, this.modelThreshold);
-    this.title.textContent = hasThreshold ? "Threshold " : "Entropy of the bytes";
+    this.title.textContent = mode === "monotonic" ? "Threshold of the rise "
+      : hasThreshold ? "Threshold " : "Entropy of the bytes";
+    this.#showHistogram();
     this.value.textContent = hasThreshold ? `${this.threshold.toFixed(2)} nats` : "";
     this.reset.hidden = this.state.threshold === null || !hasThreshold;
     fill(this.sentence, SENTENCES[mode] ?? "");

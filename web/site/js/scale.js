@@ -27,9 +27,9 @@ export class Scale {
     whenThemeChanges(() => this.draw());
   }
 
-  /** The entropies whose histogram is drawn. */
-  setEntropies(entropies) {
-    this.bins = histogram(entropies, BINS, FULL_NATS);
+  /** What the histogram is of, in nats. */
+  setValues(values) {
+    this.bins = histogram(values, BINS, FULL_NATS);
     this.draw();
   }
 

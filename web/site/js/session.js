@@ -81,7 +81,7 @@ class Session extends EventTarget {
   async explain(job, error, retry) {
     // What a lost device breaks can be heard before the loss is.
     if (FATAL.includes(error.kind)) await new Promise((resolve) => setTimeout(resolve, LOSS_MS));
-    if (error.kind !== "device-lost" && !this.isLost) {
+    if (error.kind !== "device-lost" && error.kind !== "interrupted" && !this.isLost) {
       showError(job, error, this.remedies(error, retry));
     }
   }

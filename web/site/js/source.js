@@ -1,7 +1,7 @@
 // A text to train on: pasted, of a file, or the one of the first panel. Files are handed on as they
 // are: 100 MB need not be in a text field to be read.
 
-import { fill, labelled, make, picker } from "./dom.js";
+import { fill, guardPaste, labelled, make, picker } from "./dom.js";
 import * as format from "./format.js";
 
 /** What a text field takes without stopping the page, in characters. */
@@ -18,12 +18,7 @@ export class Source {
     this.field = make("textarea", { class: "corpus", rows: 7, spellcheck: false,
       placeholder: "Paste a text: a book, your notes, a log, source code" });
     this.field.addEventListener("input", () => this.#changed(null));
-    this.field.addEventListener("paste", (event) => {
-      const text = event.clipboardData?.getData("text/plain") ?? "";
-      if (text.length <= MOST_PASTED) return;
-      event.preventDefault();
-      this.#changed(new File([text], "pasted text"));
-    });
+    guardPaste(this.field, MOST_PASTED, (text) => this.#changed(new File([text], "pasted text")));
     this.line = make("p", { class: "small soft number", "aria-live": "polite" });
     const open = picker("Open a file", {}, ([file]) => this.#changed(file));
     const take = make("button", {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  cutsOf, histogram, keptCuts, lengthCounts, patchAt, patchRange, statistics,
+  cutsOf, histogram, keptCuts, lengthCounts, patchAt, patchRange, rises, statistics,
 } from "../../site/js/cuts.js";
 
 const starts = Uint32Array.of(0, 1, 5, 6);
@@ -25,6 +25,10 @@ test("lengths are counted", () => {
 test("a histogram counts every entropy once", () => {
   const bins = histogram(Float32Array.of(0, 0.9, 1, 3.99, 4, 9, NaN), 4, 4);
   assert.deepEqual([...bins], [2, 1, 0, 3]);
+});
+
+test("rises are what an entropy gains", () => {
+  assert.deepEqual([...rises(Float32Array.of(3, 1, 1.5, 1.5, 4))], [0.5, 2.5]);
 });
 
 test("what is said of the byte to come is told apart from the text", () => {
