@@ -17,6 +17,7 @@ export class Chart {
     this.unit = unit;
     this.across = across;
     this.series = [];
+    this.marks = [];
     this.pointer = null;
     this.caption = make("span", { class: "number" });
     this.canvas = make("canvas", { role: "img" });
@@ -29,9 +30,13 @@ export class Chart {
     this.frame = 0;
   }
 
-  /** `series`: { name, points: [[x, y]], isNoisy } each; the first is drawn strongest. */
-  set(series) {
+  /**
+   * `series`: { name, colour, points: [[x, y]], isNoisy } each, `colour` a variable of the style
+   * sheet; `marks`: [x, words] each, where something happened.
+   */
+  set(series, marks = []) {
     this.series = series.filter((it) => it.points.length > 0);
+    this.marks = marks;
     if (this.frame === 0) {
       this.frame = requestAnimationFrame(() => {
         this.frame = 0;
@@ -61,8 +66,9 @@ export class Chart {
     const x = scale([0, last], [LEFT, width - RIGHT]);
     const y = scale([low, high], [height - BOTTOM, TOP]);
     this.#axes(context, colour, { x, y, low, high, last, width, height });
-    this.series.forEach((series, i) => {
-      const strong = i === 0 ? colour("--accent") : colour("--ink");
+    this.#drawMarks(context, colour, x, height, width);
+    for (const series of this.series) {
+      const strong = colour(series.colour);
       const columns = Math.max(16, width - LEFT - RIGHT);
       if (series.isNoisy && series.points.length > 20) {
         this.#line(context, thinned(series.points, columns), x, y, strong, 1, 0.3);
@@ -71,7 +77,7 @@ export class Chart {
         this.#line(context, thinned(series.points, columns), x, y, strong, 2, 1);
         if (series.points.length < 60) this.#dots(context, series.points, x, y, strong);
       }
-    });
+    }
     this.#say(context, colour, x, y, width, height);
   }
 
@@ -97,6 +103,25 @@ export class Chart {
       context.textAlign = isLast ? "right" : tick === 0 ? "left" : "center";
       const label = tick === 0 ? `${this.across} 0` : format.count(tick);
       if (Number.isInteger(tick)) context.fillText(label, x(tick), height - 6);
+    }
+  }
+
+  #drawMarks(context, colour, x, height, width) {
+    context.font = `11px ${colour("--sans")}`;
+    context.textBaseline = "top";
+    context.fillStyle = colour("--soft");
+    context.strokeStyle = colour("--strong-line");
+    for (const [at, words] of this.marks) {
+      const place = Math.round(x(at)) + 0.5;
+      context.setLineDash([2, 3]);
+      context.beginPath();
+      context.moveTo(place, TOP);
+      context.lineTo(place, height - BOTTOM);
+      context.stroke();
+      context.setLineDash([]);
+      const isRight = place > width / 2;
+      context.textAlign = isRight ? "right" : "left";
+      context.fillText(words, place + (isRight ? -6 : 6), TOP);
     }
   }
 
@@ -130,7 +155,8 @@ export class Chart {
       return points.reduce((best, point) =>
         Math.abs(x(point[0]) - this.pointer) < Math.abs(x(best[0]) - this.pointer) ? point : best);
     };
-    const named = this.series.map(({ name, points }) => ({ name, point: nearest(points) }));
+    const named = this.series.map(({ name, colour: own, points }) =>
+      ({ name, own, point: nearest(points) }));
     if (this.pointer !== null && named.length > 0) {
       const place = Math.round(x(named[0].point[0])) + 0.5;
       context.strokeStyle = colour("--strong-line");
@@ -139,11 +165,11 @@ export class Chart {
       context.lineTo(place, height - BOTTOM);
       context.stroke();
     }
-    const words = named.flatMap(({ name, point: [, value] }, i) => [
-      name ? make("b", { class: `series${i}` }, ` ${name} `) : " ",
-      `${value.toFixed(3)} ${this.unit} `,
+    const words = named.flatMap(({ name, own, point: [, value] }) => [
+      make("b", { style: `color:var(${own})` }, ` ${name} `), `${value.toFixed(3)} ${this.unit} `,
     ]);
-    const step = named.length > 0 ? `${this.across} ${format.count(named[0].point[0])}: ` : "";
+    const newest = Math.max(...named.map(({ point: [step] }) => step));
+    const step = named.length > 0 ? `${this.across} ${format.count(newest)}: ` : "";
     fill(this.caption, step, ...words);
     this.canvas.setAttribute("aria-label", `${this.title}. ${this.caption.textContent || "empty"}`);
   }

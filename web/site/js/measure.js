@@ -45,9 +45,9 @@ export class MeasurePanel {
     fill(root,
       make("p", { class: "intro" }, "The benchmark of the program, ",
         make("code", {}, "blt bench"),
-        ", on this device and in this browser. Every kernel is compared with its oracle before it " +
-        "is timed; the median of its samples counts. Drop results of other machines here to lay " +
-        "them beside yours."),
+        ", on this device and in this browser. Every kernel is compared with its oracle before " +
+        "it is timed; the median of its samples counts. Drop results of other machines here to " +
+        "lay them beside yours."),
       make("p", { class: "actions" }, this.quick, this.full, this.halt, this.copy, this.keep,
         this.open),
       this.status, this.legend, this.bars,

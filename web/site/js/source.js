@@ -7,8 +7,9 @@ import * as format from "./format.js";
 /** What a text field takes without stopping the page, in characters. */
 const MOST_PASTED = 1 << 20;
 
-/** Fewer bytes than this teach nothing. */
-export const LEAST = 2000;
+/** Fewer bytes than this cannot be learned from, and of more these are taken. */
+export const LEAST = 1000;
+export const MOST = 32 << 20;
 
 export class Source {
   /** `textOfCut` gives the text of the first panel; `onChange` hears of another text. */
@@ -45,9 +46,10 @@ export class Source {
     this.onChange();
   }
 
-  /** The text, as a file or a string. */
+  /** The text, as a file or a string; of a very long one the beginning. */
   get text() {
-    return this.file ?? this.field.value;
+    if (this.file === null) return this.field.value;
+    return this.file.size > MOST ? new File([this.file.slice(0, MOST)], this.file.name) : this.file;
   }
 
   /** How many bytes it has. */
@@ -64,6 +66,7 @@ export class Source {
     }
     const name = this.file ? `${this.file.name}, ` : "";
     const few = size < LEAST ? `: at least ${format.bytes(LEAST)} are needed` : "";
-    fill(this.line, `${name}${format.bytes(size)}${few}`);
+    const many = size > MOST ? `, of which the first ${format.bytes(MOST)} are learned` : "";
+    fill(this.line, `${name}${format.bytes(size)}${few}${many}`);
   }
 }

@@ -7,27 +7,38 @@ import * as format from "./format.js";
 import { session } from "./session.js";
 import { LEAST, Source } from "./source.js";
 
-const PRESETS = [["tiny", "tiny"], ["small", "small"]];
+const PRESETS = [["tiny", "tiny, one layer each"], ["small", "small, as in blt demo"]];
 
-/** Key of the options, name, value to begin with, bounds, note. */
+/** Key of the options, name, first value, bounds, note. Without a value the shape decides. */
 const NUMBERS = [
-  ["steps", "Steps", 1000, { min: 1, max: 1_000_000, step: 1 }, "at most"],
-  ["learningRate", "Learning rate", 0.003, { min: 0.000001, max: 1, step: "any" }, ""],
-  ["batchBytes", "Bytes a step", 2048, { min: 256, max: 65536, step: 256 }, ""],
-  ["sampleEvery", "Sample every", 100, { min: 1, max: 1_000_000, step: 1 }, "steps"],
+  ["entropySteps", "Steps, entropy model", 150, { min: 1, max: 1_000_000, step: 1 }, ""],
+  ["steps", "Steps, BLT", 300, { min: 1, max: 1_000_000, step: 1 }, ""],
+  ["learningRate", "Learning rate", "", { min: 0.000001, max: 0.999, step: "any" }, "as the shape"],
+  ["batchBytes", "Bytes a step", "", { min: 64, max: 65536, step: 1 }, "as the shape"],
+  ["sampleEvery", "Sample every", 50, { min: 0, max: 1_000_000, step: 1 }, "steps; 0: none"],
+  ["evaluateEvery", "Measure every", 50, { min: 0, max: 1_000_000, step: 1 }, "steps; 0: never"],
   ["seed", "Seed", 1, { min: 0, max: 4294967295, step: 1 }, "the same seed, the same model"],
 ];
+
+const PHASES = {
+  entropy: "the entropy model learns",
+  cut: "the text is cut",
+  blt: "the BLT learns",
+};
 
 /** Samples that stay on the page. */
 const MOST_SAMPLES = 40;
 
-const isValid = (input) => input.validity.valid && input.value !== "";
+/** What was typed is a number within its bounds, or may be left out and was. */
+const isValid = (input) =>
+  input.validity.valid && (input.value !== "" || input.placeholder !== "") &&
+  !input.validity.badInput;
 
 export class TrainPanel {
   constructor(root, textOfCut) {
     this.training = null;
     this.isPaused = false;
-    this.points = { loss: [], bpb: [], heldOut: [] };
+    this.#forget();
     this.#build(root, textOfCut);
     for (const event of ["job", "device", "lost"]) session.on(event, () => this.#showButtons());
     this.#showButtons();
@@ -46,9 +57,10 @@ export class TrainPanel {
     const charts = make("div", { class: "charts" });
     this.samples = make("ol", { class: "samples", "aria-label": "Samples" });
     fill(root,
-      make("p", { class: "intro" }, "A BLT that begins with random numbers learns a text, here, " +
-        "on your device. What it has learned is kept in this browser every so often, and can be " +
-        "downloaded as a model directory that the program ", make("code", {}, "blt"), " opens."),
+      make("p", { class: "intro" }, "Two models begin with random numbers. First the entropy " +
+        "model learns the text; then it cuts it into patches of 4.5 bytes on average; then the " +
+        "BLT learns it, patch by patch. The last tenth of the text is held out, to measure what " +
+        "was learned. The result is a model directory that ", make("code", {}, "blt"), " opens."),
       make("div", { class: "split" }, this.source.root, this.#settings()),
       make("div", { class: "stack running" },
         make("p", { class: "actions" }, this.start, this.hold, this.step, this.end, this.fetch),
@@ -63,19 +75,23 @@ export class TrainPanel {
     this.preset = make("select", {},
       ...PRESETS.map(([value, name]) => make("option", { value }, name)));
     this.inputs = NUMBERS.map(([key, name, value, bounds, note]) => {
-      const input = make("input", { type: "number", ...bounds, value: String(value) });
+      const input = make("input", {
+        type: "number", ...bounds, value: String(value),
+        placeholder: value === "" ? note : "",
+      });
       input.addEventListener("input", () => {
         input.setAttribute("aria-invalid", String(!isValid(input)));
         this.#showButtons();
       });
-      return [key, input, labelled(name, input, note)];
+      return [key, input, labelled(name, input, value === "" ? "" : note)];
     });
     return make("div", { class: "settings" },
       labelled("Shape", this.preset), ...this.inputs.map(([, , label]) => label));
   }
 
   #options() {
-    const numbers = this.inputs.map(([key, input]) => [key, Number(input.value)]);
+    const numbers = this.inputs.filter(([, input]) => input.value !== "")
+      .map(([key, input]) => [key, Number(input.value)]);
     return { preset: this.preset.value, saveEverySeconds: 20, ...Object.fromEntries(numbers) };
   }
 
@@ -86,16 +102,21 @@ export class TrainPanel {
       this.source.size < LEAST;
     for (const button of [this.hold, this.end]) button.disabled = !isRunning;
     this.step.disabled = !isRunning || !this.isPaused;
-    this.fetch.disabled = this.training === null || this.points.loss.length === 0;
+    this.fetch.disabled = this.training === null || this.last === null;
     this.hold.textContent = this.isPaused ? "Go on" : "Pause";
     this.#showStatus();
   }
 
+  #forget() {
+    this.points = { entropy: [], blt: [], heldOut: [] };
+    this.marks = [];
+    this.last = null;
+    this.isPaused = false;
+  }
+
   async run() {
     hideCard("train");
-    this.points = { loss: [], bpb: [], heldOut: [] };
-    this.isPaused = false;
-    this.last = null;
+    this.#forget();
     this.options = this.#options();
     fill(this.samples);
     fill(this.status, "Preparing the first step …");
@@ -117,20 +138,34 @@ export class TrainPanel {
   }
 
   #hear(step) {
+    const isFirst = this.last === null;
     this.last = step;
-    this.points.loss.push([step.step, step.loss]);
-    this.points.bpb.push([step.step, step.bpb]);
-    if (step.heldOutBpb !== undefined && step.heldOutBpb !== null) {
-      this.points.heldOut.push([step.step, step.heldOutBpb]);
+    if (step.phase === "cut") {
+      this.marks = [[step.step, `cut: ${step.bytesPerPatch.toFixed(2)} bytes a patch`]];
+      this.threshold = step.threshold;
+    } else {
+      this.points[step.phase].push([step.step, step.loss]);
     }
-    this.loss.set([{ name: "", points: this.points.loss, isNoisy: true }]);
-    this.bits.set([
-      { name: "training", points: this.points.bpb, isNoisy: true },
-      { name: "held out", points: this.points.heldOut },
-    ]);
+    if (Number.isFinite(step.heldOutBpb)) this.points.heldOut.push([step.step, step.heldOutBpb]);
     if (step.sample) this.#addSample(step);
+    this.#draw();
     this.#showStatus();
-    if (this.points.loss.length === 1) this.#showButtons();
+    if (isFirst) this.#showButtons();
+  }
+
+  #draw() {
+    const { entropy, blt, heldOut } = this.points;
+    const inBits = (points) => points.map(([step, nats]) => [step, nats / Math.LN2]);
+    const noisy = (name, colour, points) => ({ name, colour, points, isNoisy: true });
+    this.loss.set([
+      noisy("BLT", "--accent", blt),
+      noisy("entropy model", "--soft", entropy),
+    ], this.marks);
+    this.bits.set([
+      noisy("BLT", "--accent", inBits(blt)),
+      noisy("entropy model", "--soft", inBits(entropy)),
+      { name: "BLT, held out", colour: "--ink", points: heldOut },
+    ], this.marks);
   }
 
   #addSample({ step, sample }) {
@@ -144,13 +179,15 @@ export class TrainPanel {
     const { last } = this;
     if (!last) return;
     const isRunning = session.job === "train";
-    const left = (this.options.steps - last.step) * last.stepMs;
-    const state = !isRunning ? "ended" : this.isPaused ? "paused" : `${format.duration(left)} left`;
-    fill(this.status, `Step ${format.count(last.step)} of ${format.count(this.options.steps)}, ` +
-      `${state}`);
+    const left = (last.stepCount - last.step) * last.stepMs;
+    const state = !isRunning ? "ended" : this.isPaused ? "paused"
+      : `${PHASES[last.phase]}, ${format.duration(left)} left at this pace`;
+    fill(this.status,
+      `Step ${format.count(last.step)} of ${format.count(last.stepCount)}: ${state}`);
     const hidden = document.hidden ? ". In the background browsers give a page less time" : "";
+    const cut = this.marks.length > 0 ? `. Threshold ${this.threshold.toFixed(2)} nats` : "";
     fill(this.detail, `${format.duration(last.stepMs)} a step, ` +
-      `${format.rate(last.bytesPerSecond)}${hidden}`);
+      `${format.rate(last.bytesPerSecond)}${cut}${hidden}`);
   }
 
   async #download() {
