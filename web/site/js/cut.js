@@ -2,7 +2,7 @@
 
 import { clipped, edited, sharedPrefix } from "./bytes.js";
 import { announce, hideCard, showCard } from "./cards.js";
-import { cutsOf, keptCuts, statistics } from "./cuts.js";
+import { cutsOf, keptCuts, lengthCounts, statistics } from "./cuts.js";
 import { fill, guardPaste, make, picker, save } from "./dom.js";
 import * as format from "./format.js";
 import { imageOf } from "./image.js";
@@ -20,6 +20,9 @@ const WAITING = {
   train: "training has ended",
   measure: "measuring has ended",
 };
+
+/** Patches of this length and longer ones share a bar. */
+const MOST_LENGTH = 16;
 
 /** Said to those who listen, once typing has paused. */
 const say = paused(announce, 1500);
@@ -61,6 +64,7 @@ export class CutPanel {
     const inspectorRoot = make("aside", { "aria-label": "The byte at the caret" });
     this.average = make("p", { class: "figure number" });
     this.summary = make("p", { class: "soft small number" });
+    this.lengths = make("figure", { class: "lengths", hidden: true });
     this.rule = new Rule(this.state, () => {
       this.onChange();
       this.#showThreshold();
@@ -73,7 +77,7 @@ export class CutPanel {
       make("div", { class: "controls" },
         this.rule.modes,
         this.rule.block,
-        make("div", { class: "outcome" }, this.average, this.summary)),
+        make("div", { class: "outcome" }, this.average, this.summary, this.lengths)),
       make("div", { class: "split" },
         make("div", {}, pictureRoot, this.fileLine,
           make("p", { class: "small soft key" }, KEY)),
@@ -158,6 +162,7 @@ export class CutPanel {
     this.picture.setCuts(cuts);
     this.rule.setEntropies(cuts.entropies);
     this.picture.setBare(!session.model);
+    this.lengths.hidden = !session.model;
     this.image.hidden = cuts.known === 0 || cuts.known < this.bytes.length;
     if (!session.model) {
       fill(this.average);
@@ -170,6 +175,7 @@ export class CutPanel {
     const patches = format.plural(count, "patch", "patches");
     fill(this.summary, `${format.plural(this.bytes.length, "byte")} in ${patches}, the longest ` +
       `of ${format.plural(longest, "byte")}. Cut in ${format.duration(this.ms)}.`);
+    showLengths(this.lengths, lengthCounts(cuts.starts, this.bytes.length, MOST_LENGTH));
     say(`${average.toFixed(2)} bytes a patch, ${patches}.`);
   }
 
@@ -257,4 +263,20 @@ export class CutPanel {
       file.size > WINDOW ? step("Later", this.at + WINDOW) : null,
       open, this.image);
   }
+}
+
+/** A bar for each length of patches. */
+function showLengths(root, counts) {
+  const most = Math.max(1, ...counts);
+  const words = Array.from(counts, (count, i) => [i + 1, count]).filter(([, count]) => count > 0)
+    .map(([length, count]) => `${count} of ${length}${length === MOST_LENGTH ? " or more" : ""}`);
+  const bars = Array.from(counts, (count, i) => make("span", {
+    title: `${format.plural(count, "patch", "patches")} of ${format.plural(i + 1, "byte")}` +
+      (i + 1 === MOST_LENGTH ? " or more" : ""),
+    style: `height:${count === 0 ? 0 : Math.max(4, (100 * count) / most).toFixed(0)}%`,
+  }));
+  fill(root,
+    make("div", { role: "img", "aria-label": `Patches by bytes: ${words.join(", ")}` }, ...bars),
+    make("figcaption", { class: "soft", "aria-hidden": "true" }, make("span", {}, "1"),
+      make("span", {}, "patches by length in bytes"), make("span", {}, `${MOST_LENGTH}+`)));
 }

@@ -28,14 +28,14 @@ function showDevice(root) {
   const { info } = session;
   if (!info) {
     const words = session.isOpening ? "Looking for a GPU …" : "No engine could be opened.";
-    fill(root, make("h3", {}, "Your device"), make("p", { class: "soft" }, words));
+    fill(root, make("h2", { class: "minor" }, "Your device"), make("p", { class: "soft" }, words));
     return;
   }
   const isGpu = info.engine === "webgpu";
   const name = isGpu ? adapterName(info.adapter) : "CPU engine in WebAssembly";
   const change = isGpu ? ["Use the CPU engine", "cpu"] : ["Try the GPU again", "webgpu"];
   fill(root,
-    make("h3", {}, "Your device"),
+    make("h2", { class: "minor" }, "Your device"),
     make("p", { class: "value" }, name),
     make("p", { class: "soft small" }, isGpu ? gpuSentence(info) : cpuSentence(info)),
     details(info),
@@ -112,7 +112,7 @@ async function showModel(root) {
   const rule = patching.threshold === null ? patching.mode
     : `${patching.mode}, ${format.number(patching.threshold)} nats`;
   fill(root,
-    make("h3", {}, "The model"),
+    make("h2", { class: "minor" }, "The model"),
     make("p", { class: "value" },
       session.source === MODEL_URL ? "The small model" : model.name || "Your model"),
     make("p", { class: "soft small" },
@@ -137,14 +137,21 @@ async function showChoice(root) {
   if (session.progress || session.model) return;
   const label = `Load the model${Number.isFinite(bytes) ? `, ${format.bytes(bytes)}` : ""}`;
   fill(root,
-    make("h3", {}, "The model"),
+    make("h2", { class: "minor" }, "The model"),
     make("p", {}, make("button", {
-      class: "primary", id: "load", disabled: !session.blt, onclick: () => session.load(MODEL_URL),
+      class: "primary", id: "load", disabled: !session.blt, onclick: loadSmall,
     }, label)),
     make("p", { class: "soft small" }, "A small BLT with its entropy model, trained with this " +
       "program on English books. This browser keeps it for the next visit." +
       (Number.isFinite(program) ? ` The page has loaded ${format.bytes(program)} by now.` : "")),
     make("p", { class: "small links" }, openDirectory("Open a model directory"), kept));
+}
+
+async function loadSmall() {
+  await session.load(MODEL_URL);
+  // The button is gone, and the focus with it: it goes where the model is of use.
+  const isLost = document.activeElement === document.body;
+  if (isLost) document.getElementById("panels").focus({ preventScroll: true });
 }
 
 function openDirectory(label) {
@@ -188,7 +195,7 @@ function showProgress(root) {
     return;
   }
   fill(root,
-    make("h3", {}, "The model"),
+    make("h2", { class: "minor" }, "The model"),
     make("p", { class: "value number" }, text || "…"),
     bar,
     make("p", { class: "soft small stage" }, stage));
