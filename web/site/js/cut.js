@@ -17,7 +17,6 @@ export const WINDOW = 65_536;
 
 const WAITING = {
   continue: "the model has written its text",
-  train: "training has ended",
   measure: "measuring has ended",
 };
 

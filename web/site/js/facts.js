@@ -22,6 +22,14 @@ export function startFacts(root) {
   session.on("device", () => showModel(model));
   session.on("model", () => showModel(model));
   session.on("progress", () => showProgress(model));
+  // Another engine or model would take away what a job works with, or a training.
+  const disable = (part, isDisabled) => {
+    for (const button of part.querySelectorAll("button")) button.disabled = isDisabled;
+  };
+  session.on("job", () => {
+    disable(device, session.job !== null || session.isTraining);
+    disable(model, session.job !== null);
+  });
 }
 
 function showDevice(root) {
@@ -114,7 +122,7 @@ async function showModel(root) {
   fill(root,
     make("h2", { class: "minor" }, "The model"),
     make("p", { class: "value" },
-      session.source === MODEL_URL ? "The small model" : model.name || "Your model"),
+      session.source === MODEL_URL ? "The small model" : session.name ?? model.name),
     make("p", { class: "soft small" },
       `${format.parameters(model.parameterCount)} parameters, ${format.bytes(model.bytes)} as ` +
       `${model.dtype}. Cut by ${rule}.` +
@@ -129,7 +137,10 @@ async function showModel(root) {
         ["rows a table", format.count(model.tableRows)])),
       make("pre", {}, JSON.stringify(model.config, null, 2))),
     ...(model.warnings ?? []).map((words) => make("p", { class: "small" }, words)),
-    make("p", { class: "small links" }, openDirectory("Open another"), await keptLine(root)));
+    make("p", { class: "small links" }, openDirectory("Open another"),
+      session.source === MODEL_URL ? null
+        : make("button", { class: "plain", onclick: loadSmall }, "Load the small one"),
+      await keptLine(root)));
 }
 
 async function showChoice(root) {

@@ -73,9 +73,12 @@ export class MeasurePanel {
     this.own = [];
     fill(this.status, "Measuring …");
     this.#show();
-    await session.run("measure", (blt) => blt.bench({ quick: isQuick }, (row) => {
+    const options = {
+      quick: isQuick,
+      onBegan: (what) => fill(this.status, `Measuring ${what} …`),
+    };
+    await session.run("measure", (blt) => blt.bench(options, (row) => {
       this.own.push(row);
-      fill(this.status, `Measuring … ${format.plural(this.own.length, "row")} so far`);
       this.#show();
     }), () => this.run(isQuick));
     const failed = this.own.filter((row) => row.status === "failed").length;

@@ -22,6 +22,7 @@ class Session extends EventTarget {
   job = null;
   source = null;
   engine = "auto";
+  isTraining = false;
   isOpening = true;
   isLost = false;
 
@@ -57,9 +58,10 @@ class Session extends EventTarget {
     }
   }
 
-  /** Loads a model: the address of a directory, or its files. */
-  async load(source) {
+  /** Loads a model: the address of a directory, or its files; `name` is what it is called. */
+  async load(source, name = null) {
     this.source = source;
+    this.name = name;
     this.model = null;
     this.progress = { stage: "download", loaded: 0, total: null };
     this.#tell("model");
@@ -70,7 +72,7 @@ class Session extends EventTarget {
       });
       this.#tellOfCache(this.model.cacheFailure);
     } catch (error) {
-      showError("model", error, this.remedies(error, () => this.load(source)));
+      showError("model", error, this.remedies(error, () => this.load(source, name)));
     }
     this.progress = null;
     this.#tell("model");
@@ -119,7 +121,7 @@ class Session extends EventTarget {
     this.model = null;
     this.#tell("model");
     if (!(await this.open(engine))) return false;
-    return this.source === null || this.load(this.source);
+    return this.source === null || this.load(this.source, this.name);
   }
 
   #lost(why) {
@@ -130,12 +132,18 @@ class Session extends EventTarget {
     const error = {
       kind: "device-lost",
       message: `The browser took the GPU away: ${why || "it did not say why"}`,
-      hint: "Text and settings are kept. Training goes on from what was saved last.",
+      hint: "Text and settings are kept. What a training had saved can be downloaded in Train.",
     };
     showError("device", error, [
       ["Open it again", () => this.reopen()],
       ["Use the CPU engine", () => this.reopen("cpu")],
     ]);
+  }
+
+  /** A training is no job: it goes on between others, a step at a time. */
+  setTraining(isTraining) {
+    this.isTraining = isTraining;
+    this.#tell("job");
   }
 
   /**

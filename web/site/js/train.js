@@ -1,11 +1,12 @@
 // The panel where a small BLT is trained from scratch.
 
-import { announce, hideCard, showCard } from "./cards.js";
+import { announce, hideCard, showError } from "./cards.js";
 import { Chart } from "./chart.js";
 import { fill, labelled, make, save } from "./dom.js";
 import * as format from "./format.js";
 import { session } from "./session.js";
 import { LEAST, Source } from "./source.js";
+import { filesOfTar } from "./tar.js";
 
 const PRESETS = [["tiny", "tiny, one layer each"], ["small", "small, as in blt demo"]];
 
@@ -41,8 +42,17 @@ export class TrainPanel {
     this.#forget();
     this.#build(root, textOfCut);
     for (const event of ["job", "device", "lost"]) session.on(event, () => this.#showButtons());
+    session.on("device", () => {
+      // What an engine trained goes with it, but for what was saved.
+      this.training = null;
+      this.#lookForSaved();
+      this.#showButtons();
+    });
     this.#showButtons();
     document.addEventListener("visibilitychange", () => this.#showStatus());
+    addEventListener("beforeunload", (event) => {
+      if (session.isTraining) event.preventDefault();
+    });
   }
 
   #build(root, textOfCut) {
@@ -52,6 +62,8 @@ export class TrainPanel {
     this.step = make("button", { onclick: () => this.training.step() }, "One step");
     this.end = make("button", { onclick: () => this.training.stop() }, "Stop");
     this.fetch = make("button", { onclick: () => this.#download() }, "Download the model");
+    this.use = make("button", { onclick: () => this.#use() }, "Use it on this page");
+    this.saved = make("p", { class: "small links number" });
     this.status = make("p", { class: "number" });
     this.detail = make("p", { class: "small soft number" });
     const charts = make("div", { class: "charts" });
@@ -63,8 +75,9 @@ export class TrainPanel {
         "was learned. The result is a model directory that ", make("code", {}, "blt"), " opens."),
       make("div", { class: "split" }, this.source.root, this.#settings()),
       make("div", { class: "stack running" },
-        make("p", { class: "actions" }, this.start, this.hold, this.step, this.end, this.fetch),
-        make("div", {}, this.status, this.detail),
+        make("p", { class: "actions" }, this.start, this.hold, this.step, this.end, this.fetch,
+          this.use),
+        make("div", {}, this.status, this.detail, this.saved),
         charts,
         make("section", {}, make("h3", {}, "What it writes"), this.samples)));
     this.loss = new Chart(charts, { title: "Loss", unit: "nats a byte", across: "step" });
@@ -96,13 +109,15 @@ export class TrainPanel {
   }
 
   #showButtons() {
-    const isRunning = session.job === "train" && this.training !== null;
+    const { isTraining } = session;
     const areValid = this.inputs.every(([, input]) => isValid(input));
-    this.start.disabled = !session.blt || session.job !== null || !areValid ||
-      this.source.size < LEAST;
-    for (const button of [this.hold, this.end]) button.disabled = !isRunning;
-    this.step.disabled = !isRunning || !this.isPaused;
-    this.fetch.disabled = this.training === null || this.last === null;
+    this.start.disabled = !session.blt || isTraining || !areValid || this.source.size < LEAST;
+    const isHeld = !isTraining || this.training === null;
+    for (const button of [this.hold, this.end]) button.disabled = isHeld;
+    this.step.disabled = isHeld || !this.isPaused;
+    for (const button of [this.fetch, this.use]) {
+      button.disabled = this.training === null || this.last === null || session.isLost;
+    }
     this.hold.textContent = this.isPaused ? "Go on" : "Pause";
     this.#showStatus();
   }
@@ -117,24 +132,40 @@ export class TrainPanel {
   async run() {
     hideCard("train");
     this.#forget();
-    this.options = this.#options();
+    this.training = null;
     fill(this.samples);
     fill(this.status, "Preparing the first step …");
-    await session.run("train", async (blt) => {
-      this.training = await blt.train(this.source.text, this.options, (step) => this.#hear(step));
+    fill(this.detail);
+    session.setTraining(true);
+    const options = {
+      ...this.#options(),
+      onSaved: (saved) => this.#showSaved(saved),
+      onPaused: () => this.#setPaused(true),
+    };
+    try {
+      this.training = await session.blt.train(
+        this.source.text, options, (step) => this.#hear(step),
+      );
       this.#showButtons();
       await this.training.done;
-    }, () => this.run());
+      announce(`Training ended at step ${this.last?.step ?? 0}.`);
+    } catch (error) {
+      session.explain("train", error, () => this.run());
+      if (!this.last) fill(this.status, "It did not begin.");
+    }
     this.isPaused = false;
-    if (this.last) announce(`Training ended at step ${this.last.step}.`);
+    session.setTraining(false);
+  }
+
+  #setPaused(isPaused) {
+    this.isPaused = isPaused;
     this.#showButtons();
   }
 
   #toggle() {
-    this.isPaused = !this.isPaused;
-    if (this.isPaused) this.training.pause();
-    else this.training.resume();
-    this.#showButtons();
+    if (!this.isPaused) return this.training.pause();
+    this.#setPaused(false);
+    return this.training.resume();
   }
 
   #hear(step) {
@@ -178,9 +209,8 @@ export class TrainPanel {
   #showStatus() {
     const { last } = this;
     if (!last) return;
-    const isRunning = session.job === "train";
     const left = (last.stepCount - last.step) * last.stepMs;
-    const state = !isRunning ? "ended" : this.isPaused ? "paused"
+    const state = !session.isTraining ? "ended" : this.isPaused ? "paused"
       : `${PHASES[last.phase]}, ${format.duration(left)} left at this pace`;
     fill(this.status,
       `Step ${format.count(last.step)} of ${format.count(last.stepCount)}: ${state}`);
@@ -190,18 +220,54 @@ export class TrainPanel {
       `${format.rate(last.bytesPerSecond)}${cut}${hidden}`);
   }
 
-  async #download() {
+  /** What was saved last, in this tab or another. */
+  async #lookForSaved() {
+    const saved = await session.blt?.savedTraining().catch(() => null);
+    if (saved) this.#showSaved(saved);
+  }
+
+  #showSaved({ step, bytes, seconds, failure = null }) {
+    if (failure) {
+      showError("saved", failure);
+      return;
+    }
+    const time = new Date(seconds * 1000).toLocaleString([], {
+      dateStyle: "medium", timeStyle: "short",
+    });
+    fill(this.saved,
+      make("span", { class: "soft" }, `Saved in this browser: step ${format.count(step)}, ` +
+        `${format.bytes(bytes)}, ${time}.`),
+      make("button", {
+        class: "plain",
+        onclick: () => this.#handOver(() => session.blt.downloadSaved(), `blt-step-${step}.tar`),
+      }, "Download what was saved"));
+  }
+
+  #download() {
+    return this.#handOver(() => this.training.download(), `blt-step-${this.last.step}.tar`);
+  }
+
+  async #handOver(pack, name) {
+    const archive = await this.#packed(pack, () => this.#handOver(pack, name));
+    if (archive) save(archive, name);
+  }
+
+  /** Opens what is trained as the model of this page, while the training may go on. */
+  async #use() {
+    const { step } = this.last;
+    const archive = await this.#packed(() => this.training.download(), () => this.#use());
+    if (!archive) return;
+    const files = filesOfTar(new Uint8Array(await archive.arrayBuffer()));
+    const chosen = files.map(({ name, bytes }) => new File([bytes], name));
+    await session.load(chosen, `Trained here, step ${step}`);
+  }
+
+  async #packed(pack, retry) {
     try {
-      const blob = await this.training.download();
-      const kind = blob.type.includes("zip") ? "zip" : "tar";
-      save(blob, `blt-step-${this.last.step}.${kind}`);
+      return await pack();
     } catch (error) {
-      showCard("train", {
-        title: "The model could not be packed",
-        text: error.message,
-        hint: error.hint,
-        actions: [["Try again", () => this.#download()]],
-      });
+      session.explain("packed", error, retry);
+      return null;
     }
   }
 }
