@@ -10,7 +10,7 @@ import { Inspector } from "./inspector.js";
 import { latest, paused } from "./latest.js";
 import { Picture } from "./picture.js";
 import { Rule } from "./rule.js";
-import { session } from "./session.js";
+import { MODEL_URL, session } from "./session.js";
 
 /** How much of a file or of pasted text stands in the field at once, in bytes. */
 export const WINDOW = 65_536;
@@ -52,6 +52,7 @@ export class CutPanel {
       (error) => this.#failed(error),
     );
     session.on("model", () => this.#modelChanged());
+    session.on("device", () => this.#showCuts());
     // A job had the model for itself: what was typed meanwhile is cut now.
     session.on("job", () => session.job === null && this.#ask());
     this.inspector.look(cursor);
@@ -165,7 +166,9 @@ export class CutPanel {
     this.image.hidden = cuts.known === 0 || cuts.known < this.bytes.length;
     if (!session.model) {
       fill(this.average);
-      fill(this.summary, "Load the model to see where it cuts this text.");
+      fill(this.summary, make("button", {
+        class: "plain", disabled: !session.blt, onclick: () => session.load(MODEL_URL),
+      }, "Load the model"), " to see where it cuts this text.");
       return;
     }
     if (cuts.known < this.bytes.length) return;
