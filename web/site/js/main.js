@@ -15,13 +15,11 @@ import { startTabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
 import { TrainPanel } from "./train.js";
 
-const SAMPLE = `Language repeats itself. After the first letters of a familiar word the rest can \
-be guessed, and a name like Nebuchadnezzar is a surprise only while it begins. Say Nebuchadnezzar \
-again, and it hardly counts.
-
-Digits of pi do not repeat: 3.14159265358979. Nor do accents, as in naïve or Ångström, where a \
-letter is two bytes.
-`;
+// What it says of itself is so with the small model.
+const SAMPLE = `The first letters of a word are hard to guess, and the rest follows: the \
+temperature, the government of the United States, Constantinople, the Mississippi. An invented \
+name never becomes easy: Zmirtebon, Vexlorqua. Nor do digits, as in 3.14159265358979, or letters \
+that English seldom has, as in Ångström, where one letter is two bytes.`;
 
 const sample = new TextEncoder().encode(SAMPLE);
 const { state, text } = read(location.hash);
@@ -39,8 +37,8 @@ function setAddress() {
 
 const keepLink = paused(setAddress, 300);
 
-// The name in the sample is where a reader can see an entropy fall letter by letter.
-const firstLook = text === null ? SAMPLE.indexOf("ebuchadnezzar") : text.length;
+// In the sample, where many words are possible still.
+const firstLook = text === null ? SAMPLE.indexOf("emperature") : text.length;
 
 const panel = (name) => document.getElementById(`panel-${name}`);
 const panels = {

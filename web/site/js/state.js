@@ -34,7 +34,7 @@ const KEYS = {
   thresholdAdd: [numeric(-20, 20), null],
   patchSize: [numeric(1, 512, true), null],
   engine: [choice(["auto", "webgpu", "cpu"]), "auto"],
-  prompt: [string(2000), "The history of "],
+  prompt: [string(2000), "It was "],
   bytes: [numeric(1, 4096, true), 400],
   seed: [numeric(0, 2 ** 32 - 1, true), 1],
   temperature: [numeric(0, 100000), 0.8],
