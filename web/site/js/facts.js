@@ -2,7 +2,7 @@
 
 import { fill, make, pairs, picker } from "./dom.js";
 import * as format from "./format.js";
-import { MODEL_URL, session } from "./session.js";
+import { deviceName, MODEL_URL, session } from "./session.js";
 
 /** From web/model/README.md. */
 const SCORE = "On books that it has not read it needs 1.25 bits a byte; zstd -19 needs 2.28.";
@@ -43,21 +43,14 @@ function showDevice(root) {
     return;
   }
   const isGpu = info.engine === "webgpu";
-  const name = isGpu ? adapterName(info.adapter) : "CPU engine in WebAssembly";
   const change = isGpu ? ["Use the CPU engine", "cpu"] : ["Try the GPU again", "webgpu"];
   fill(root,
     make("h2", { class: "minor" }, "Your device"),
-    make("p", { class: "value" }, name),
+    make("p", { class: "value" }, deviceName()),
     make("p", { class: "soft small" }, isGpu ? gpuSentence(info) : cpuSentence(info)),
     details(info),
     make("p", { class: "small" },
       make("button", { class: "plain", onclick: () => session.reopen(change[1]) }, change[0])));
-}
-
-function adapterName(adapter) {
-  if (!adapter) return "a GPU";
-  const parts = [adapter.vendor, adapter.architecture].filter(Boolean).join(" ");
-  return adapter.description || adapter.device || parts || "a GPU without a name";
 }
 
 function gpuSentence(info) {

@@ -44,8 +44,9 @@ export function duration(ms) {
   return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
 }
 
-/** A number with its unit, bytes in the unit that suits them. */
+/** A number with its unit: bytes in the unit that suits them, single things a second as a time. */
 export function quantity(value, unit) {
+  if (unit === "starts/s" || unit === "steps/s") return duration(1000 / value);
   return unit === "bytes" ? bytes(value) : `${number(value)} ${unit}`.trim();
 }
 

@@ -4,7 +4,7 @@ import { announce, hideCard, showCard } from "./cards.js";
 import { fill, make, picker, save } from "./dom.js";
 import * as format from "./format.js";
 import { compared, machineOf, parseRows, spread, unitOfRow } from "./rows.js";
-import { session } from "./session.js";
+import { deviceName, session } from "./session.js";
 
 const KINDS = {
   peak: "What the device can do at best",
@@ -123,7 +123,7 @@ export class MeasurePanel {
   }
 
   #show() {
-    const here = session.info?.engine === "cpu" ? "this browser, CPU engine" : "this browser";
+    const here = "this browser";
     const sources = [[here, this.own], ...this.others].filter(([, rows]) => rows.length > 0);
     const colours = new Map(sources.map(([name], i) => [name, `var(--bar${i % 6})`]));
     fill(this.legend, ...sources.map(([name, rows]) => this.#legendEntry(name, rows, colours)));
@@ -146,7 +146,8 @@ export class MeasurePanel {
     }, "Take away");
     return make("li", { class: "small" },
       make("span", { class: "swatch", style: `background:${colours.get(name)}` }),
-      `${name}: ${machineOf(rows[0])} `, this.others.has(name) ? remove : null);
+      `${name}: ${this.others.has(name) ? machineOf(rows[0]) : deviceName()} `,
+      this.others.has(name) ? remove : null);
   }
 }
 

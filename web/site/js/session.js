@@ -166,3 +166,12 @@ class Session extends EventTarget {
 }
 
 export const session = new Session();
+
+/** What is computed on, as a person would call it. */
+export function deviceName() {
+  const { info } = session;
+  if (info?.engine !== "webgpu") return "CPU engine in WebAssembly";
+  const { vendor, architecture, device, description } = info.adapter ?? {};
+  const parts = [vendor, architecture].filter(Boolean).join(" ");
+  return description || device || parts || "a GPU without a name";
+}

@@ -125,6 +125,7 @@ export class TrainPanel {
   #forget() {
     this.points = { entropy: [], blt: [], heldOut: [] };
     this.marks = [];
+    this.recentMs = [];
     this.last = null;
     this.isPaused = false;
   }
@@ -171,6 +172,7 @@ export class TrainPanel {
   #hear(step) {
     const isFirst = this.last === null;
     this.last = step;
+    this.recentMs = [...this.recentMs, step.stepMs].slice(-15);
     if (step.phase === "cut") {
       this.marks = [[step.step, `cut: ${step.bytesPerPatch.toFixed(2)} bytes a patch`]];
       this.threshold = step.threshold;
@@ -209,14 +211,17 @@ export class TrainPanel {
   #showStatus() {
     const { last } = this;
     if (!last) return;
-    const left = (last.stepCount - last.step) * last.stepMs;
+    // The median, since some steps measure and write besides.
+    const sorted = [...this.recentMs].sort((a, b) => a - b);
+    const stepMs = sorted[sorted.length >> 1];
+    const left = (last.stepCount - last.step) * stepMs;
     const state = !session.isTraining ? "ended" : this.isPaused ? "paused"
       : `${PHASES[last.phase]}, ${format.duration(left)} left at this pace`;
     fill(this.status,
       `Step ${format.count(last.step)} of ${format.count(last.stepCount)}: ${state}`);
     const hidden = document.hidden ? ". In the background browsers give a page less time" : "";
     const cut = this.marks.length > 0 ? `. Threshold ${this.threshold.toFixed(2)} nats` : "";
-    fill(this.detail, `${format.duration(last.stepMs)} a step, ` +
+    fill(this.detail, `${format.duration(stepMs)} a step, ` +
       `${format.rate(last.bytesPerSecond)}${cut}${hidden}`);
   }
 

@@ -13,8 +13,8 @@ test("numbers have their units", () => {
     ["0.0 %", "< 0.1 %", "1.2 %", "12 %", "100 %"]);
   assert.equal(count(13412608), "13,412,608");
   assert.equal(rate(1530.4), "1,530 bytes/s");
-  assert.deepEqual([quantity(57, "dispatches"), quantity(13_359_152, "bytes"), quantity(0.5, "")],
-    ["57 dispatches", "13.4 MB", "0.50"]);
+  assert.deepEqual([quantity(57, "dispatches"), quantity(13_359_152, "bytes"), quantity(0.5, ""),
+    quantity(50, "starts/s")], ["57 dispatches", "13.4 MB", "0.50", "20 ms"]);
   assert.deepEqual([812, 41.26, 4.433, 0.004].map(number), ["812", "41.3", "4.43", "0.0040"]);
   assert.deepEqual([13_412_608, 4_530_000_000, 9000].map(parameters),
     ["13.4 M", "4.53 B", "9,000"]);
