@@ -1,6 +1,8 @@
 // Models that were fetched, kept in the origin's private file system: a folder a URL, with the
 // files and `manifest.json`, which is written last.
 
+import { fileOf, folderOf, write } from "./storage.js";
+
 const FOLDER = "blt-models";
 const MANIFEST = "manifest.json";
 
@@ -64,40 +66,9 @@ export async function clearModels() {
   });
 }
 
-async function models() {
-  const root = await navigator.storage.getDirectory();
-  return root.getDirectoryHandle(FOLDER, { create: true });
-}
+const models = () => folderOf(FOLDER);
 
 async function nameOf(url) {
   const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(url));
   return [...new Uint8Array(hash).slice(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-async function fileOf(folder, name) {
-  return (await folder.getFileHandle(name)).getFile();
-}
-
-async function write(folder, name, bytes) {
-  const handle = await folder.getFileHandle(name, { create: true });
-  if (handle.createWritable) {
-    const stream = await handle.createWritable();
-    try {
-      await stream.write(bytes);
-      await stream.close();
-    } catch (error) {
-      await stream.abort().catch(() => {});
-      throw error;
-    }
-    return;
-  }
-  // Older Safari: in a Worker alone.
-  const access = await handle.createSyncAccessHandle();
-  try {
-    access.truncate(0);
-    access.write(bytes, { at: 0 });
-    access.flush();
-  } finally {
-    access.close();
-  }
 }

@@ -65,7 +65,7 @@ export interface ModelInfo {
   /** `config.json`. */
   config: object;
   /** Why the model could not be kept in the cache, where it could not: it works all the same. */
-  cacheFailure: { kind: string; message: string; hint: string | null } | null;
+  cacheFailure: Failure | null;
 }
 
 /** What is left out, the model says. */
@@ -156,6 +156,112 @@ export interface Generated {
   bytesPerSecond: number;
 }
 
+export interface TrainOptions {
+  preset?: "tiny" | "small";
+  /** Optimiser steps of the model; 300. */
+  steps?: number;
+  /** Those of its entropy model before; half as many unless told otherwise. */
+  entropySteps?: number;
+  learningRate?: number;
+  /** Bytes that one step reads, about. */
+  batchBytes?: number;
+  /** Steps of the model between two texts that it writes; 50, 0: none. */
+  sampleEvery?: number;
+  /** Bytes of such a text; 120. */
+  sampleBytes?: number;
+  /** Steps of the model between two measurements of held-out text; 50, 0: none. */
+  evaluateEvery?: number;
+  seed?: number;
+  /** How often what is trained is saved in the private file system; 60, 0: never. */
+  saveEverySeconds?: number;
+  /** Something was saved, or could not be. */
+  onSaved?: (saved: SavedTraining & { failure: Failure | null }) => void;
+  /** It was paused, by `pause` or `interrupt`. */
+  onPaused?: (last: TrainStep | null) => void;
+}
+
+export interface TrainStep {
+  /** The entropy model learns; the text is cut into patches by it (no step); the model learns. */
+  phase: "entropy" | "cut" | "blt";
+  /** Steps done, of both models, and how many there will be. */
+  step: number;
+  stepCount: number;
+  /** Nats a target of this step. */
+  loss: number;
+  /** The same in bits. */
+  bpb: number;
+  gradientNorm: number;
+  learningRate: number;
+  bytesPerSecond: number;
+  stepMs: number;
+  /** Of the text's last tenth, which is not learnt; null where it was not measured. */
+  heldOutBpb: number | null;
+  sample: string | null;
+  /** In nats, with `cut`. */
+  threshold: number | null;
+  /** With `cut`. */
+  bytesPerPatch: number | null;
+}
+
+export interface SavedTraining {
+  step: number;
+  bytes: number;
+  /** Since 1970. */
+  seconds: number;
+}
+
+/** A training goes on between other calls, a step at a time. */
+export class Training {
+  /** Kept with the last step when all are done or it was stopped; rejects where it failed. */
+  readonly done: Promise<TrainStep | null>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** One step, while it is paused. */
+  step(): Promise<void>;
+  /** Ends it; what is trained can be downloaded until another begins. */
+  stop(): Promise<void>;
+  /** A tar archive of a model directory, which `blt` opens; `transformers` too behind `cut`. */
+  download(): Promise<Blob>;
+}
+
+export interface BenchOptions {
+  /** Fewer and shorter samples, and no kernel by itself. */
+  quick?: boolean;
+  parts?: ("peaks" | "gemm" | "kernels" | "model" | "memory" | "train" | "generate")[];
+  /** What is measured next. */
+  onBegan?: (what: string) => void;
+}
+
+/** A row of `blt bench --json`. */
+export interface BenchRow {
+  schema: number;
+  kind: string;
+  device: string;
+  backend: string;
+  driver: string;
+  features: string[];
+  commit: string;
+  kernel: string;
+  variant: string;
+  shape: string;
+  precision: string;
+  samples_ms: number[];
+  median_ms: number | null;
+  rate: number | null;
+  unit: string;
+  flops?: number;
+  bytes?: number;
+  percent_of_peak: number | null;
+  status: "ok" | "skipped" | "failed";
+  reason: string;
+}
+
+export interface Failure {
+  kind: ErrorKind;
+  message: string;
+  hint: string | null;
+}
+
 export type ErrorKind =
   | "unsupported" | "input" | "not-a-model" | "truncated" | "limit" | "out-of-memory"
   | "device-lost" | "quota" | "busy" | "interrupted" | "network" | "internal";
@@ -171,7 +277,7 @@ export class BltError extends Error {
  * with a `BltError`. After `device-lost`, `out-of-memory` and `internal`, `open` another one.
  */
 export class Blt {
-  /** `auto`, the default: WebGPU, and the CPU engine where there is none. */
+  /** `auto`, the default: WebGPU, and the CPU engine where there is none or only in software. */
   static open(options?: { engine?: "auto" | Engine }): Promise<Blt>;
   info(): Promise<Info>;
   /**
@@ -193,7 +299,19 @@ export class Blt {
     options?: GenerateOptions,
     onText?: (piece: Piece) => void,
   ): Promise<Generated>;
-  /** Stops the job that runs: it ends with what it has, or with the kind `interrupted`. */
+  /** Begins to train; resolves when the first step is about to begin. */
+  train(
+    text: string | Uint8Array | File,
+    options?: TrainOptions,
+    onStep?: (step: TrainStep) => void,
+  ): Promise<Training>;
+  /** What was saved of the last training, in this tab or another one. */
+  savedTraining(): Promise<SavedTraining | null>;
+  /** The same as a tar archive of a model directory. */
+  downloadSaved(): Promise<Blob | null>;
+  bench(options?: BenchOptions, onRow?: (row: BenchRow) => void): Promise<BenchRow[]>;
+  /** Stops the job that runs: it ends with what it has, or with the kind `interrupted`. A
+   *  training that is at a step, or alone, is paused. */
   interrupt(): Promise<void>;
   /** Destroys the device, as a driver that is reset does: for tests. */
   loseDevice(): Promise<void>;

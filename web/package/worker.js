@@ -6,12 +6,15 @@ import { cachedModels, clearModels } from "./cache.js";
 import { failure, failureOf } from "./failure.js";
 import { fetchModel, readFiles } from "./model_files.js";
 import { probe } from "./probe.js";
+import { savedArchive, savedTraining } from "./saved_training.js";
+import { TrainingRun } from "./training_run.js";
 
 let session = null;
 let facts = null;
 // The end of the queue, and what stops the job at its head.
 let queue = Promise.resolve();
 let running = null;
+let training = null;
 // What the WebAssembly said last before it trapped: it can say nothing any more then.
 let panic = null;
 let dead = null;
@@ -31,7 +34,15 @@ const atOnce = {
   },
   cached: cachedModels,
   clearCache: clearModels,
-  interrupt: () => running?.abort(),
+  interrupt: () => {
+    if (!running || running.isTraining) training?.pause();
+    running?.abort();
+  },
+  trainingPause: ({ key }) => ofTraining(key).pause(),
+  trainingResume: ({ key }) => ofTraining(key).resume(),
+  trainingStop: ({ key }) => ofTraining(key).stop(),
+  savedTraining,
+  savedArchive,
   loseDevice: () => session.loseDevice(),
 };
 
@@ -55,6 +66,27 @@ const jobs = {
   attention: ({ text, patch, options }) => session.attention(text, patch, JSON.stringify(options)),
   generate: ({ prompt, options }, say) =>
     session.generate(prompt, JSON.stringify(options), (piece) => say("piece", piece)),
+  async train({ text, options, saveEverySeconds }, say, _signal, key) {
+    const bytes = text instanceof Blob ? new Uint8Array(await text.arrayBuffer()) : text;
+    training?.stop();
+    const handle = await session.train(bytes, JSON.stringify(options));
+    training = new TrainingRun(key, handle, enqueue, say, saveEverySeconds);
+    training.resume();
+    return { key };
+  },
+  trainingStep: ({ key }) => ofTraining(key).stepOnce(),
+  trainingArchive: ({ key }) => ofTraining(key).archive(),
+  async bench({ options }, say) {
+    const rows = [];
+    await session.bench(JSON.stringify(options), ({ began, row }) => {
+      if (row) rows.push(row);
+      say(row ? "row" : "began", row ?? began);
+    });
+    return rows;
+  },
+  // Not in index.d.ts: for tests.
+  kernelNames: () => session.kernelNames(),
+  checkKernel: ({ name }) => session.checkKernel(name),
 };
 
 self.onmessage = async ({ data: { id, name, values } }) => {
@@ -67,20 +99,26 @@ self.onmessage = async ({ data: { id, name, values } }) => {
     await answer((async () => atOnce[name](values))());
     return;
   }
-  const work = queue.then(() => run(jobs[name], values, say));
-  queue = work.catch(() => {});
-  await answer(work);
+  await answer(enqueue((signal) => jobs[name](values, say, signal, id)));
 };
 
+/** Runs a job behind those that wait. */
+function enqueue(job, isTraining = false) {
+  const work = queue.then(() => run(job, isTraining));
+  queue = work.catch(() => {});
+  return work;
+}
+
 /** Runs one job, until it ends, is interrupted, or the WebAssembly traps. */
-async function run(job, values, say) {
+async function run(job, isTraining) {
   if (dead) throw dead;
   const abort = new AbortController();
+  abort.isTraining = isTraining;
   abort.signal.addEventListener("abort", () => session.interrupt());
   running = abort;
   const trapped = new Promise((_, reject) => (abort.trap = reject));
   try {
-    return await Promise.race([job(values, say, abort.signal), trapped]);
+    return await Promise.race([job(abort.signal), trapped]);
   } finally {
     running = null;
   }
@@ -105,6 +143,11 @@ function trapFailure(error) {
   return failure("internal", `this is a fault of the program: ${panic}`, "open again");
 }
 
+function ofTraining(key) {
+  if (training?.key === key) return training;
+  throw failure("input", "another training has begun since", "download before you begin another");
+}
+
 async function openSession(engine) {
   const breathe = breather();
   if (engine === "cpu") {
@@ -114,6 +157,9 @@ async function openSession(engine) {
   const { adapter, reason } = await probe();
   try {
     if (!adapter) throw failure("unsupported", reason, "use the CPU engine");
+    if (engine === "auto" && adapter.fallback) {
+      throw failure("unsupported", "the browser's GPU is software, slower than the CPU engine");
+    }
     session = await Session.open("webgpu", breathe);
     return { engine: "webgpu", reason: null, adapter };
   } catch (error) {

@@ -13,26 +13,51 @@ extern "C" {
     fn performance_now() -> f64;
 }
 
+/// Clock and stop flag of a Worker. A clone is the same.
+#[derive(Clone, Default)]
+pub struct WorkerClock {
+    stop: StopFlag,
+}
+
 /// Clock, stop flag and event loop of a Worker. A clone is the same.
 #[derive(Clone)]
 pub struct Browser {
-    stop: StopFlag,
+    clock: WorkerClock,
     /// Gives a promise that is kept once the messages that have come were heard.
     breathe: Function,
 }
 
 impl Browser {
     pub fn new(breathe: Function) -> Self {
-        Self { stop: StopFlag::default(), breathe }
+        Self { clock: WorkerClock::default(), breathe }
     }
 
     /// Asks the job that runs to stop; the next one begins without.
     pub fn stop(&self) -> &StopFlag {
-        &self.stop
+        &self.clock.stop
+    }
+
+    /// The clock alone, which is no value of JavaScript.
+    pub fn clock(&self) -> &WorkerClock {
+        &self.clock
     }
 }
 
 impl Platform for Browser {
+    fn monotonic_seconds(&self) -> f64 {
+        self.clock.monotonic_seconds()
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        self.clock.unix_seconds()
+    }
+
+    fn is_stop_requested(&self) -> bool {
+        self.clock.is_stop_requested()
+    }
+}
+
+impl Platform for WorkerClock {
     fn monotonic_seconds(&self) -> f64 {
         performance_now() / 1e3
     }

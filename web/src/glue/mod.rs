@@ -3,4 +3,5 @@
 mod browser;
 mod panic;
 mod session;
+mod training;
 mod values;

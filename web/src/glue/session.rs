@@ -1,9 +1,13 @@
 //! A device, and the model on it.
 
 use super::browser::Browser;
+use super::training::TrainingHandle;
 use super::values::{Given, booleans, object, options, plain, thrown};
+use crate::benchmark::{BenchmarkEvent, benchmark};
 use crate::generation::BytePiece;
+use crate::kernel_check::{check_kernel, kernel_names};
 use crate::model::NamedFile;
+use crate::training::Training;
 use crate::{Failure, Kind, Model};
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::device::Device;
@@ -190,6 +194,53 @@ impl Session {
             Ok(plain(&model.generate(&prompt, &options(&json)?, browser, give).await?))
         })
         .await
+    }
+
+    /// A training in front of its first step. The model stays as it is.
+    ///
+    /// # Errors
+    /// As [`Training::new`].
+    pub async fn train(&self, text: Vec<u8>, json: String) -> Given<TrainingHandle> {
+        self.browser.stop().withdraw();
+        let options = options(&json).map_err(thrown)?;
+        let training = Training::new(self.device, &text, options, &self.browser).await;
+        let training = training.map_err(thrown)?;
+        Ok(TrainingHandle::new(self.browser.clone(), training))
+    }
+
+    /// Measures the device; `tell` is called with `{ began }` or `{ row }`.
+    ///
+    /// # Errors
+    /// As [`benchmark`].
+    pub async fn bench(&self, json: String, tell: Function) -> Given<()> {
+        self.browser.stop().withdraw();
+        let give = |event: BenchmarkEvent| {
+            let value = match event {
+                BenchmarkEvent::Began(what) => object([("began", what.into())]),
+                BenchmarkEvent::Row(row) => object([("row", plain(&*row))]),
+            };
+            let _ = tell.call1(&JsValue::NULL, &value);
+        };
+        let options = options(&json).map_err(thrown)?;
+        let clock = self.browser.clock().clone();
+        benchmark(self.device, &options, clock, &self.browser, give).await.map_err(thrown)
+    }
+
+    /// The names of all kernels: for tests.
+    #[wasm_bindgen(js_name = kernelNames)]
+    pub fn kernel_names(&self) -> Vec<String> {
+        kernel_names().into_iter().map(str::to_owned).collect()
+    }
+
+    /// `[{ name, problem, lacks }]` of the variants of a kernel: for tests.
+    ///
+    /// # Errors
+    /// As [`check_kernel`].
+    #[wasm_bindgen(js_name = checkKernel)]
+    pub async fn check_kernel(&self, name: String) -> Given {
+        self.browser.stop().withdraw();
+        let checked = check_kernel(self.device, &name, &self.browser).await;
+        checked.map(|checked| plain(&checked)).map_err(thrown)
     }
 }
 
