@@ -65,7 +65,8 @@ function withCode(text) {
   return text.split("`").map((part, i) => (i % 2 === 1 ? make("code", {}, part) : part));
 }
 
-function sentence(text) {
+/** A text of the package as a sentence. */
+export function sentence(text) {
   const capital = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }

@@ -1,5 +1,6 @@
 // What this page is made of: what it downloads, what device it found, which model is there.
 
+import { sentence } from "./cards.js";
 import { fill, make, pairs, picker } from "./dom.js";
 import * as format from "./format.js";
 import { deviceName, MODEL_URL, session } from "./session.js";
@@ -62,7 +63,7 @@ function gpuSentence(info) {
 
 function cpuSentence(info) {
   if (session.engine === "cpu") return "As you chose. Everything works, slower.";
-  return `No WebGPU: ${info.reason}. Everything works, slower.`;
+  return `${sentence(info.reason)} Everything works, slower.`;
 }
 
 function details(info) {
@@ -76,10 +77,13 @@ function details(info) {
     make("dl", { class: "table" }, ...pairs(
       ["engine", info.engine],
       ...named,
-      ["features", info.features.length > 0 ? info.features.join(", ") : "none beyond the core"],
+      adapter.features ? ["its features", listed(adapter.features)] : null,
+      ["used by kernels", listed(info.features)],
       ...limits,
       ["program", `blt-wgpu ${info.version}`])));
 }
+
+const listed = (features) => features.join(", ") || "none beyond the core";
 
 /** "maxBufferSize" as words. */
 function words(key) {
