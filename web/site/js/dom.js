@@ -21,11 +21,11 @@ export function fill(element, ...children) {
   element.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
 }
 
-/** Rows of a description list. */
+/** Rows of a description list: [term, description, class of the row]. */
 export function pairs(...rows) {
-  return rows.filter(Boolean).flatMap(([term, description]) => [
-    make("dt", {}, term),
-    make("dd", {}, ...[description].flat()),
+  return rows.filter(Boolean).flatMap(([term, description, name = ""]) => [
+    make("dt", { class: name }, term),
+    make("dd", { class: name }, description),
   ]);
 }
 

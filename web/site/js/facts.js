@@ -77,8 +77,8 @@ function details(info) {
     make("dl", { class: "table" }, ...pairs(
       ["engine", info.engine],
       ...named,
-      adapter.features ? ["its features", listed(adapter.features)] : null,
-      ["used by kernels", listed(info.features)],
+      adapter.features ? ["its features", listed(adapter.features), "wide"] : null,
+      ["used by kernels", listed(info.features), "wide"],
       ...limits,
       ["program", `blt-wgpu ${info.version}`])));
 }
