@@ -134,6 +134,7 @@ export class ContinuePanel {
     const prompt = new TextEncoder().encode(this.prompt.value);
     const written = new Written(prompt);
     this.use.hidden = true;
+    fill(this.status, "Reading the prompt …");
     let frame = 0;
     const show = () => {
       frame = 0;

@@ -3,7 +3,7 @@
 // ended), "lost" (the device is gone).
 
 import { Blt } from "../pkg/index.js";
-import { showCard, showError } from "./cards.js";
+import { hideCard, showCard, showError } from "./cards.js";
 
 /** Where the small model lies, beside the page. */
 export const MODEL_URL = new URL("../model/", import.meta.url).href;
@@ -44,6 +44,7 @@ class Session extends EventTarget {
       this.blt.onDeviceLost = (why) => this.#lost(why);
       this.info = await this.blt.info();
       this.isOpening = false;
+      hideCard("device");
       this.#tell("device");
       return true;
     } catch (error) {
@@ -70,6 +71,7 @@ class Session extends EventTarget {
         this.progress = progress;
         this.#tell("progress");
       });
+      hideCard("model");
       this.#tellOfCache(this.model.cacheFailure);
     } catch (error) {
       showError("model", error, this.remedies(error, () => this.load(source, name)));
