@@ -191,6 +191,17 @@ test("tabs are moved between by arrows, and are in the link", async () => {
   });
 });
 
+test("the example of thirty lines cuts and writes", async () => {
+  await visit("examples/plain.html", async (page) => {
+    await page.locator("#go:not(:disabled)").waitFor({ timeout: 60_000 });
+    await page.locator("#patches", { hasText: "bytes a patch" }).waitFor();
+    const before = await page.inputValue("#text");
+    await page.click("#go");
+    await page.locator("#state", { hasText: "bytes/s" }).waitFor({ timeout: 60_000 });
+    assert.ok((await page.inputValue("#text")).length > before.length + 100);
+  });
+});
+
 /** Loads the small model where another panel than the first is open. */
 async function loadModelElsewhere(page) {
   await page.click("#load");
