@@ -13,7 +13,10 @@ import { Rule } from "./rule.js";
 import { MODEL_URL, session } from "./session.js";
 
 /** How much of a file or of pasted text stands in the field at once, in bytes. */
-export const WINDOW = 65_536;
+export const WINDOW = 32_768;
+
+/** Of a longer text the beginning is cut first, so that there is something to see. */
+const BEGINNING = 4096;
 
 const WAITING = {
   continue: "the model has written its text",
@@ -43,6 +46,7 @@ export class CutPanel {
     this.onChange = onChange;
     this.bytes = bytes;
     this.cuts = NO_CUTS;
+    this.pending = 0;
     this.file = null;
     this.cursor = cursor;
     this.#build(root);
@@ -118,25 +122,48 @@ export class CutPanel {
   }
 
   #ask() {
-    if (session.model && session.job === null) this.request(this.bytes, this.rule.options());
+    if (session.model && session.job === null) {
+      // Nobody waits for the cuts of a text that is another one by now.
+      const isStale = this.pending > BEGINNING && this.cuts.known < this.bytes.length;
+      if (isStale && !session.isTraining) session.blt.interrupt();
+      this.request(this.bytes, this.rule.options());
+    }
     if (session.job !== null) fill(this.summary, `This is cut when ${WAITING[session.job]}.`);
   }
 
   async #cut(bytes, options) {
     const { blt } = session;
-    const start = performance.now();
-    const result = await blt.patches(bytes, options);
-    return { bytes, options, result, ms: result.engineMs ?? performance.now() - start };
+    const isNew = this.cuts.known < bytes.length;
+    this.pending = bytes.length;
+    try {
+      if (isNew && bytes.length > BEGINNING) {
+        fill(this.average);
+        fill(this.summary, `Cutting ${format.plural(bytes.length, "byte")} …`);
+        this.lengths.hidden = true;
+        this.inspector.forget();
+        const head = clipped(bytes, BEGINNING);
+        const cuts = cutsOf(await blt.patches(head, options), head.length);
+        const kept = sharedPrefix(head, this.bytes);
+        if (kept > this.cuts.known) this.#setCuts(keptCuts(cuts, kept));
+      }
+      return { bytes, options, result: await blt.patches(bytes, options) };
+    } finally {
+      this.pending = 0;
+    }
   }
 
-  #settled({ bytes, options, result, ms }) {
+  #setCuts(cuts) {
+    this.cuts = cuts;
+    this.#showCuts();
+  }
+
+  #settled({ bytes, options, result }) {
     hideCard("cut");
     const kept = sharedPrefix(bytes, this.bytes);
     const cuts = cutsOf(result, bytes.length);
     const isWhole = kept === bytes.length && kept === this.bytes.length;
-    this.cuts = isWhole ? cuts : keptCuts(cuts, kept);
-    this.ms = ms;
-    this.#showCuts();
+    this.ms = result.engineMs;
+    this.#setCuts(isWhole ? cuts : keptCuts(cuts, kept));
     if (isWhole) this.inspector.setText(this.bytes, this.cuts, options);
   }
 
@@ -145,6 +172,7 @@ export class CutPanel {
   }
 
   #modelChanged() {
+    this.pending = 0;
     this.cuts = NO_CUTS;
     this.rule.setModel(session.model);
     this.#showThreshold();
@@ -162,7 +190,7 @@ export class CutPanel {
     this.picture.setCuts(cuts);
     this.rule.setEntropies(cuts.entropies);
     this.picture.setBare(!session.model);
-    this.lengths.hidden = !session.model;
+    this.lengths.hidden = !session.model || cuts.known < this.bytes.length;
     this.image.hidden = cuts.known === 0 || cuts.known < this.bytes.length;
     if (!session.model) {
       fill(this.average);
@@ -220,11 +248,13 @@ export class CutPanel {
   async showWindow(at) {
     const { file } = this;
     try {
-      const part = await file.slice(at, at + WINDOW).arrayBuffer();
+      // A little more, to see whether the end is inside a character.
+      const part = await file.slice(at, at + WINDOW + 4).arrayBuffer();
       if (this.file !== file) return;
       this.at = at;
-      const bytes = new Uint8Array(part);
-      this.setText(at + WINDOW < file.size ? clipped(bytes, WINDOW - 1) : bytes);
+      const bytes = clipped(new Uint8Array(part), WINDOW);
+      this.end = at + bytes.length;
+      this.setText(bytes);
       this.picture.root.scrollTop = 0;
     } catch (error) {
       showCard("cut", {
@@ -253,16 +283,16 @@ export class CutPanel {
       return;
     }
     const { invalidCount } = this.picture.shown;
-    const end = Math.min(this.at + WINDOW, file.size);
     const step = (label, at) => make("button", {
-      class: "plain", disabled: at < 0 || at >= file.size, onclick: () => this.showWindow(at),
+      class: "plain", disabled: at === this.at || at >= file.size,
+      onclick: () => this.showWindow(at),
     }, label);
     fill(this.fileLine,
       make("span", { class: "number" }, `${file.name}: bytes ${format.count(this.at)} to ` +
-        `${format.count(end)} of ${format.count(file.size)}` +
+        `${format.count(this.end)} of ${format.count(file.size)}` +
         (invalidCount > 0 ? `, ${format.count(invalidCount)} of them no UTF-8` : "")),
-      file.size > WINDOW ? step("Earlier", this.at - WINDOW) : null,
-      file.size > WINDOW ? step("Later", this.at + WINDOW) : null,
+      file.size > WINDOW ? step("Earlier", Math.max(0, this.at - WINDOW)) : null,
+      file.size > WINDOW ? step("Later", this.end) : null,
       open, this.image);
   }
 }

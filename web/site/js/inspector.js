@@ -36,6 +36,13 @@ export class Inspector {
     this.look(Math.min(this.at, bytes.length));
   }
 
+  /** Shows nothing until the text is set anew. */
+  forget() {
+    this.cuts = null;
+    this.onMarks({});
+    this.#showNothing();
+  }
+
   /** Looks at byte `at`; the one behind the last is the one to come. -1: at none. */
   look(at) {
     this.at = at;
