@@ -62,8 +62,8 @@ function gpuSentence(info) {
 }
 
 function cpuSentence(info) {
-  if (session.engine === "cpu") return "As you chose. Everything works, slower.";
-  return `${sentence(info.reason)} Everything works, slower.`;
+  if (session.engine === "cpu") return "As you chose. Everything works on the processor.";
+  return `${sentence(info.reason)} Everything works on the processor.`;
 }
 
 function details(info) {
