@@ -84,20 +84,6 @@ export function edited(bytes, before, text) {
   return result;
 }
 
-/** The code unit that shows byte `at`: the last one that begins there or before. */
-export function unitOf(offsets, at) {
-  let low = 0;
-  let high = offsets.length - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if (offsets[middle] <= at) low = middle;
-    else high = middle - 1;
-  }
-  // Of a surrogate pair, both of which begin at the same byte, the first.
-  while (low > 0 && offsets[low - 1] === offsets[low]) low--;
-  return low;
-}
-
 /** Cuts `bytes` to at most `most`, not inside a character. */
 export function clipped(bytes, most) {
   if (bytes.length <= most) return bytes;

@@ -62,7 +62,7 @@ export function palette(theme) {
 }
 
 /** The relative luminance of `#rrggbb`, as WCAG 2 defines it. */
-export function luminance(colour) {
+function luminance(colour) {
   const [r, g, b] = [1, 3, 5].map((at) => {
     const value = parseInt(colour.slice(at, at + 2), 16) / 255;
     return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;

@@ -13,7 +13,7 @@ import { Rule } from "./rule.js";
 import { MODEL_URL, session } from "./session.js";
 
 /** How much of a file or of pasted text stands in the field at once, in bytes. */
-export const WINDOW = 32_768;
+const WINDOW = 32_768;
 
 /** Of a longer text the beginning is cut first, so that there is something to see. */
 const BEGINNING = 4096;

@@ -1,8 +1,6 @@
 // Where the lines and characters of a laid-out text are. The browser breaks the lines; here they
 // are found again with few questions to it, since each question costs some microseconds.
 
-import { unitOf } from "./bytes.js";
-
 const PLAIN = /^[\x20-\x7e\n]*$/;
 
 export class Lines {
@@ -179,11 +177,5 @@ export class Lines {
       return start + Math.min(count - 1, Math.floor(((x - left) / width) * count));
     }
     return -1;
-  }
-
-  /** The line that holds a byte, if it was measured. */
-  lineOfByte(at, offsets) {
-    const unit = unitOf(offsets, at);
-    return this.list.find((line) => unit >= line.start && unit < line.end);
   }
 }

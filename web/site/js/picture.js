@@ -3,7 +3,7 @@
 // a field to type into, whose letters are transparent, and in a mirror that is coloured. Of a long
 // text only what is on the screen is coloured and drawn.
 
-import { shown, unitOf } from "./bytes.js";
+import { shown } from "./bytes.js";
 import { stepOf } from "./colour.js";
 import { draw } from "./drawing.js";
 import { Lines } from "./lines.js";
@@ -184,13 +184,6 @@ export class Picture {
       }
     }
     return runs;
-  }
-
-  /** Moves the caret to a byte and the byte onto the screen. */
-  moveTo(at) {
-    const unit = unitOf(this.shown.offsets, at);
-    this.field?.setSelectionRange(unit, unit);
-    this.field?.focus();
   }
 }
 

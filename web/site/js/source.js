@@ -9,7 +9,7 @@ const MOST_PASTED = 1 << 20;
 
 /** Fewer bytes than this cannot be learned from, and of more these are taken. */
 export const LEAST = 1000;
-export const MOST = 32 << 20;
+const MOST = 32 << 20;
 
 export class Source {
   /** `textOfCut` gives the text of the first panel; `onChange` hears of another text. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clipped, edited, sequenceLength, sharedPrefix, shown, unitOf } from "../../site/js/bytes.js";
+import { clipped, edited, sequenceLength, sharedPrefix, shown } from "../../site/js/bytes.js";
 
 const encode = (text) => new TextEncoder().encode(text);
 
@@ -60,12 +60,6 @@ test("any edit of any text gives the new text", () => {
     const bytes = encode(head + old + tail);
     assert.deepEqual(edited(bytes, shown(bytes), head + fresh + tail), encode(head + fresh + tail));
   }
-});
-
-test("a byte finds its code unit", () => {
-  const { offsets } = shown(encode("aé😀b"));
-  assert.deepEqual([0, 1, 2, 3, 5, 6, 7, 8].map((at) => unitOf(offsets, at)),
-    [0, 1, 1, 2, 2, 2, 4, 5]);
 });
 
 test("clipping keeps whole characters", () => {
