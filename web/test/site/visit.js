@@ -4,7 +4,10 @@ import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 import { serveSite } from "./server.js";
 
-const BROWSER = process.env.BLT_CHROMIUM ?? "/usr/bin/chromium";
+// `cargo xtask web-test` names both; by themselves the tests serve the site and look where Debian
+// has its browser.
+const { BLT_TEST_SITE, BLT_TEST_CHROMIUM, BLT_CHROMIUM } = process.env;
+const BROWSER = BLT_TEST_CHROMIUM ?? BLT_CHROMIUM ?? "/usr/bin/chromium";
 
 /** WebGPU in software, so that every machine has it. */
 const SOFTWARE_GPU = [
@@ -18,7 +21,7 @@ let browser = null;
 /** Ends what visits have begun. */
 export async function leave() {
   await browser?.close();
-  served?.server.close();
+  served?.server?.close();
 }
 
 /**
@@ -26,7 +29,7 @@ export async function leave() {
  * console, an exception that nobody caught, and a request to anybody but the server of the page.
  */
 export async function visit(hash, look, { width = 1280 } = {}) {
-  served ??= await serveSite();
+  served ??= BLT_TEST_SITE ? { url: BLT_TEST_SITE } : await serveSite();
   browser ??= await chromium.launch({
     executablePath: BROWSER, args: ["--headless", "--no-sandbox", ...SOFTWARE_GPU],
   });
