@@ -1,7 +1,10 @@
 // Rows of `blt bench`: read from files, and laid beside each other.
 
+/** What peers call `bf16` stands beside `mixed`, as in the page of `blt bench --html`. */
+const precisionOf = (row) => (row.precision ?? "").replace("bf16", "mixed");
+
 /** What makes two rows the same measurement on two machines. */
-const keyOf = (row) => [row.kind, row.kernel, row.shape, row.precision].join("\u0000");
+const keyOf = (row) => [row.kind, row.kernel, row.shape, precisionOf(row)].join("\u0000");
 
 /**
  * The rows of a text: JSON Lines as `blt bench --json` writes them, or one JSON list. An error says
@@ -49,7 +52,7 @@ export function compared(sources) {
   const list = [...groups.values()].map(({ row, bars }) => ({
     kind: row.kind,
     name: row.kernel,
-    shape: [row.shape, row.precision].filter(Boolean).join(", "),
+    shape: [row.shape, precisionOf(row)].filter(Boolean).join(", "),
     scale: sources.length > 1 ? row : `${row.kind} ${unitOfRow(row)}`,
     bars: [...bars].map(([source, it]) => ({ source, row: it, value: valueOf(it) })),
   }));

@@ -35,6 +35,15 @@ test("the same measurement of two machines stands in one group", () => {
   assert.deepEqual(alone.map((group) => group.bars[0].share), [1, 0.2]);
 });
 
+test("bf16 of a peer stands beside mixed", () => {
+  const row = (precision) => ({
+    kind: "train", kernel: "step", shape: "s", precision, rate: 1, unit: "bytes/s", status: "ok",
+  });
+  const groups = compared([["a", [row("mixed")]], ["b", [row("bf16"), row("bf16 compiled")]]]);
+  assert.deepEqual(groups.map((group) => [group.shape, group.bars.length]),
+    [["s, mixed", 2], ["s, mixed compiled", 1]]);
+});
+
 test("a row without a rate is its time", () => {
   assert.equal(valueOf({ status: "ok", rate: null, median_ms: 4 }), 4);
   assert.equal(valueOf({ status: "failed", rate: 3 }), null);
