@@ -7,6 +7,9 @@ import { patchAt, patchRange } from "./cuts.js";
 /** Space between two underlines: where the text is cut. */
 const GAP = 3;
 
+/** What the threshold in figures takes, in pixels. */
+const LABEL_WIDTH = 70;
+
 /** Drawn beyond the screen on either side, so that short scrolls show no edge. */
 const MARGIN = 200;
 
@@ -122,6 +125,13 @@ function threshold(pen, scene, line, right) {
   context.stroke();
   context.setLineDash([]);
   context.globalAlpha = 1;
+  // Said once, where there is room behind the first line.
+  if (line.start === 0 && scene.width - right > LABEL_WIDTH) {
+    context.font = `11px ${scene.style.getPropertyValue("--sans")}`;
+    context.textBaseline = "middle";
+    context.fillStyle = pen.soft;
+    context.fillText(`${scene.threshold.toFixed(2)} nats`, right + 6, y);
+  }
 }
 
 /** One stroke for each patch, or for the part of it that stands on this line. */
