@@ -7,6 +7,7 @@
 use super::context::Context;
 use crate::error::Result;
 use crate::kernels::Element;
+#[cfg(not(target_arch = "wasm32"))]
 use rayon::prelude::*;
 
 /// Unused bytes at the end of every storage buffer.
@@ -19,6 +20,7 @@ const VECTOR_BYTES: u64 = 16;
 const WRITE_CHUNK_BYTES: usize = 32 << 20;
 
 /// Bytes that one thread copies at once.
+#[cfg(not(target_arch = "wasm32"))]
 const THREAD_BYTES: usize = 2 << 20;
 
 /// Size of the buffer that holds so many elements.
@@ -124,7 +126,14 @@ pub(super) fn write(
     })
 }
 
+/// Hands a queue what it is to write; a browser has one thread, and views of it stay there.
+#[cfg(target_arch = "wasm32")]
+fn write_chunk(queue: &wgpu::Queue, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) {
+    queue.write_buffer(buffer, at, bytes);
+}
+
 /// Hands a queue what it is to write, copied by all threads where it is much.
+#[cfg(not(target_arch = "wasm32"))]
 fn write_chunk(queue: &wgpu::Queue, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) {
     if bytes.len() <= THREAD_BYTES {
         return queue.write_buffer(buffer, at, bytes);

@@ -6,6 +6,7 @@ import { faults } from "./faults.mjs";
 import { Suite, launch, open } from "./harness.mjs";
 import { looking } from "./looking.mjs";
 import { measuring } from "./measuring.mjs";
+import { page as pageTests } from "./page.mjs";
 import { training } from "./training.mjs";
 
 const suite = new Suite();
@@ -17,8 +18,9 @@ for (const engine of ["cpu", "webgpu"]) {
   await looking(suite, name, engine, page);
   await training(suite, name, engine, context, page);
   await faults(suite, name, engine, context, page);
-  await measuring(suite, name, engine, context, page);
+  await measuring(suite, name, engine, page);
   await suite.test(`${name}: nothing is left in the console`, () => assert.deepEqual(page.complaints, []));
   await browser.close();
 }
+await pageTests(suite);
 process.exit(suite.end() ? 0 : 1);
