@@ -7,6 +7,8 @@
 use super::context::Context;
 use crate::error::Result;
 use crate::kernels::Element;
+#[cfg(not(target_arch = "wasm32"))]
+use rayon::prelude::*;
 
 /// Unused bytes at the end of every storage buffer.
 pub(super) const TAIL_BYTES: u64 = 256;
@@ -18,6 +20,7 @@ const VECTOR_BYTES: u64 = 16;
 const WRITE_CHUNK_BYTES: usize = 32 << 20;
 
 /// Bytes that one thread copies at once.
+#[cfg(not(target_arch = "wasm32"))]
 const THREAD_BYTES: usize = 2 << 20;
 
 /// Size of the buffer that holds so many elements.
@@ -123,20 +126,18 @@ pub(super) fn write(
     })
 }
 
-/// Hands a queue what it is to write, copied by all threads where it is much.
+/// Hands a queue what it is to write; a browser has one thread, and views of it stay there.
+#[cfg(target_arch = "wasm32")]
 fn write_chunk(queue: &wgpu::Queue, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) {
-    // A browser has one thread.
-    if bytes.len() <= THREAD_BYTES || cfg!(target_arch = "wasm32") {
-        return queue.write_buffer(buffer, at, bytes);
-    }
-    #[cfg(not(target_arch = "wasm32"))]
-    write_by_threads(queue, buffer, at, bytes);
+    queue.write_buffer(buffer, at, bytes);
 }
 
-/// The same, all of it at once.
+/// Hands a queue what it is to write, copied by all threads where it is much.
 #[cfg(not(target_arch = "wasm32"))]
-fn write_by_threads(queue: &wgpu::Queue, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) {
-    use rayon::prelude::*;
+fn write_chunk(queue: &wgpu::Queue, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) {
+    if bytes.len() <= THREAD_BYTES {
+        return queue.write_buffer(buffer, at, bytes);
+    }
     let room = |(index, part): (usize, &[u8])| {
         let at = at + (index * THREAD_BYTES) as u64;
         queue.write_buffer_with(buffer, at, wgpu::BufferSize::new(part.len() as u64)?)

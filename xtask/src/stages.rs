@@ -31,13 +31,15 @@ pub enum Step {
     WriteWgsl(&'static [&'static str]),
     /// Every file that was written there must compile in headless Chromium.
     CompileWgsl,
+    /// The package of `web/` must do in headless Chromium what the program does.
+    WebTest,
     /// Any other cargo command.
     Cargo(&'static [&'static str]),
     /// A cargo command for wasm32, with whichever standard library there is for it.
     Wasm(&'static [&'static str]),
 }
 
-use Step::{Cargo, CompileWgsl, MpiTest, Setup, Test, TestAllBut, Wasm, WriteWgsl};
+use Step::{Cargo, CompileWgsl, MpiTest, Setup, Test, TestAllBut, Wasm, WebTest, WriteWgsl};
 
 /// Integration tests that have a stage of their own; `engine` runs all others.
 const SHADER_TESTS: &str = "shaders";
@@ -55,6 +57,7 @@ pub const STAGES: &[Stage] = &[
             Test(&["--lib", "--bins"]),
             Test(&["--doc"]),
             Test(&["--package", "xtask"]),
+            Test(&["--package", "blt-web"]),
             Cargo(&["doc", "--no-deps"]),
         ],
     },
@@ -90,6 +93,11 @@ pub const STAGES: &[Stage] = &[
         name: "browser",
         proves: "Chromium's own compiler takes every base variant",
         steps: &[WriteWgsl(&["--test", SHADER_TESTS, "browser_wgsl"]), CompileWgsl],
+    },
+    Stage {
+        name: "web-test",
+        proves: "in Chromium the package cuts, writes and trains as the program does",
+        steps: &[WebTest],
     },
     Stage {
         name: "package",
@@ -131,7 +139,7 @@ pub fn listing() -> String {
 impl Step {
     /// Whether it counts tests.
     pub fn is_test(&self) -> bool {
-        matches!(self, Test(_) | MpiTest(_) | TestAllBut(_) | WriteWgsl(_))
+        matches!(self, Test(_) | MpiTest(_) | TestAllBut(_) | WriteWgsl(_) | WebTest)
     }
 
     /// The step as a person would do it by hand.
@@ -146,6 +154,7 @@ impl Step {
                 format!("BLT_WGSL_DIR=target/wgsl cargo test {}", arguments.join(" "))
             }
             CompileWgsl => "cargo xtask browser target/wgsl".to_owned(),
+            WebTest => "cargo xtask web-test".to_owned(),
             Cargo(arguments) => format!("cargo {}", arguments.join(" ")),
             Wasm(arguments) => {
                 format!("cargo {} --target wasm32-unknown-unknown", arguments.join(" "))

@@ -158,6 +158,12 @@ fn answer(stream: TcpStream, site: &Site, reports: &Sender<Report>) -> Result<()
         _ => None,
     };
     match (method.as_str(), report) {
+        ("HEAD", None) => match site.get(&path) {
+            Some(content) => {
+                begin_reply(&stream, "200 OK", media_type(Path::new(&path)), content.len())
+            }
+            None => begin_reply(&stream, "404 Not Found", "text/plain", 0),
+        },
         ("POST", Some(report)) => {
             // Nobody listens any more when the visit is over.
             let _ = reports.send(report(String::from_utf8_lossy(&body).into_owned()));
@@ -172,16 +178,20 @@ fn answer(stream: TcpStream, site: &Site, reports: &Sender<Report>) -> Result<()
 }
 
 fn reply(mut stream: &TcpStream, status: &str, media: &str, content: &[u8]) -> Result<()> {
-    // The two Cross-Origin headers give a page threads and precise clocks.
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\nCross-Origin-Opener-Policy: same-origin\r\n\
-         Cross-Origin-Embedder-Policy: require-corp\r\nConnection: close\r\n\r\n",
-        content.len()
-    );
-    stream.write_all(head.as_bytes())?;
+    begin_reply(stream, status, media, content.len())?;
     stream.write_all(content)?;
     stream.flush()?;
+    Ok(())
+}
+
+fn begin_reply(mut stream: &TcpStream, status: &str, media: &str, byte_count: usize) -> Result<()> {
+    // The two Cross-Origin headers give a page threads and precise clocks.
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {media}\r\nContent-Length: {byte_count}\r\n\
+         Cache-Control: no-store\r\nCross-Origin-Opener-Policy: same-origin\r\n\
+         Cross-Origin-Embedder-Policy: require-corp\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
     Ok(())
 }
 
@@ -238,6 +248,9 @@ mod tests {
         let answer = request(&server, "GET /a%20b.wgsl?x=1 HTTP/1.1\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\nfn main() {}"), "{answer}");
+        let answer = request(&server, "HEAD /a%20b.wgsl HTTP/1.1\r\n\r\n");
+        assert!(answer.contains("Content-Length: 12\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
         let answer = request(&server, "GET /nothing HTTP/1.1\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
         let post = "POST /report/done HTTP/1.1\r\ncontent-length: 4\r\n\r\nfine";
