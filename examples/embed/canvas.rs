@@ -41,6 +41,9 @@ impl Canvas {
             }
         }
         let jobs = context.tessellate(output.shapes, scale);
+        let fill = context.style_of(context.theme()).visuals.panel_fill;
+        let [r, g, b] = [fill.r(), fill.g(), fill.b()].map(|part| f64::from(part) / 255.0);
+        let behind = wgpu::Color { r, g, b, a: 1.0 };
         let mut encoder = device.create_command_encoder(&Default::default());
         let before = self.renderer.update_buffers(device, queue, &mut encoder, &jobs, &screen);
         let attachment = wgpu::RenderPassColorAttachment {
@@ -48,7 +51,7 @@ impl Canvas {
             depth_slice: None,
             resolve_target: None,
             ops: wgpu::Operations {
-                load: wgpu::LoadOp::Clear(wgpu::Color::BLACK),
+                load: wgpu::LoadOp::Clear(behind),
                 store: wgpu::StoreOp::Store,
             },
         };

@@ -31,7 +31,7 @@ mod window;
 mod writing;
 
 use app::App;
-use blt_wgpu::gpu::{Context, GpuEngine};
+use blt_wgpu::gpu::{DeviceKind, GpuEngine};
 use desk::Desk;
 use host::Host;
 use models::Models;
@@ -43,8 +43,8 @@ use std::process::ExitCode;
 /// What may go wrong: the library's errors, and those of the window.
 type Anything<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Submissions of models that may be unfinished when a frame is submitted: one that the device
-/// works at, and one that it goes on with.
+/// Submissions of models that may be unfinished when a frame is submitted: one that a GPU works at,
+/// and one that it goes on with.
 const MOST_UNFINISHED: usize = 2;
 
 fn main() -> ExitCode {
@@ -73,8 +73,9 @@ fn run(options: &Options) -> Anything<()> {
     let loading = GpuEngine::new(context.clone());
     let models = Models::load(&loading, options)?;
     let submit_flops = options.submit_flops(context.caps().kind);
-    let beside: Context = context.beside_host(MOST_UNFINISHED);
-    let engine = GpuEngine::new(beside).with_submit_flops(submit_flops);
+    // A driver in software computes while it is submitted to: there is nothing to go on with.
+    let most = if context.caps().kind == DeviceKind::Software { 1 } else { MOST_UNFINISHED };
+    let engine = GpuEngine::new(context.beside_host(most)).with_submit_flops(submit_flops);
     host.tell_of_loss(engine.context());
 
     let (desk, idle) = (RefCell::new(Desk::new(&models, options)), Idle::default());
@@ -89,7 +90,7 @@ fn run(options: &Options) -> Anything<()> {
     }
     app.problem()?;
     match &app.script {
-        Some(script) => proof::check(&loading, &desk.borrow(), script, options),
+        Some(script) => proof::check(&loading, &desk.borrow(), (script, &app.frames), options),
         None => Ok(()),
     }
 }

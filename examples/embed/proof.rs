@@ -3,6 +3,7 @@
 
 use super::Anything;
 use super::desk::Desk;
+use super::frames::Frames;
 use super::models::{Models, Part};
 use super::options::Options;
 use super::script::{Script, TYPED};
@@ -10,18 +11,26 @@ use blt_wgpu::blt::LoadedModel;
 use blt_wgpu::blt::tables::Row;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::generate::{ModelSource, OnLimit, Stops, TextStream};
-use blt_wgpu::gpu::{GpuEngine, wgpu};
+use blt_wgpu::gpu::{DeviceKind, GpuEngine, wgpu};
 use blt_wgpu::text::encode;
 use blt_wgpu::train::{AdamW, Trainer};
 use pollster::block_on;
 use std::time::Instant;
 
+/// On hardware no more than one frame in a hundred takes longer while models learn: 30 frames a
+/// second.
+const MOST_P99_MS: f32 = 33.0;
 /// Steps that are timed; the first one compiles.
 const TIMED_STEPS: usize = 4;
 
 /// Compares, prints one line of JSON, and fails where something is not as it has to be. `engine`
 /// waits for the device and knows nothing of the app.
-pub fn check(engine: &GpuEngine, desk: &Desk, script: &Script, options: &Options) -> Anything<()> {
+pub fn check(
+    engine: &GpuEngine,
+    desk: &Desk,
+    (script, frames): (&Script, &Frames),
+    options: &Options,
+) -> Anything<()> {
     let models = Models::load(engine, options)?;
     let mut failures = Vec::new();
     let mut expect = |is_so: bool, what: &str| {
@@ -56,13 +65,20 @@ pub fn check(engine: &GpuEngine, desk: &Desk, script: &Script, options: &Options
     expect(desk.starts.len() == bytes && desk.starts[0], "the text was not cut");
 
     let step_ms = step_ms(engine, &models, options)?;
-    let frames = script.learning_frames;
-    // A frame may have the budget, two short submissions and its own drawing: not half of a step.
-    expect(frames.count > losses.len(), "a step took no more than a frame");
-    expect(
-        f64::from(frames.longest) < step_ms / 2.0,
-        &format!("the longest frame took {:.1} ms, a step {step_ms:.1}", frames.longest),
-    );
+    let budget_ms = options.budget.as_secs_f64() * 1e3;
+    if step_ms > 3.0 * budget_ms {
+        for step in &script.steps {
+            let times = &frames.times_ms[step.clone()];
+            let (longest, all) =
+                (times.iter().copied().fold(0.0, f32::max), times.iter().sum::<f32>());
+            let problem = format!("a frame of {longest:.1} ms in a step of {all:.1}");
+            expect(times.len() > 3 && longest < all / 2.0, &problem);
+        }
+    }
+    let figures = script.learning_frames;
+    if engine.context().caps().kind != DeviceKind::Software {
+        expect(figures.p99 < MOST_P99_MS, &format!("99 % of frames below {:.1} ms", figures.p99));
+    }
     println!(
         "{{\"device\": \"{}\", \"bytes\": {bytes}, \"patches\": {}, \"written\": {written}, \
          \"first_loss\": {first:.4}, \"last_loss\": {last:.4}, \"step_alone_ms\": {step_ms:.2}, \
@@ -71,10 +87,10 @@ pub fn check(engine: &GpuEngine, desk: &Desk, script: &Script, options: &Options
         engine.context().caps().id(),
         desk.patch_count(),
         desk.learning.step_ms,
-        frames.count,
-        frames.median,
-        frames.p99,
-        frames.longest,
+        figures.count,
+        figures.median,
+        figures.p99,
+        figures.longest,
     );
     match failures.is_empty() {
         true => Ok(()),

@@ -3,6 +3,7 @@
 use super::desk::Desk;
 use super::frames::{FrameFigures, Frames};
 use super::options::Options;
+use std::ops::Range;
 
 /// What is typed. Its second half is not what a model of Shakespeare expects.
 pub const TYPED: &str = "\
@@ -28,6 +29,8 @@ pub struct Script {
     step_count: usize,
     /// Frames in which models learned.
     pub learning_frames: FrameFigures,
+    /// The frames of each step.
+    pub steps: Vec<Range<usize>>,
     first_learning_frame: usize,
     /// The text behind what was typed, once the model has written.
     pub written: String,
@@ -49,6 +52,7 @@ impl Script {
             phase: Phase::Typing { next: 0 },
             step_count: options.step_count,
             learning_frames: FrameFigures::default(),
+            steps: Vec::new(),
             first_learning_frame: 0,
             written: String::new(),
         }
@@ -63,6 +67,10 @@ impl Script {
     pub fn play(&mut self, desk: &mut Desk, input: &mut egui::RawInput, frames: &Frames) {
         if desk.problem.is_some() {
             self.phase = Phase::Over;
+        }
+        if desk.learning.losses.len() > self.steps.len() {
+            let first = self.steps.last().map_or(self.first_learning_frame, |step| step.end);
+            self.steps.push(first..frames.times_ms.len());
         }
         self.phase = match self.phase {
             Phase::Typing { next } if next < TYPED.len() => {
