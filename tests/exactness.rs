@@ -101,6 +101,7 @@ fn check<E: Engine>(
 ) {
     let what = format!("{}, {name}", agreement.mode.name());
     let mut source = block_on(Cached::new(engine, directory, endless())).unwrap();
+    source.keep_logits(true);
     source.begin(prompt, 0).unwrap();
     // As long as the model has positions for.
     let count = count.min(source.positions().bytes - prompt.len());

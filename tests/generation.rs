@@ -7,7 +7,7 @@ use blt_wgpu::checkpoint::ModelDirectory;
 use blt_wgpu::cpu::HostEngine;
 use blt_wgpu::engine::Engine;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
-use blt_wgpu::generate::{ModelSource, Recompute, Source};
+use blt_wgpu::generate::{ByteEvent, ModelSource, Recompute, Source};
 use blt_wgpu::text::EOS_ID;
 use pollster::block_on;
 use serde_json::Value;
@@ -120,6 +120,28 @@ fn greedy_texts_are_those_of_transformers() {
         check(text, &mut source, 200);
         let mut source = Recompute::new(&engine, &directory, sampler()).unwrap();
         check(text, &mut source, 40);
+    }
+}
+
+/// What a model made of a byte is there for who asks, and asking changes no byte.
+#[test]
+fn predictions_are_kept_on_request() {
+    let engine = HostEngine::<f32>::default();
+    let text = &texts()[0];
+    let directory = open(&engine, &text.name);
+    let events = |keeps: bool| {
+        let mut source = block_on(ModelSource::new(&engine, &directory, sampler())).unwrap();
+        source.keep_logits(keeps);
+        source.begin(&text.prompt, 0).unwrap();
+        (0..20).map(|_| ByteEvent::of(&block_on(source.step()).unwrap())).collect::<Vec<_>>()
+    };
+    let (bare, kept) = (events(false), events(true));
+    for (index, (bare, kept)) in bare.iter().zip(&kept).enumerate() {
+        assert_eq!((bare.id, bare.patch_entropy), (kept.id, kept.patch_entropy));
+        assert_eq!((bare.probability, bare.entropy), (None, None), "byte {index}");
+        // The likeliest of 260 by what a model knows.
+        assert!(kept.probability.unwrap() > 1.0 / 260.0, "byte {index}");
+        assert!(kept.entropy.unwrap() > 0.0, "byte {index}");
     }
 }
 

@@ -159,12 +159,13 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> anyhow::Result<()> {
     drop(directory);
     let uploaded = start.elapsed();
     let begin = Instant::now();
-    let source = pollster::block_on(ModelSource::with_bytes_a_submission(
+    let mut source = pollster::block_on(ModelSource::with_bytes_a_submission(
         &device,
         &loaded,
         sampler,
         arguments.bytes_a_submission as usize,
     ))?;
+    source.keep_logits(arguments.shows_predictions(&loaded.model.config));
     let stops = arguments.stops();
     let mut stream = TextStream::new(source, &stops, arguments.on_limit())?;
     if let Some(prompt) = &prompt {
@@ -260,6 +261,15 @@ impl Arguments {
             count: self.n.or(self.interactive.then_some(ANSWER_IDS)),
             strings: self.stop.iter().map(|string| string.0.clone()).collect(),
         }
+    }
+
+    /// Whether it shows what the model made of a byte, and not what the entropy model did.
+    fn shows_predictions(&self, config: &ModelConfig) -> bool {
+        let entropies_cut = match config {
+            ModelConfig::Blt(blt) => blt.patching.mode.needs_entropies(),
+            ModelConfig::Entropy(_) => false,
+        };
+        self.details || (self.show.show_entropy && !entropies_cut)
     }
 
     fn on_limit(&self) -> OnLimit {

@@ -45,9 +45,14 @@ impl<'m, E: Engine> Cached<'m, E> {
         sampler: Sampler,
         bytes: usize,
     ) -> Result<Self> {
-        let mut streams = Streams::with_bytes_a_submission(engine, directory, 1, bytes).await?;
-        streams.keep_logits(true);
+        let streams = Streams::with_bytes_a_submission(engine, directory, 1, bytes).await?;
         Ok(Self { streams, sampler, stream: None, origin: 0, waiting_count: 0 })
+    }
+
+    /// Whether what is added from now on has its logits, see [`Streams::keep_logits`]; at first it
+    /// has not.
+    pub fn keep_logits(&mut self, keeps: bool) {
+        self.streams.keep_logits(keeps);
     }
 }
 

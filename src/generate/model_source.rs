@@ -47,6 +47,15 @@ impl<'m, E: Engine> ModelSource<'m, E> {
         }
         Recompute::new(engine, directory, sampler).map(Box::new).map(Self::Recompute)
     }
+
+    /// Whether what is added from now on surely has its logits, and with them probability and
+    /// entropy of the model ([`ByteEvent`](super::ByteEvent)). Where caches are they are left out
+    /// at first: on a GPU they are more to wait for than the ids.
+    pub fn keep_logits(&mut self, keeps: bool) {
+        if let Self::Cached(source) = self {
+            source.keep_logits(keeps);
+        }
+    }
 }
 
 impl<E: Engine> Source for ModelSource<'_, E> {

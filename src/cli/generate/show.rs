@@ -102,7 +102,7 @@ pub fn summary(events: &[ByteEvent], end: Option<End>, has_patches: bool) -> Str
 }
 
 fn live(event: &ByteEvent) -> LiveByte {
-    // One of them is there wherever logits are kept; nothing is drawn of it otherwise.
+    // One of them is there wherever entropies are shown; nothing is drawn of it otherwise.
     let entropy = event.patch_entropy.or(event.entropy);
     LiveByte {
         id: event.id,
