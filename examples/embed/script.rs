@@ -5,21 +5,17 @@ use super::frames::{FrameFigures, Frames};
 use super::options::Options;
 use std::ops::Range;
 
-/// What is typed. Its second half is not what a model of Shakespeare expects.
+/// What is typed. In its middle is what no model of prose expects.
 pub const TYPED: &str = "\
-KING RICHARD:
-Now is the winter of our discontent
-Made glorious summer by this sun of York;
-And all the clouds that lour'd upon our house
-In the deep bosom of the ocean buried.
+The clockmaker of the village had three daughters, and every morning they walked with him to the \
+market by the river, where he sold his clocks to the people of the town.
 
 A GPU dreams in bytes: 0x2F, 7 qubits, zigzag!
 
-KING RICHARD:
-";
+One evening in the winter, when the snow lay deep upon the roofs, the youngest of them said";
 
 /// Bytes that are written, greedily, so that they can be compared.
-const WRITTEN: usize = 160;
+const WRITTEN: usize = 100;
 /// Characters that are typed in a frame: faster than people, so that reading is behind.
 const TYPED_A_FRAME: usize = 5;
 

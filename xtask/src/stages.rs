@@ -31,16 +31,21 @@ pub enum Step {
     WriteWgsl(&'static [&'static str]),
     /// Every file that was written there must compile in headless Chromium.
     CompileWgsl,
+    /// Runs the desktop example with these arguments, on a display of its own where there is none.
+    Desktop(&'static [&'static str]),
     /// Any other cargo command.
     Cargo(&'static [&'static str]),
     /// A cargo command for wasm32, with whichever standard library there is for it.
     Wasm(&'static [&'static str]),
 }
 
-use Step::{Cargo, CompileWgsl, MpiTest, Setup, Test, TestAllBut, Wasm, WriteWgsl};
+use Step::{Cargo, CompileWgsl, Desktop, MpiTest, Setup, Test, TestAllBut, Wasm, WriteWgsl};
 
 /// Integration tests that have a stage of their own; `engine` runs all others.
 const SHADER_TESTS: &str = "shaders";
+
+/// The feature that brings what the desktop example needs.
+pub const EMBED: &str = "embed-example";
 
 pub const STAGES: &[Stage] = &[
     Stage {
@@ -90,6 +95,30 @@ pub const STAGES: &[Stage] = &[
         name: "browser",
         proves: "Chromium's own compiler takes every base variant",
         steps: &[WriteWgsl(&["--test", SHADER_TESTS, "browser_wgsl"]), CompileWgsl],
+    },
+    Stage {
+        name: "desktop",
+        proves: "a window draws on while models read, write and learn on its device",
+        steps: &[
+            Cargo(&["clippy", "--example", "embed", "--features", EMBED, "--", "-D", "warnings"]),
+            Desktop(&[
+                "--script",
+                "--steps",
+                "4",
+                "--model",
+                "web/model",
+                "--screenshot",
+                "target/desktop/window.png",
+            ]),
+            Desktop(&[
+                "--offscreen",
+                "--dark",
+                "--frames",
+                "4",
+                "--screenshot",
+                "target/desktop/texture.png",
+            ]),
+        ],
     },
     Stage {
         name: "package",
@@ -146,6 +175,9 @@ impl Step {
                 format!("BLT_WGSL_DIR=target/wgsl cargo test {}", arguments.join(" "))
             }
             CompileWgsl => "cargo xtask browser target/wgsl".to_owned(),
+            Desktop(arguments) => {
+                format!("cargo run --example embed --features {EMBED} -- {}", arguments.join(" "))
+            }
             Cargo(arguments) => format!("cargo {}", arguments.join(" ")),
             Wasm(arguments) => {
                 format!("cargo {} --target wasm32-unknown-unknown", arguments.join(" "))
