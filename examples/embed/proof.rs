@@ -66,7 +66,8 @@ pub fn check(
 
     let step_ms = step_ms(engine, &models, options)?;
     let budget_ms = options.budget.as_secs_f64() * 1e3;
-    if step_ms > 3.0 * budget_ms {
+    // A step that a few frames have time for may be done in a few frames.
+    if step_ms > 6.0 * budget_ms {
         for step in &script.steps {
             let times = &frames.times_ms[step.clone()];
             let (longest, all) =

@@ -44,7 +44,8 @@ fn corner(rect: vec4<f32>, rounded: vec2<f32>, color: vec4<f32>, index: u32) -> 
     let half = 0.5 * (rect.zw - rect.xy);
     let place = mix(rect.xy, rect.zw, side);
     let ndc = place / view.size * 2.0 - 1.0;
-    return Corner(vec4<f32>(ndc.x, -ndc.y, 0.0, 1.0), (side * 2.0 - 1.0) * half, half, rounded, color);
+    let position = vec4<f32>(ndc.x, -ndc.y, 0.0, 1.0);
+    return Corner(position, (side * 2.0 - 1.0) * half, half, rounded, color);
 }
 
 @vertex
