@@ -62,7 +62,14 @@ impl Models {
             )
             .into());
         }
-        Ok(Self { loaded, name, corpus, corpus_name, batch_bytes: options.batch_bytes })
+        let models = Self { loaded, name, corpus, corpus_name, batch_bytes: options.batch_bytes };
+        match models.parts().contains(&options.part) {
+            true => Ok(models),
+            false => {
+                Err(format!("{}: there is no such part to learn: {:?}", models.name, options.part)
+                    .into())
+            }
+        }
     }
 
     /// The rule by which a text falls into patches.

@@ -1,6 +1,7 @@
 //! The command line.
 
 use super::Anything;
+use super::models::Part;
 use blt_wgpu::gpu::DeviceKind;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ usage: embed [OPTION..]
   --size WxH         of the window or texture, in points (default 1280x800)
   --scale X          pixels of a point offscreen (default 1)
   --script           type, write and learn by itself, check what came of it, and end
+  --learn PART       what the script learns: entropy (the default), or model
   --steps N          steps that the script learns (default 12)
   --screenshot FILE  where the script leaves a picture, as PNG
   --frames N         end after so many frames
@@ -46,6 +48,7 @@ pub struct Options {
     /// Pixels of a point.
     pub scale: f32,
     pub script: bool,
+    pub part: Part,
     pub step_count: usize,
     pub screenshot: Option<PathBuf>,
     pub frame_count: Option<usize>,
@@ -65,6 +68,7 @@ impl Options {
             size: [1280.0, 800.0],
             scale: 1.0,
             script: false,
+            part: Part::Entropy,
             step_count: 12,
             screenshot: None,
             frame_count: None,
@@ -86,6 +90,7 @@ impl Options {
                 "--size" => options.size = size(&value()?)?,
                 "--scale" => options.scale = value()?.parse()?,
                 "--script" => options.script = true,
+                "--learn" => options.part = part(&value()?)?,
                 "--steps" => options.step_count = value()?.parse()?,
                 "--screenshot" => options.screenshot = Some(value()?.into()),
                 "--frames" => options.frame_count = Some(value()?.parse()?),
@@ -113,6 +118,14 @@ impl Options {
             DeviceKind::Software => 0.0,
         };
         (self.piece_gflop.unwrap_or(by_kind) * 1e9) as u64
+    }
+}
+
+fn part(text: &str) -> Anything<Part> {
+    match text {
+        "entropy" => Ok(Part::Entropy),
+        "model" => Ok(Part::Model),
+        _ => Err("--learn: expected entropy or model".into()),
     }
 }
 

@@ -6,9 +6,10 @@ use super::desk::Desk;
 use super::frames::Frames;
 use super::models::{Models, Part};
 use super::options::Options;
-use super::script::{Script, TYPED};
+use super::script::{Script, TYPED, WRITTEN};
 use blt_wgpu::blt::LoadedModel;
 use blt_wgpu::blt::tables::Row;
+use blt_wgpu::eval::Patcher;
 use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
 use blt_wgpu::generate::{ModelSource, OnLimit, Stops, TextStream};
 use blt_wgpu::gpu::{DeviceKind, GpuEngine, wgpu};
@@ -38,7 +39,7 @@ pub fn check(
             failures.push(what.to_owned());
         }
     };
-    let (text, written) = block_on(written(engine, &models, script.written.len()))?;
+    let (text, written) = block_on(written(engine, &models))?;
     expect(
         text == script.written,
         &format!("written beside frames: {:?}, alone: {text:?}", script.written),
@@ -100,14 +101,10 @@ pub fn check(
 }
 
 /// What a model writes behind the typed text, and how many bytes that are.
-async fn written(
-    engine: &GpuEngine,
-    models: &Models,
-    count: usize,
-) -> blt_wgpu::Result<(String, usize)> {
+async fn written(engine: &GpuEngine, models: &Models) -> blt_wgpu::Result<(String, usize)> {
     let sampler = Sampler::new(SamplingOptions::default(), 1)?;
     let source = ModelSource::new(engine, &models.loaded, sampler).await?;
-    let stops = Stops { count: Some(count), strings: Vec::new() };
+    let stops = Stops { count: Some(WRITTEN), strings: Vec::new() };
     let mut stream = TextStream::new(source, &stops, OnLimit::Slide)?;
     stream.push(TYPED.as_bytes());
     let mut text = String::new();
@@ -138,11 +135,20 @@ fn read(engine: &GpuEngine, buffer: &wgpu::Buffer) -> Anything<Vec<f32>> {
 /// Milliseconds of a step of learning where nothing is drawn; the fastest, so that whoever disturbs
 /// does not help.
 fn step_ms(engine: &GpuEngine, models: &Models, options: &Options) -> Anything<f64> {
-    let part = models.part(Part::Entropy);
-    let rows: Vec<Row> = models.corpus[..options.batch_bytes]
-        .chunks(256)
-        .map(|text| Row::from_tokens(encode(text, true, false), Vec::new()))
-        .collect();
+    let part = models.part(options.part);
+    let mut patcher = match options.part {
+        Part::Model => Patcher::of(engine, &models.loaded)?,
+        Part::Entropy => None,
+    };
+    let mut rows = Vec::new();
+    for text in models.corpus[..options.batch_bytes].chunks(256) {
+        let tokens = encode(text, true, false);
+        let lengths = match &mut patcher {
+            Some(patcher) => block_on(patcher.cut(&tokens[..tokens.len() - 1]))?.patch_lengths,
+            None => Vec::new(),
+        };
+        rows.push(Row::from_tokens(tokens, lengths));
+    }
     let batch = part.batch(&rows)?;
     let model = block_on(LoadedModel::create(engine, part.config.clone(), true))?;
     model.initialise(engine, 1)?;

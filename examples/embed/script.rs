@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::frames::{FrameFigures, Frames};
+use super::models::Part;
 use super::options::Options;
 use std::ops::Range;
 
@@ -15,13 +16,14 @@ A GPU dreams in bytes: 0x2F, 7 qubits, zigzag!
 One evening in the winter, when the snow lay deep upon the roofs, the youngest of them said";
 
 /// Bytes that are written, greedily, so that they can be compared.
-const WRITTEN: usize = 100;
+pub const WRITTEN: usize = 100;
 /// Characters that are typed in a frame: faster than people, so that reading is behind.
 const TYPED_A_FRAME: usize = 5;
 
 /// How far it is.
 pub struct Script {
     phase: Phase,
+    part: Part,
     step_count: usize,
     /// Frames in which models learned.
     pub learning_frames: FrameFigures,
@@ -46,6 +48,7 @@ impl Script {
     pub fn new(options: &Options) -> Self {
         Self {
             phase: Phase::Typing { next: 0 },
+            part: options.part,
             step_count: options.step_count,
             learning_frames: FrameFigures::default(),
             steps: Vec::new(),
@@ -83,6 +86,7 @@ impl Script {
             }
             Phase::Writing if desk.is_at_rest() => {
                 self.written = desk.text[TYPED.len()..].to_owned();
+                desk.learning.part = self.part;
                 desk.learning.wanted_steps = self.step_count;
                 self.first_learning_frame = frames.times_ms.len();
                 Phase::Learning

@@ -113,7 +113,10 @@ pub const STAGES: &[Stage] = &[
             Desktop(&[
                 "--offscreen",
                 "--dark",
-                "--frames",
+                "--script",
+                "--learn",
+                "model",
+                "--steps",
                 "4",
                 "--screenshot",
                 "target/desktop/texture.png",
