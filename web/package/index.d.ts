@@ -204,6 +204,8 @@ export interface TrainStep {
 }
 
 export interface SavedTraining {
+  /** Of the training, for `downloadSaved`. */
+  id: string;
   step: number;
   bytes: number;
   /** Since 1970. */
@@ -308,7 +310,7 @@ export class Blt {
   /** What was saved of the last training, in this tab or another one. */
   savedTraining(): Promise<SavedTraining | null>;
   /** The same as a tar archive of a model directory. */
-  downloadSaved(): Promise<Blob | null>;
+  downloadSaved(id?: string): Promise<Blob | null>;
   bench(options?: BenchOptions, onRow?: (row: BenchRow) => void): Promise<BenchRow[]>;
   /** Stops the job that runs: it ends with what it has, or with the kind `interrupted`. A
    *  training that is at a step, or alone, is paused. */

@@ -76,6 +76,8 @@ export class Blt {
   constructor() {
     this.#worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }) => this.#hear(data);
+    // A phone may end a tab that nobody sees.
+    globalThis.document?.addEventListener("visibilitychange", this.#saveIfHidden);
     this.#worker.onerror = (event) => {
       event.preventDefault();
       const message = `the Worker ended: ${event.message || "its script could not be loaded"}`;
@@ -138,14 +140,14 @@ export class Blt {
     return new Training(call, this.#trainings.get(key).done);
   }
 
-  /** What was saved of the last training, `{ step, bytes, seconds }`, or null. */
+  /** What was saved of the last training, `{ id, step, bytes, seconds }`, or null. */
   savedTraining() {
     return this.#call("savedTraining");
   }
 
-  /** The same as a tar archive of a model directory, or null. */
-  async downloadSaved() {
-    const bytes = await this.#call("savedArchive");
+  /** The same as a tar archive of a model directory, or null; of a training by its `id`. */
+  async downloadSaved(id) {
+    const bytes = await this.#call("savedArchive", { id });
     return bytes && asTar(bytes);
   }
 
@@ -168,8 +170,14 @@ export class Blt {
     return this.#call(name, values);
   }
 
+  #saveIfHidden = () => {
+    if (!document.hidden) return;
+    for (const key of this.#trainings.keys()) this.#call("trainingSave", { key }).catch(() => {});
+  };
+
   /** Ends the Worker; calls that wait end with the kind `interrupted`. */
   close() {
+    globalThis.document?.removeEventListener("visibilitychange", this.#saveIfHidden);
     this.#worker.terminate();
     this.#fail(new BltError({ kind: "interrupted", message: "it was closed", hint: "open again" }));
   }

@@ -6,6 +6,8 @@ import { failure, failureOf } from "./failure.js";
 const CONFIG = "config.json";
 const WEIGHTS = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
+// WebAssembly addresses 4 GiB, and weights lie there once as files and once as what is read.
+const MOST_BYTES = 1.5 * 2 ** 30;
 
 /** `{ name, files, cacheFailure }` of the directory at a URL. */
 export async function fetchModel(url, progress, signal) {
@@ -29,8 +31,14 @@ export async function fetchModel(url, progress, signal) {
 }
 
 /** `{ name, files }` of files that a person has chosen. */
-export async function readFiles(chosen, progress) {
+export async function readFiles(all, progress) {
+  const chosen = all.filter(isOfModel);
   const total = chosen.reduce((sum, file) => sum + file.size, 0);
+  if (total > MOST_BYTES) {
+    throw failure("limit",
+      `the model has ${total} bytes, of which a tab holds ${MOST_BYTES} at most`,
+      "take a smaller one, or one that `blt convert --dtype q4` has written; the program has no such limit");
+  }
   const files = [];
   let loaded = 0;
   for (const file of chosen) {
@@ -39,8 +47,15 @@ export async function readFiles(chosen, progress) {
     loaded += file.size;
   }
   progress({ stage: "read", loaded, total });
-  const folder = chosen[0]?.webkitRelativePath?.split("/")[0];
+  const folder = all[0]?.webkitRelativePath?.split("/")[0];
   return { name: folder || "your files", files, cacheFailure: null };
+}
+
+/** Whether a file is one of a model: beside it may lie what a training needs to go on. */
+function isOfModel({ name, webkitRelativePath = "" }) {
+  const isBelow = webkitRelativePath.split("/").length > 2;
+  const isWeights = name.endsWith(".safetensors") && !name.startsWith("optimizer");
+  return !isBelow && (name === CONFIG || name === INDEX || isWeights);
 }
 
 /** Whether what is kept is still what is there; without a network it is good enough. */

@@ -12,7 +12,10 @@ export class TrainingRun {
   #isPlaying = false;
   #isUnderWay = false;
   #hasEnded = false;
+  // Of this training alone, whatever other tabs do.
+  #id = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
   #last = null;
+  #savedStep = null;
 
   constructor(key, handle, enqueue, say, saveEverySeconds) {
     this.key = key;
@@ -32,11 +35,20 @@ export class TrainingRun {
     if (!this.#isPlaying) return;
     this.#isPlaying = false;
     this.#say("paused", this.#last);
+    this.saveSoon();
   }
 
   stop() {
     this.#isPlaying = false;
+    this.saveSoon();
     this.#end("ended");
+  }
+
+  /** Saves what was learned since the last time, when the device has time. */
+  saveSoon() {
+    if (this.#last && this.#last !== this.#savedStep) {
+      this.#enqueue(() => this.#save(), true).catch(() => {});
+    }
   }
 
   /** One step; the caller has waited for its turn. */
@@ -80,11 +92,14 @@ export class TrainingRun {
   async #save() {
     this.#savedAt = performance.now();
     if (!this.#last || this.#saveEveryMs <= 0) return;
+    const last = this.#last;
+    if (last === this.#savedStep) return;
     try {
-      const info = await saveTraining(this.#last, await this.#handle.archive());
+      const info = await saveTraining(this.#id, last, await this.#handle.archive());
+      this.#savedStep = last;
       this.#say("saved", { ...info, failure: null });
     } catch (error) {
-      const { step } = this.#last;
+      const { step } = last;
       this.#say("saved", { step, bytes: 0, seconds: 0, failure: failureOf(error) });
     }
   }

@@ -14,6 +14,8 @@ let facts = null;
 // The end of the queue, and what stops the job at its head.
 let queue = Promise.resolve();
 let running = null;
+// Calls that wait for their turn, first come first; steps of a training are none.
+let waiting = [];
 let training = null;
 // What the WebAssembly said last before it trapped: it can say nothing any more then.
 let panic = null;
@@ -35,14 +37,18 @@ const atOnce = {
   cached: cachedModels,
   clearCache: clearModels,
   interrupt: () => {
-    if (!running || running.isTraining) training?.pause();
+    // A call that waits behind a step of a training is meant before the training is.
+    const call = running && !running.isTraining ? running : waiting[0];
+    if (call) return call.abort();
+    training?.pause();
     running?.abort();
   },
   trainingPause: ({ key }) => ofTraining(key).pause(),
   trainingResume: ({ key }) => ofTraining(key).resume(),
+  trainingSave: ({ key }) => ofTraining(key).saveSoon(),
   trainingStop: ({ key }) => ofTraining(key).stop(),
   savedTraining,
-  savedArchive,
+  savedArchive: ({ id }) => savedArchive(id),
   loseDevice: () => session.loseDevice(),
 };
 
@@ -104,16 +110,21 @@ self.onmessage = async ({ data: { id, name, values } }) => {
 
 /** Runs a job behind those that wait. */
 function enqueue(job, isTraining = false) {
-  const work = queue.then(() => run(job, isTraining));
+  const abort = new AbortController();
+  abort.isTraining = isTraining;
+  if (!isTraining) waiting.push(abort);
+  const work = queue.then(() => {
+    waiting = waiting.filter((other) => other !== abort);
+    abort.signal.throwIfAborted();
+    return run(job, abort);
+  });
   queue = work.catch(() => {});
   return work;
 }
 
 /** Runs one job, until it ends, is interrupted, or the WebAssembly traps. */
-async function run(job, isTraining) {
+async function run(job, abort) {
   if (dead) throw dead;
-  const abort = new AbortController();
-  abort.isTraining = isTraining;
   abort.signal.addEventListener("abort", () => session.interrupt());
   running = abort;
   const trapped = new Promise((_, reject) => (abort.trap = reject));

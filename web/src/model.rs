@@ -73,14 +73,20 @@ pub struct PatchingInfo {
     pub max_patch_length: Option<usize>,
 }
 
-impl<'d> Model<'d> {
-    /// Loads a model from its files, `config.json` and one safetensors file or shards with their
+/// Files of which a model can be made; nothing of it is on a device yet.
+pub struct ModelFiles {
+    info: ModelInfo,
+    directory: ModelDirectory,
+}
+
+impl ModelFiles {
+    /// Looks at the files of a model, `config.json` and one safetensors file or shards with their
     /// index. Other files are passed over.
     ///
     /// # Errors
     /// [`Kind::NotAModel`] where `config.json` or weights are missing or are something else,
-    /// [`Kind::Truncated`] where a file is cut off; a device without room.
-    pub async fn load(device: &'d Device, name: &str, files: Vec<NamedFile>) -> Result<Self> {
+    /// [`Kind::Truncated`] where a file is cut off.
+    pub fn new(name: &str, files: Vec<NamedFile>) -> Result<Self> {
         let bytes = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let (config, weights) = sorted(name, files)?;
         let directory = ModelDirectory::from_files(&config, weights);
@@ -90,6 +96,25 @@ impl<'d> Model<'d> {
             Failure { hint: Some(hint), ..failure }
         })?;
         let info = ModelInfo::of(name, bytes, &config, &directory)?;
+        Ok(Self { info, directory })
+    }
+}
+
+impl<'d> Model<'d> {
+    /// Loads a model from its files, see [`ModelFiles::new`].
+    ///
+    /// # Errors
+    /// As [`ModelFiles::new`]; a device without room.
+    pub async fn load(device: &'d Device, name: &str, files: Vec<NamedFile>) -> Result<Self> {
+        Self::upload(device, ModelFiles::new(name, files)?).await
+    }
+
+    /// Puts a model on a device.
+    ///
+    /// # Errors
+    /// A device without room.
+    pub async fn upload(device: &'d Device, files: ModelFiles) -> Result<Self> {
+        let ModelFiles { info, directory } = files;
         let options = LoadOptions::default();
         let loaded = LoadedDirectory::load_as(device, &directory, options).await?;
         let context = match loaded.entropy_model().map(|model| &model.config) {

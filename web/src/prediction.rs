@@ -3,6 +3,7 @@
 use crate::surroundings::Surroundings;
 use crate::text_limit;
 use crate::{Failure, Kind, Model, Result};
+use blt_wgpu::blt::Positions;
 use blt_wgpu::blt::config::ModelConfig;
 use blt_wgpu::blt::patching::first_patch_of_one;
 use blt_wgpu::blt::tables::Row;
@@ -49,18 +50,19 @@ impl Model<'_> {
             let message = format!("at: expected a byte in 0..={}, got {at}", text.len());
             return Err(Failure::new(Kind::Input, message));
         }
-        let most = self.info.max_bytes.saturating_sub(1);
-        let ids = encode(&text[at.saturating_sub(most)..at], true, false);
-        let patch_lengths = match &self.loaded.model.config {
-            ModelConfig::Entropy(_) => Vec::new(),
-            ModelConfig::Blt(config) => {
-                let patching = blt_wgpu::blt::model_patching(config);
-                let entropies = match patching.mode.needs_entropies() {
-                    true => self.entropies(&ids, surroundings).await?,
-                    false => Vec::new(),
-                };
-                first_patch_of_one(&patching.patch_lengths(&ids, &entropies)?)
+        let positions = Positions::of(&self.loaded.model.config);
+        let mut first = at.saturating_sub(positions.bytes.saturating_sub(1));
+        let (ids, patch_lengths) = loop {
+            let ids = encode(&text[first..at], true, false);
+            let patch_lengths = self.patch_lengths(&ids, surroundings).await?;
+            let surplus =
+                patch_lengths.len().saturating_sub(positions.patches.unwrap_or(usize::MAX));
+            if surplus == 0 {
+                break (ids, patch_lengths);
             }
+            // Of a text that begins later entropies are others: what is left is cut anew.
+            let behind: u32 = patch_lengths[1..=surplus].iter().sum();
+            first += (behind as usize).max(1);
         };
         let count = ids.len();
         let (targets, weights) = (vec![EOS_ID; count], vec![0.0; count]);
@@ -72,6 +74,21 @@ impl Model<'_> {
         self.device.run(plan, &step, &batch.inputs)?;
         let logits = self.device.output(plan, "logits", &step).await?;
         Ok(Distribution::of(&logits[(count - 1) * VOCABULARY_SIZE as usize..]))
+    }
+
+    /// How the model's rule cuts ids, the first of which is no byte; an entropy model has no patches.
+    async fn patch_lengths(
+        &mut self,
+        ids: &[u32],
+        surroundings: &impl Surroundings,
+    ) -> Result<Vec<u32>> {
+        let ModelConfig::Blt(config) = &self.loaded.model.config else { return Ok(Vec::new()) };
+        let patching = blt_wgpu::blt::model_patching(config);
+        let entropies = match patching.mode.needs_entropies() {
+            true => self.entropies(ids, surroundings).await?,
+            false => Vec::new(),
+        };
+        Ok(first_patch_of_one(&patching.patch_lengths(ids, &entropies)?))
     }
 }
 

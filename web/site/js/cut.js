@@ -101,6 +101,13 @@ export class CutPanel {
     this.#showFileLine();
   }
 
+  /** Another text, all of it, and no part of a file. */
+  replaceText(bytes) {
+    this.file = null;
+    this.setText(bytes);
+    this.#showFileLine();
+  }
+
   /** Another text, all of it. */
   setText(bytes) {
     const kept = sharedPrefix(this.bytes, bytes);
@@ -114,8 +121,7 @@ export class CutPanel {
   #edit(text) {
     const bytes = edited(this.bytes, this.picture.shown, text);
     if (bytes.length > 2 * WINDOW) {
-      this.picture.setText(this.bytes);
-      return this.#tooLong(bytes.length, null);
+      return this.#openLong(text);
     }
     this.setText(bytes);
     this.onChange();
@@ -211,14 +217,11 @@ export class CutPanel {
 
   #openLong(text) {
     this.openFile(new File([text], "pasted text"));
-    this.#tooLong(this.file.size, "The whole of it can be a training text.");
-  }
-
-  #tooLong(size, hint) {
+    const { size } = this.file;
     showCard("cut", {
       title: "A long text",
       text: `The text has ${format.bytes(size)}; ${format.bytes(WINDOW)} of it are shown at once.`,
-      hint,
+      hint: "The whole of it can be a training text.",
       isNote: true,
     });
   }

@@ -44,7 +44,7 @@ const panel = (name) => document.getElementById(`panel-${name}`);
 const panels = {
   cut: new CutPanel(panel("cut"), state, text ?? sample, firstLook, keepLink),
   continue: new ContinuePanel(panel("continue"), state, keepLink, (bytes) => {
-    panels.cut.setText(bytes.slice());
+    panels.cut.replaceText(bytes.slice());
     openTab("cut");
   }),
   train: new TrainPanel(panel("train"), () => panels.cut.bytes),

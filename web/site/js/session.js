@@ -12,6 +12,8 @@ export const MODEL_URL = new URL("../model/", import.meta.url).href;
 const LOSS_MS = 500;
 
 /** After these an engine does nothing more: another one has to be opened. */
+// What was chosen or fetched is none, or did not come: the model before is still there.
+const NO_MODEL = ["not-a-model", "truncated", "input", "network"];
 const FATAL = ["device-lost", "out-of-memory", "internal"];
 
 class Session extends EventTarget {
@@ -61,9 +63,8 @@ class Session extends EventTarget {
 
   /** Loads a model: the address of a directory, or its files; `name` is what it is called. */
   async load(source, name = null) {
-    this.source = source;
-    this.name = name;
-    this.model = null;
+    const before = [this.source, this.name, this.model];
+    [this.source, this.name, this.model] = [source, name, null];
     this.progress = { stage: "download", loaded: 0, total: null };
     this.#tell("model");
     try {
@@ -74,6 +75,8 @@ class Session extends EventTarget {
       hideCard("model");
       this.#tellOfCache(this.model.cacheFailure);
     } catch (error) {
+      // What is no model has not taken the place of the one that is there.
+      if (NO_MODEL.includes(error.kind)) [this.source, this.name, this.model] = before;
       showError("model", error, this.remedies(error, () => this.load(source, name)));
     }
     this.progress = null;

@@ -231,7 +231,7 @@ export class TrainPanel {
     if (saved) this.#showSaved(saved);
   }
 
-  #showSaved({ step, bytes, seconds, failure = null }) {
+  #showSaved({ id, step, bytes, seconds, failure = null }) {
     if (failure) {
       showError("saved", failure);
       return;
@@ -244,7 +244,7 @@ export class TrainPanel {
         `${format.bytes(bytes)}, ${time}.`),
       make("button", {
         class: "plain",
-        onclick: () => this.#handOver(() => session.blt.downloadSaved(), `blt-step-${step}.tar`),
+        onclick: () => this.#handOver(() => session.blt.downloadSaved(id), `blt-step-${step}.tar`),
       }, "Download what was saved"));
   }
 

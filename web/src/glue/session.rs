@@ -6,7 +6,7 @@ use super::values::{Given, booleans, object, options, plain, thrown};
 use crate::benchmark::{BenchmarkEvent, benchmark};
 use crate::generation::BytePiece;
 use crate::kernel_check::{check_kernel, kernel_names};
-use crate::model::NamedFile;
+use crate::model::{ModelFiles, NamedFile};
 use crate::training::Training;
 use crate::{Failure, Kind, Model};
 use blt_wgpu::cpu::HostEngine;
@@ -99,8 +99,9 @@ impl Session {
         self.browser.stop().request();
     }
 
-    /// Loads a model from its files, `names` and `contents` side by side, and gives its info. The
-    /// model before it is gone, even where this fails: there may not be room for two.
+    /// Loads a model from its files, `names` and `contents` side by side, and gives its info. Where
+    /// they are none of a model the one before stays; otherwise it is gone, even where the device
+    /// fails, since there may not be room for two.
     ///
     /// # Errors
     /// As [`Model::load`].
@@ -108,10 +109,11 @@ impl Session {
         if matches!(*self.model.borrow(), Slot::Busy) {
             return Err(busy());
         }
-        *self.model.borrow_mut() = Slot::Busy;
         let contents = contents.iter().map(Uint8Array::to_vec);
         let files: Vec<NamedFile> = names.into_iter().zip(contents).collect();
-        let loaded = Model::load(self.device, &name, files).await;
+        let files = ModelFiles::new(&name, files).map_err(thrown)?;
+        *self.model.borrow_mut() = Slot::Busy;
+        let loaded = Model::upload(self.device, files).await;
         let (slot, given) = match loaded {
             Ok(model) => {
                 let info = plain(model.info());
