@@ -100,6 +100,16 @@ pub trait Engine {
     /// If an input is missing or of the wrong size, or the device is lost.
     fn run(&self, plan: &Self::Plan, step: &Step, inputs: &Inputs) -> Result<()>;
 
+    /// The same in turns with a host that draws on the same queue: where an engine was told of one
+    /// it is pending between submissions, and what the host submits comes in between. Dropped
+    /// before it is done, it has done a part of the replay.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; if the plan is replayed anew in between.
+    async fn run_in_turns(&self, plan: &Self::Plan, step: &Step, inputs: &Inputs) -> Result<()> {
+        self.run(plan, step, inputs)
+    }
+
     /// Replays a plan and reads ranges of the Store as they are behind some of its dispatches, in
     /// the order of `reads`, whose `behind` never falls. `take` has the number of each and its
     /// elements as soon as they are there, while what comes behind may still go on; they are lent

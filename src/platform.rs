@@ -4,7 +4,6 @@
 //! Nothing below the program reads a clock, a signal or the environment by itself; jobs are handed
 //! a [`Platform`]. A browser has its own.
 
-use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -94,17 +93,6 @@ impl Platform for NativePlatform {
     fn is_stop_requested(&self) -> bool {
         self.stop.is_requested()
     }
-}
-
-/// Numbers that a thread copies at once: 1 MiB.
-const COPIED: usize = 1 << 18;
-
-/// Copies numbers, with all threads where there are many: one alone does not fill the memory of a
-/// server.
-pub fn copy(from: &[f32], to: &mut [f32]) {
-    assert_eq!(from.len(), to.len());
-    let parts = to.par_chunks_mut(COPIED).zip(from.par_chunks(COPIED));
-    parts.for_each(|(to, from)| to.copy_from_slice(from));
 }
 
 /// Values that a thread of its own makes ahead of their reader, in order.
@@ -288,6 +276,41 @@ impl<S: 'static> Keeper<S> {
     }
 }
 
+/// What a thread leaves, and who waits for it.
+#[cfg(not(target_arch = "wasm32"))]
+struct Slot<T> {
+    value: Option<T>,
+    waker: Option<std::task::Waker>,
+}
+
+/// Begins work on a thread of its own; the future, which blocks nobody, has what it gives. For what
+/// takes the processor long beside a host that draws: on a pool its other users would wait for it.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn elsewhere<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = T> {
+    let slot = Arc::new(std::sync::Mutex::new(Slot { value: None, waker: None }));
+    let left = Arc::clone(&slot);
+    let thread = std::thread::spawn(move || {
+        let value = work();
+        let mut slot = left.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        slot.value = Some(value);
+        if let Some(waker) = slot.waker.take() {
+            waker.wake();
+        }
+    });
+    std::future::poll_fn(move |context| {
+        let mut slot = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(value) = slot.value.take() {
+            return std::task::Poll::Ready(value);
+        }
+        // One that is over and has left nothing has panicked, and said why.
+        assert!(!thread.is_finished(), "a thread of the engine panicked");
+        slot.waker = Some(context.waker().clone());
+        std::task::Poll::Pending
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,5 +375,18 @@ mod tests {
         let first = platform.monotonic_seconds();
         assert!(first >= 0.0 && platform.monotonic_seconds() >= first);
         assert!(platform.unix_seconds() > 1_700_000_000);
+    }
+
+    #[test]
+    fn who_waits_is_not_blocked_and_is_woken() {
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let mut work = std::pin::pin!(elsewhere(move || gone.recv().map(|()| 7)));
+        assert!(
+            work.as_mut()
+                .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+                .is_pending()
+        );
+        go.send(()).unwrap();
+        assert_eq!(pollster::block_on(work), Ok(7));
     }
 }

@@ -313,7 +313,7 @@ fn cut_marks_limit_the_work_between_them() {
     for pair in ends.windows(2) {
         let dispatches = &recording.dispatches[pair[0]..pair[1]];
         let flops: u64 = dispatches.iter().map(|dispatch| dispatch.cost(&large).flops).sum();
-        assert!(flops <= 10_000_000_000 || dispatches.len() == 1, "{flops} between two cuts");
+        assert!(flops <= 20_000_000 || dispatches.len() == 1, "{flops} between two cuts");
     }
 }
 

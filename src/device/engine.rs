@@ -217,6 +217,12 @@ impl Engine for Device {
         dispatch!(self, plan: DevicePlan, |engine, plan| engine.run(plan, step, inputs))
     }
 
+    async fn run_in_turns(&self, plan: &DevicePlan, step: &Step, inputs: &Inputs) -> Result<()> {
+        dispatch!(self, plan: DevicePlan, |engine, plan| {
+            engine.run_in_turns(plan, step, inputs).await
+        })
+    }
+
     async fn run_for(
         &self,
         plan: &DevicePlan,

@@ -232,7 +232,7 @@ impl<E: Engine> Scorer<E> {
             let batch = model.batch(&rows)?;
             let step = Step::of(batch.counts);
             let plan = self.evaluate.get(engine, model, &batch.counts).await?;
-            engine.run(plan, &step, &batch.inputs)?;
+            engine.run_in_turns(plan, &step, &batch.inputs).await?;
             let nats = engine.output(plan, "nats", &step).await?;
             let nats: f64 = nats.iter().map(|&value| f64::from(value)).sum();
             sum.add(nats, batch.target_count as u64);

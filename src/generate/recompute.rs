@@ -98,7 +98,7 @@ impl<'m, E: Engine> Recompute<'m, E> {
         let batch = model.batch(std::slice::from_ref(&row))?;
         let step = Step::of(batch.counts);
         let plan = self.forward.get(self.engine, model, &batch.counts).await?;
-        self.engine.run(plan, &step, &batch.inputs)?;
+        self.engine.run_in_turns(plan, &step, &batch.inputs).await?;
         let logits = self.engine.output(plan, "logits", &step).await?;
         Ok(FullPass { logits, cut })
     }

@@ -81,7 +81,7 @@ impl<E: Engine> StreamPlans<E> {
         self.dispatch_count += *dispatch_count as u64;
         let step = Step::of(counts);
         match outputs {
-            [] => caches.engine.run(plan, &step, inputs).map(|()| Vec::new()),
+            [] => caches.engine.run_in_turns(plan, &step, inputs).await.map(|()| Vec::new()),
             _ => caches.engine.run_for(plan, &step, inputs, outputs).await,
         }
     }

@@ -3,6 +3,7 @@
 use super::caps::{Caps, DeviceKind};
 use super::counted_device::{CountedDevice, Created};
 use super::known_drivers::believed_matrices;
+use super::pace::Pace;
 use super::scopes;
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,7 @@ pub struct Context {
     caps: Arc<Caps>,
     checked: bool,
     health: Arc<Mutex<Health>>,
+    pub(super) pace: Pace,
 }
 
 /// What went wrong since somebody last asked.
@@ -117,6 +119,23 @@ impl Context {
         Self::assemble(device, queue, caps, checked, Arc::default())
     }
 
+    /// Never blocks, for a host that draws while models work, on this queue too. What waits for the
+    /// device is pending until the host has called `poll` of [`Self::device`], as it does every
+    /// frame. Replays that are awaited hand over a submission only while fewer than
+    /// `most_unfinished` of them are unfinished, so that a frame waits for no more than these;
+    /// how long each is, [`GpuEngine::with_submit_flops`](super::GpuEngine::with_submit_flops)
+    /// says. Shaders are compiled by other threads.
+    ///
+    /// What is not awaited, [`Engine::run`](crate::engine::Engine::run), goes to the queue at once.
+    ///
+    /// # Panics
+    /// If `most_unfinished` is 0.
+    #[must_use]
+    pub fn beside_host(mut self, most_unfinished: usize) -> Self {
+        self.pace = Pace::beside_host(most_unfinished);
+        self
+    }
+
     fn assemble(
         device: wgpu::Device,
         queue: wgpu::Queue,
@@ -126,7 +145,7 @@ impl Context {
     ) -> Self {
         let checked = checked || caps.backend == wgpu::Backend::BrowserWebGpu.to_str();
         let device = CountedDevice::new(device);
-        Self { device, queue, caps: Arc::new(caps), checked, health }
+        Self { device, queue, caps: Arc::new(caps), checked, health, pace: Pace::default() }
     }
 
     /// What the device is and can do.

@@ -46,6 +46,7 @@ impl StagingRing {
         reads: &[EarlyRead],
         take: &mut TakeRead<'_>,
     ) -> Result<()> {
+        let _under_way = plan.begin()?;
         plan.upload(context, step, inputs)?;
         let longest = reads.iter().map(|read| read.length).max().unwrap_or(0);
         let mut on_the_way = VecDeque::with_capacity(RING_LENGTH);

@@ -154,6 +154,10 @@ impl Engine for GpuEngine {
         plan.replay(&self.context, step, inputs)
     }
 
+    async fn run_in_turns(&self, plan: &GpuPlan, step: &Step, inputs: &Inputs) -> Result<()> {
+        plan.replay_in_turns(&self.context, step, inputs).await
+    }
+
     async fn run_for(
         &self,
         plan: &GpuPlan,
@@ -163,6 +167,7 @@ impl Engine for GpuEngine {
     ) -> Result<Vec<Vec<f32>>> {
         let regions = plan.outputs(step, names)?;
         let (context, readback) = (&self.context, &self.readback);
+        let _under_way = plan.begin()?;
         let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode_last(encoder);
         let Found { ahead, is_repeated } = plan.ahead.take(&regions);
         let ahead = match ahead {
@@ -170,7 +175,7 @@ impl Engine for GpuEngine {
             None => readback.encode(context, encode, regions).await?,
         };
         plan.upload(context, step, inputs)?;
-        plan.submit_but_last(context)?;
+        plan.submit_but_last(context).await?;
         let again = is_repeated.then_some(encode);
         let (values, next) = readback.submit(context, ahead, again).await?;
         if let Some(next) = next {
@@ -188,10 +193,11 @@ impl Engine for GpuEngine {
     ) -> Result<Reading<'e>> {
         let (context, readback) = (&self.context, &self.readback);
         let regions = plan.outputs(step, names)?;
+        let _under_way = plan.begin()?;
         let encode = |encoder: &mut wgpu::CommandEncoder| plan.encode_last(encoder);
         let ahead = readback.encode(context, encode, regions).await?;
         plan.upload(context, step, inputs)?;
-        plan.submit_but_last(context)?;
+        plan.submit_but_last(context).await?;
         let sent = readback.send(context, ahead).await?;
         Ok(Reading::new(readback.receive(context, sent)))
     }

@@ -70,9 +70,9 @@ impl Pipelines {
         for (_, request) in &missing {
             check_needs(context, request)?;
         }
-        let compiled = compile_all(context, &missing);
+        let compiled = compile_all(context, &missing).await;
         for ((key, request), (pipeline, answer)) in missing.into_iter().zip(compiled) {
-            if let Some(error) = answer.await {
+            if let Some(error) = answer {
                 return Err(device_error(&request.name(), &error));
             }
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,23 +102,56 @@ fn check_needs(context: &Context, request: &Request<'_>) -> Result<()> {
     }
 }
 
-/// Compiles on all cores: a large shader takes a second or more.
+/// Compiles on all cores: a large shader takes a second or more. Beside a host that draws it does
+/// so on half of them, and is pending meanwhile.
 #[cfg(not(target_arch = "wasm32"))]
-fn compile_all(
-    context: &Context,
-    requests: &[(Key, Request<'_>)],
-) -> Vec<(Pipeline, impl Future<Output = Option<wgpu::Error>> + use<>)> {
+async fn compile_all(context: &Context, requests: &[(Key, Request<'_>)]) -> Vec<Compiled> {
+    use crate::platform::elsewhere;
     use rayon::prelude::*;
-    requests.par_iter().map(|(_, request)| compile_scoped(context, request)).collect()
+    if !context.pace.is_beside_host() {
+        let compiled = requests.par_iter().map(|(_, request)| compile_scoped(context, request));
+        return answered(compiled.collect()).await;
+    }
+    let half = std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2));
+    let mut shares = Vec::new();
+    for share in requests.chunks(requests.len().div_ceil(half).max(1)) {
+        let request =
+            |(_, it): &(Key, Request<'_>)| (it.kernel, it.variant, it.halves, it.params.to_vec());
+        let share: Vec<_> = share.iter().map(request).collect();
+        let context = context.clone();
+        shares.push(elsewhere(move || {
+            let compile = |(kernel, variant, halves, params): &(_, _, _, Vec<u8>)| {
+                let (kernel, variant, halves) = (*kernel, *variant, *halves);
+                compile_scoped(&context, &Request { kernel, variant, halves, params })
+            };
+            share.iter().map(compile).collect::<Vec<_>>()
+        }));
+    }
+    let mut compiled = Vec::new();
+    for share in shares {
+        compiled.extend(answered(share.await).await);
+    }
+    compiled
 }
 
 /// Compiles one after the other; a browser does its part in the background.
 #[cfg(target_arch = "wasm32")]
-fn compile_all(
-    context: &Context,
-    requests: &[(Key, Request<'_>)],
-) -> Vec<(Pipeline, impl Future<Output = Option<wgpu::Error>> + use<>)> {
-    requests.iter().map(|(_, request)| compile_scoped(context, request)).collect()
+async fn compile_all(context: &Context, requests: &[(Key, Request<'_>)]) -> Vec<Compiled> {
+    answered(requests.iter().map(|(_, request)| compile_scoped(context, request)).collect()).await
+}
+
+/// A pipeline, and what the device has said about it.
+type Compiled = (Pipeline, Option<wgpu::Error>);
+
+/// Waits for what the device has to say.
+async fn answered(
+    compiled: Vec<(Pipeline, impl Future<Output = Option<wgpu::Error>>)>,
+) -> Vec<Compiled> {
+    let mut answered = Vec::with_capacity(compiled.len());
+    for (pipeline, answer) in compiled {
+        answered.push((pipeline, answer.await));
+    }
+    answered
 }
 
 /// A pipeline, and what the device will have said about it.

@@ -17,6 +17,7 @@ use crate::kernels::{Element, Step};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A Recording on a device.
 pub struct GpuPlan {
@@ -27,6 +28,8 @@ pub struct GpuPlan {
     submissions: Vec<Range<usize>>,
     /// The last submission of the next replay, where its outputs are read.
     pub(super) ahead: AheadSlot,
+    /// Whether a replay has been begun of which submissions are still to come.
+    is_under_way: AtomicBool,
 }
 
 /// What the regions of a plan lie in.
@@ -68,7 +71,8 @@ impl GpuPlan {
         });
         let launches = launches.await?;
         let submissions = launch::submissions(&recording, rule);
-        Ok(Self { recording, buffers, launches, submissions, ahead: AheadSlot::default() })
+        let (ahead, is_under_way) = (AheadSlot::default(), AtomicBool::new(false));
+        Ok(Self { recording, buffers, launches, submissions, ahead, is_under_way })
     }
 
     /// Uploads step and inputs and submits the dispatches.
@@ -77,6 +81,7 @@ impl GpuPlan {
     /// If the counts exceed the capacity, an input is missing or of the wrong size, or the device
     /// is lost.
     pub(super) fn replay(&self, context: &Context, step: &Step, inputs: &Inputs) -> Result<()> {
+        let _under_way = self.begin()?;
         self.upload(context, step, inputs)?;
         context.scoped_now(&self.recording.name, || {
             for range in &self.submissions {
@@ -87,19 +92,59 @@ impl GpuPlan {
         })
     }
 
-    /// Submits all but the last submission of a replay.
+    /// The same, each submission when it is its turn.
+    ///
+    /// # Errors
+    /// As [`Self::replay`].
+    pub(super) async fn replay_in_turns(
+        &self,
+        context: &Context,
+        step: &Step,
+        inputs: &Inputs,
+    ) -> Result<()> {
+        if !context.pace.is_beside_host() {
+            return self.replay(context, step, inputs);
+        }
+        let _under_way = self.begin()?;
+        self.upload(context, step, inputs)?;
+        self.submit_in_turns(context, &self.submissions).await
+    }
+
+    /// Submits all but the last submission of a replay, each when it is its turn.
     ///
     /// # Errors
     /// If the device is lost.
-    pub(super) fn submit_but_last(&self, context: &Context) -> Result<()> {
+    pub(super) async fn submit_but_last(&self, context: &Context) -> Result<()> {
         let (_, before) = self.submissions.split_last().expect("a replay submits something");
-        context.scoped_now(&self.recording.name, || {
-            for range in before {
+        self.submit_in_turns(context, before).await
+    }
+
+    async fn submit_in_turns(&self, context: &Context, ranges: &[Range<usize>]) -> Result<()> {
+        for range in ranges {
+            context.pace.turn().await;
+            context.scoped_now(&self.recording.name, || {
                 let mut encoder = context.device.create_command_encoder(&Default::default());
                 self.encode(range.clone(), &mut encoder);
                 context.queue.submit([encoder.finish()]);
+            })?;
+            context.pace.submitted(&context.queue);
+        }
+        Ok(())
+    }
+
+    /// Begins a replay, which ends when the result is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Device`] while another one is under way: its inputs would be overwritten.
+    pub(super) fn begin(&self) -> Result<UnderWay<'_>> {
+        match self.is_under_way.swap(true, Ordering::AcqRel) {
+            false => Ok(UnderWay(&self.is_under_way)),
+            true => {
+                let problem = "a replay of this plan is under way, of which more is to come";
+                Err(Error::device(self.recording.name.as_str(), problem)
+                    .with_hint("await it, or drop it, before the plan is replayed again"))
             }
-        })
+        }
     }
 
     /// Submits some launches, cut where they are always cut, and behind them what `last` encodes.
@@ -207,6 +252,15 @@ impl GpuPlan {
         }
         let problem = format!("counts {:?} exceed capacity {:?}", counts.0, capacity.0);
         Err(Error::input(self.recording.name.as_str(), problem))
+    }
+}
+
+/// A replay of which submissions may still come.
+pub(super) struct UnderWay<'p>(&'p AtomicBool);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

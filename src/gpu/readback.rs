@@ -1,7 +1,7 @@
 //! Reading buffers back: copy to a mappable buffer, map it, wait.
 //!
-//! Natively the wait blocks in `poll`; in a browser the future wakes when the event loop has called
-//! back. Mappable buffers are kept for the next time.
+//! Natively the wait blocks in `poll`, unless a host polls; in a browser the future wakes when the
+//! event loop has called back. Mappable buffers are kept for the next time.
 
 use super::ahead::{Ahead, Elements};
 use super::context::Context;
@@ -162,7 +162,9 @@ impl Readback {
             });
             submission
         };
+        context.pace.turn().await;
         let submission = context.scoped("readback", submit).await?;
+        context.pace.submitted(&context.queue);
         Ok(Sent { regions, staging, bytes, submission, mapped })
     }
 
@@ -279,10 +281,12 @@ async fn wait_for(
     submission: wgpu::SubmissionIndex,
     mapped: Awaited,
 ) -> Result<()> {
-    ask_often(context, &mapped)?;
-    let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-    // Blocks natively; does nothing in a browser.
-    context.device.poll(wait).map_err(|error| failed(context, &error.to_string()))?;
+    if !context.pace.is_beside_host() {
+        ask_often(context, &mapped)?;
+        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+        // Blocks natively; does nothing in a browser.
+        context.device.poll(wait).map_err(|error| failed(context, &error.to_string()))?;
+    }
     if mapped.await { Ok(()) } else { Err(failed(context, "a buffer could not be mapped")) }
 }
 
@@ -314,8 +318,10 @@ pub(super) async fn wait(context: &Context) -> Result<()> {
     context.check()?;
     let (answer, done) = answer();
     context.queue.on_submitted_work_done(move || answer.give(true));
-    let poll = context.device.poll(wgpu::PollType::wait_indefinitely());
-    poll.map_err(|error| failed(context, &error.to_string()))?;
+    if !context.pace.is_beside_host() {
+        let poll = context.device.poll(wgpu::PollType::wait_indefinitely());
+        poll.map_err(|error| failed(context, &error.to_string()))?;
+    }
     if done.await { Ok(()) } else { Err(failed(context, "submitted work was dropped")) }
 }
 

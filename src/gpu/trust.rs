@@ -9,7 +9,7 @@ use super::plan::request;
 use crate::error::Result;
 use crate::graph::Recording;
 use crate::kernels::{Case, Distrusted, Halves, Kernel};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Elements of the largest case that is run: more would delay the start.
@@ -64,7 +64,7 @@ impl GpuEngine {
     /// If the device is lost.
     pub(super) async fn check_variants(&self, recording: &Recording) -> Result<bool> {
         let mut agree = true;
-        let unchecked = self.unchecked(recording);
+        let unchecked = self.with_cases(self.unchecked(recording)).await;
         if !unchecked.is_empty() {
             self.compile_at_once(recording, &unchecked).await;
         }
@@ -84,21 +84,28 @@ impl GpuEngine {
     }
 
     /// The variants of a recording that were not checked before, each once.
-    fn unchecked(&self, recording: &Recording) -> Vec<Unchecked> {
-        let mut unchecked: Vec<Unchecked> = Vec::new();
+    fn unchecked(&self, recording: &Recording) -> Vec<(Checked, &'static Kernel)> {
+        let mut unchecked: Vec<(Checked, &'static Kernel)> = Vec::new();
         let state = self.trust.lock();
         for dispatch in &recording.dispatches {
             let (kernel, variant) = (dispatch.kernel, dispatch.variant);
             let constants = (kernel.constants)(&dispatch.params);
             let pipeline = (kernel.name, variant, dispatch.halves, constants);
-            let known = unchecked.iter().any(|other| other.pipeline == pipeline);
-            if variant == 0 || known || state.checked.contains(&pipeline) {
-                continue;
+            let known = unchecked.iter().any(|(other, _)| *other == pipeline);
+            if variant != 0 && !known && !state.checked.contains(&pipeline) {
+                unchecked.push((pipeline, kernel));
             }
-            let cases = some_cases(kernel, variant, dispatch.halves, &pipeline.3);
-            unchecked.push(Unchecked { pipeline, kernel, cases });
         }
         unchecked
+    }
+
+    /// The same with their cases, which take the processor a good part of a second to make.
+    async fn with_cases(&self, unchecked: Vec<(Checked, &'static Kernel)>) -> Vec<Unchecked> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if self.context.pace.is_beside_host() && !unchecked.is_empty() {
+            return crate::platform::elsewhere(move || with_cases(unchecked)).await;
+        }
+        with_cases(unchecked)
     }
 
     /// Compiles what the checks run and what the plan will run together, on all cores: one after
@@ -121,27 +128,37 @@ impl GpuEngine {
     }
 }
 
-/// A few of the cases that a variant takes: the largest with these types and constants, or, where
-/// there is none, of all that it takes.
-fn some_cases(
-    kernel: &Kernel,
-    variant: usize,
-    halves: Halves,
-    constants: &[(&'static str, u32)],
-) -> Vec<Case> {
+/// Variants with a few cases each. All cases of a kernel are made once, for all of its variants.
+fn with_cases(unchecked: Vec<(Checked, &'static Kernel)>) -> Vec<Unchecked> {
+    let mut known: HashMap<&'static str, Vec<Case>> = HashMap::new();
+    let with_cases = unchecked.into_iter().map(|(pipeline, kernel)| {
+        let all = known.entry(kernel.name).or_insert_with(|| small_cases(kernel));
+        let cases = some_cases(all, kernel, &pipeline);
+        Unchecked { pipeline, kernel, cases }
+    });
+    with_cases.collect()
+}
+
+/// The cases of a kernel that are run for a start, the largest first.
+fn small_cases(kernel: &Kernel) -> Vec<Case> {
     let size = |case: &Case| case.buffers.iter().map(|buffer| buffer.len()).sum::<usize>();
-    let takes = kernel.variants[variant].takes;
     let mut cases = (kernel.cases)();
-    cases.retain(|case| takes(&case.params, case.halves) && size(case) <= MOST_ELEMENTS);
+    cases.retain(|case| size(case) <= MOST_ELEMENTS);
     cases.sort_by_key(|case| std::cmp::Reverse(size(case)));
-    let alike = |case: &Case| {
-        case.halves == halves && (kernel.constants)(&case.params).as_slice() == constants
-    };
-    if cases.iter().any(alike) {
-        cases.retain(alike);
-    }
-    cases.truncate(CASE_COUNT);
     cases
+}
+
+/// A few of the cases that a variant takes: the first with these types and constants, or, where
+/// there is none, of all that it takes.
+fn some_cases(all: &[Case], kernel: &Kernel, pipeline: &Checked) -> Vec<Case> {
+    let (_, variant, halves, constants) = pipeline;
+    let takes = |case: &&Case| (kernel.variants[*variant].takes)(&case.params, case.halves);
+    let alike = |case: &&Case| {
+        takes(case) && case.halves == *halves && (kernel.constants)(&case.params) == *constants
+    };
+    let is_any_alike = all.iter().any(|case| alike(&case));
+    let chosen = all.iter().filter(|case| if is_any_alike { alike(case) } else { takes(case) });
+    chosen.take(CASE_COUNT).cloned().collect()
 }
 
 #[cfg(test)]
@@ -153,7 +170,8 @@ mod tests {
     fn every_variant_has_cases_to_be_checked_by() {
         for kernel in REGISTRY {
             for variant in 1..kernel.variants.len() {
-                let count = some_cases(kernel, variant, Halves::NONE, &[]).len();
+                let pipeline = (kernel.name, variant, Halves::NONE, Vec::new());
+                let count = some_cases(&small_cases(kernel), kernel, &pipeline).len();
                 let name = kernel.variants[variant].name;
                 assert!((1..=CASE_COUNT).contains(&count), "{}.{name}: {count}", kernel.name);
             }

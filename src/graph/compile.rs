@@ -85,8 +85,9 @@ pub fn compile_for(
     Ok(recording)
 }
 
-/// Work between two cut marks: about a tenth of a second on a GPU of 100 GFLOP/s.
-const CUT_FLOPS: u64 = 10_000_000_000;
+/// Work between two cut marks: a fifth of a millisecond on a GPU of 100 GFLOP/s, of which a frame
+/// has time for some.
+const CUT_FLOPS: u64 = 20_000_000;
 
 fn mark_cuts(recording: &mut Recording) {
     let mut since_cut = 0;

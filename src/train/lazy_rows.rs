@@ -1,5 +1,7 @@
 //! The hash table of a trainer that updates it lazily: what runs beside micro-batches and updates.
 
+use std::cell::Cell;
+
 use rayon::prelude::*;
 
 use super::lazy_update::{TOUCHED_ROWS, TOUCHED_SLOTS, catch_up_recording, settle_recording};
@@ -17,6 +19,8 @@ use crate::kernels::{Axis, Counts, Step};
 pub(super) struct LazyRows<E: Engine> {
     catch_up: E::Plan,
     settle: E::Plan,
+    /// Whether no row has missed an update.
+    is_settled: Cell<bool>,
     slots: Slots,
     table: LazyTable,
 }
@@ -37,6 +41,7 @@ impl<E: Engine> LazyRows<E> {
         Ok(Some(Self {
             catch_up: engine.compile(&model.store, catch_up).await?,
             settle: engine.compile(&model.store, settle).await?,
+            is_settled: Cell::new(true),
             slots: Slots::new(table.weight.rows, table.slot_count()),
             table,
         }))
@@ -115,6 +120,7 @@ impl<E: Engine> LazyRows<E> {
 
     /// Counts and inputs of the update of the micro-batches so far.
     pub fn before_update(&mut self) -> (Counts, Inputs) {
+        self.is_settled.set(false);
         let (rows, slots) = self.slots.take();
         let counts = Counts::default().with(Axis::HashRows, rows.len());
         let mut inputs = Inputs::default();
@@ -123,12 +129,16 @@ impl<E: Engine> LazyRows<E> {
         (counts, inputs)
     }
 
-    /// Lets every row catch up.
+    /// Lets every row catch up, if any has missed an update.
     ///
     /// # Errors
     /// If the device is lost.
     pub fn settle(&self, engine: &E) -> Result<()> {
-        engine.run(&self.settle, &Step::of(Counts::default()), &Inputs::default())
+        if !self.is_settled.get() {
+            engine.run(&self.settle, &Step::of(Counts::default()), &Inputs::default())?;
+            self.is_settled.set(true);
+        }
+        Ok(())
     }
 }
 

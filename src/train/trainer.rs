@@ -83,6 +83,8 @@ impl<'e, E: Engine> Trainer<'e, E> {
     /// # Errors
     /// If the device has not the memory or is lost; if the micro-batches of an update touch more
     /// rows of a lazily updated table than it has slots.
+    ///
+    /// Where it is dropped before it is done, a part of the gradients may have been added.
     pub async fn micro(&mut self, batch: &Batch, loss_weight: f32) -> Result<()> {
         let plan = self.micro.get(self.engine, &self.model, &batch.counts).await?;
         let step = Step { loss_weight, ..Step::of(batch.counts) };
@@ -90,7 +92,7 @@ impl<'e, E: Engine> Trainer<'e, E> {
             None => batch.inputs.clone(),
             Some(lazy) => lazy.before_micro(self.engine, batch)?,
         };
-        self.engine.run(plan, &step, &inputs)
+        self.engine.run_in_turns(plan, &step, &inputs).await
     }
 
     /// The last micro-batch of this rank before an update: afterwards gradients are the sums of
@@ -214,7 +216,7 @@ impl<'e, E: Engine> Trainer<'e, E> {
         self.settle()?;
         let plan = self.evaluate.get(self.engine, &self.model, &batch.counts).await?;
         let step = Step::of(batch.counts);
-        self.engine.run(plan, &step, &batch.inputs)?;
+        self.engine.run_in_turns(plan, &step, &batch.inputs).await?;
         self.engine.output(plan, "nats", &step).await
     }
 }

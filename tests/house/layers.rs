@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("graph", "error kernels packed"),
     ("engine", "error graph kernels"),
     ("cpu", "engine error graph kernels"),
-    ("gpu", "engine error graph kernels shader"),
+    ("gpu", "engine error graph kernels platform shader"),
     ("device", "cpu engine error gpu graph kernels platform"),
     ("nn", "error graph"),
     ("blt", "engine error graph kernels nn packed random text"),

@@ -38,6 +38,19 @@ pub fn command(arguments: &[String]) -> Command {
     command
 }
 
+/// The same command begun by another program, which is given these arguments and then the command.
+pub fn within(program: &str, arguments: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(program);
+    outer.current_dir(root()).args(arguments).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    outer
+}
+
 /// Runs a cargo command to its end; an error if it fails.
 pub fn run(mut command: Command) -> Result<()> {
     let line = show(&command);
@@ -86,7 +99,9 @@ pub fn show(command: &Command) -> String {
         Some(format!("{}={value}", name.to_string_lossy()))
     });
     let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned());
-    let words: Vec<String> = settings.chain(["cargo".to_owned()]).chain(arguments).collect();
+    let program = Path::new(command.get_program()).file_stem().unwrap_or_default();
+    let program = program.to_string_lossy().into_owned();
+    let words: Vec<String> = settings.chain([program]).chain(arguments).collect();
     words.join(" ")
 }
 

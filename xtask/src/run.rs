@@ -61,6 +61,7 @@ fn run_step(step: Step, log: &SkipLog, tally: &mut Tally) -> Result<()> {
     match step {
         Step::Setup => setup::prepare(),
         Step::Cargo(arguments) => cargo::run(cargo::command(&owned(arguments))),
+        Step::Desktop(arguments) => run_desktop(arguments),
         Step::Wasm(arguments) => cargo::run(setup::wasm_std::command(&owned(arguments))?),
         Step::Test(arguments) => run_tests(owned(arguments), &[], log, tally),
         Step::MpiTest(arguments) => match setup::missing_for_mpi() {
@@ -117,6 +118,21 @@ fn run_tests(
         bail!("{} tests failed, or did not build: {line}", counts.failed_count);
     }
     Ok(())
+}
+
+/// Runs the desktop example, where there is no display on one that nobody sees.
+fn run_desktop(arguments: &[&str]) -> Result<()> {
+    let words = ["run", "--example", "embed", "--features", stages::EMBED, "--"];
+    let words: Vec<_> = words.iter().chain(arguments).copied().collect();
+    let command = cargo::command(&owned(&words));
+    let has_display =
+        ["DISPLAY", "WAYLAND_DISPLAY"].map(std::env::var_os).iter().any(Option::is_some);
+    let mut command = match cfg!(target_os = "linux") && !has_display {
+        true => cargo::within("xvfb-run", &["--auto-servernum"], &command),
+        false => command,
+    };
+    command.envs(adapter_settings());
+    cargo::run(command)
 }
 
 /// On Linux the software driver is the one that everybody has, so it is what tests run on unless

@@ -33,16 +33,23 @@ pub enum Step {
     CompileWgsl,
     /// The package of `web/` must do in headless Chromium what the program does.
     WebTest,
+    /// Runs the desktop example with these arguments, on a display of its own where there is none.
+    Desktop(&'static [&'static str]),
     /// Any other cargo command.
     Cargo(&'static [&'static str]),
     /// A cargo command for wasm32, with whichever standard library there is for it.
     Wasm(&'static [&'static str]),
 }
 
-use Step::{Cargo, CompileWgsl, MpiTest, Setup, Test, TestAllBut, Wasm, WebTest, WriteWgsl};
+use Step::{
+    Cargo, CompileWgsl, Desktop, MpiTest, Setup, Test, TestAllBut, Wasm, WebTest, WriteWgsl,
+};
 
 /// Integration tests that have a stage of their own; `engine` runs all others.
 const SHADER_TESTS: &str = "shaders";
+
+/// The feature that brings what the desktop example needs.
+pub const EMBED: &str = "embed-example";
 
 pub const STAGES: &[Stage] = &[
     Stage {
@@ -100,6 +107,33 @@ pub const STAGES: &[Stage] = &[
         steps: &[WebTest],
     },
     Stage {
+        name: "desktop",
+        proves: "a window draws on while models read, write and learn on its device",
+        steps: &[
+            Cargo(&["clippy", "--example", "embed", "--features", EMBED, "--", "-D", "warnings"]),
+            Desktop(&[
+                "--script",
+                "--steps",
+                "4",
+                "--model",
+                "web/model",
+                "--screenshot",
+                "target/desktop/window.png",
+            ]),
+            Desktop(&[
+                "--offscreen",
+                "--dark",
+                "--script",
+                "--learn",
+                "model",
+                "--steps",
+                "4",
+                "--screenshot",
+                "target/desktop/texture.png",
+            ]),
+        ],
+    },
+    Stage {
         name: "package",
         proves: "what would be published is whole: it builds from the package alone",
         steps: &[Cargo(&["package", "--package", "blt-wgpu", "--allow-dirty"])],
@@ -155,6 +189,9 @@ impl Step {
             }
             CompileWgsl => "cargo xtask browser target/wgsl".to_owned(),
             WebTest => "cargo xtask web-test".to_owned(),
+            Desktop(arguments) => {
+                format!("cargo run --example embed --features {EMBED} -- {}", arguments.join(" "))
+            }
             Cargo(arguments) => format!("cargo {}", arguments.join(" ")),
             Wasm(arguments) => {
                 format!("cargo {} --target wasm32-unknown-unknown", arguments.join(" "))

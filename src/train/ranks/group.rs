@@ -5,15 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::link::{Link, Place, gather};
 use super::sums::{RowSums, Scratch, sum, sum_rows};
+use super::threads;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::error::Error;
 use crate::error::Result;
-use crate::platform;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::{Keeper, Promise};
 
 /// Gradients that are summed at once, unless it is said otherwise: 16 MiB.
 const BUCKET_ELEMENTS: usize = 4 << 20;
+
+/// Buckets whose room is kept; an engine that gives buckets away takes none back.
+const MOST_SPARE: usize = 10;
 
 /// The processes of a run, seen from one of them. What is asked of others goes on in a thread of
 /// its own, in the order in which it was asked.
@@ -165,13 +168,16 @@ impl Ranks {
     pub fn copied(&self, values: &[f32]) -> Vec<f32> {
         let mut copy = self.spare().pop().unwrap_or_default();
         copy.resize(values.len(), 0.0);
-        platform::copy(values, &mut copy);
+        threads::copy(values, &mut copy);
         copy
     }
 
     /// Takes the room of a bucket that nobody needs any more.
     pub fn take_back(&self, room: Vec<f32>) {
-        self.spare().push(room);
+        let mut spare = self.spare();
+        if spare.len() < MOST_SPARE {
+            spare.push(room);
+        }
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Vec<f32>>> {

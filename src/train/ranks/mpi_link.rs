@@ -9,8 +9,8 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives};
 
 use super::link::{Link, Place};
+use super::threads;
 use crate::error::{Error, Result};
-use crate::platform;
 
 /// This process among those of an MPI job. MPI itself ends all of them when one is gone.
 pub struct MpiLink {
@@ -57,6 +57,7 @@ impl Link for MpiLink {
         received: &mut [u32],
         lengths: &[usize],
     ) -> Result<()> {
+        assert_eq!(lengths[self.place.rank], 0, "a rank gives nothing to itself");
         let (mut counts, starts) = mpi_counts(counts)?;
         counts[self.place.rank] = 0;
         let send = Partition::new(words, counts, starts);
@@ -69,13 +70,15 @@ impl Link for MpiLink {
     fn share(&mut self, words: &[u32], received: &mut [u32], lengths: &[usize]) -> Result<()> {
         let (mut counts, starts) = mpi_counts(lengths)?;
         let rank = self.place.rank;
+        assert_eq!(words.len(), lengths[rank], "a rank knows how much it gives");
         // MPI would copy what a rank has itself with one thread.
         let own: usize = lengths[..rank].iter().sum();
         let here = &mut received[own..][..words.len()];
-        platform::copy(bytemuck::cast_slice(words), bytemuck::cast_slice_mut(here));
+        threads::copy(bytemuck::cast_slice(words), bytemuck::cast_slice_mut(here));
         counts[rank] = 0;
-        let (mut to_all, _) = mpi_counts(&vec![words.len(); lengths.len()])?;
-        to_all[rank] = 0;
+        let (to_others, _) = mpi_counts(&[words.len()])?;
+        let to_all: Vec<i32> =
+            (0..lengths.len()).map(|other| if other == rank { 0 } else { to_others[0] }).collect();
         let send = Partition::new(words, to_all, vec![0; lengths.len()]);
         let mut receive = PartitionMut::new(received, counts, starts);
         self.world.all_to_all_varcount_into(&send, &mut receive);

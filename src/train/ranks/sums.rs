@@ -5,16 +5,12 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::link::{Link, gather};
+use super::threads::{add, sum_in_order};
 use crate::error::Result;
 
 /// Most words that go through a link at once: 16 MiB.
 const BUCKET_WORDS: usize = 4 << 20;
-
-/// Numbers that one thread adds at once.
-const ADDED: usize = 1 << 16;
 
 /// Room for words on their way, which is kept for the next time: fresh memory costs as much as a
 /// copy.
@@ -57,21 +53,12 @@ fn sum_bucket(link: &mut dyn Link, values: &mut [f32], scratch: &mut Scratch) ->
     let here = &values[segments[rank].clone()];
     let terms: Vec<_> = (0..count)
         .map(|other| if other == rank { Some(here) } else { others.next() })
-        .map(|term| term.unwrap_or_default())
+        // Of nothing there are no parts.
+        .map(|term| term.unwrap_or(&[]))
         .collect();
     scratch.sums.resize(own, 0.0);
     sum_in_order(&terms, &mut scratch.sums);
     link.share(bytemuck::cast_slice(&scratch.sums), bytemuck::cast_slice_mut(values), &counts)
-}
-
-/// Adds up as many numbers of every rank, in the order of the ranks.
-fn sum_in_order(terms: &[&[f32]], sums: &mut [f32]) {
-    let (first, others) = terms.split_first().expect("there is a rank");
-    sums.par_chunks_mut(ADDED).enumerate().for_each(|(index, sums)| {
-        let part = index * ADDED..index * ADDED + sums.len();
-        sums.copy_from_slice(&first[part.clone()]);
-        others.iter().for_each(|other| add(sums, &other[part.clone()]));
-    });
 }
 
 /// Rows of which every rank has some, and their sums over the ranks that have them.
@@ -152,10 +139,4 @@ fn span(rows: &[u32], first: u32, last: u32) -> Range<usize> {
 /// `length` cut into `count` parts that differ by one at most.
 fn segments(length: usize, count: usize) -> Vec<Range<usize>> {
     (0..count).map(|index| length * index / count..length * (index + 1) / count).collect()
-}
-
-fn add(sums: &mut [f32], values: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value;
-    }
 }

@@ -59,6 +59,13 @@ const NEEDS: &[Need] = &[
         is_optional: true,
     },
     Need {
+        what: "a display for the desktop example (xvfb-run)",
+        is_there: has_display,
+        packages: &["xvfb", "xauth", "libxcursor1", "libxi6", "libxkbcommon-x11-0"],
+        elsewhere: "install Xvfb with xvfb-run, or run the stage on a display",
+        is_optional: false,
+    },
+    Need {
         what: "Chromium or Chrome",
         // A wrong BLT_CHROMIUM is reported for what it is; no package would put it right.
         is_there: || std::env::var_os("BLT_CHROMIUM").is_some() || browser::find().is_ok(),
@@ -174,6 +181,10 @@ fn has_vulkan_loader() -> bool {
     };
     // ldconfig is not on the path of everyone who may read its cache.
     ["ldconfig", "/sbin/ldconfig"].into_iter().any(listed)
+}
+
+fn has_display() -> bool {
+    !cfg!(target_os = "linux") || answers("xvfb-run") || std::env::var_os("DISPLAY").is_some()
 }
 
 fn has_software_driver() -> bool {
