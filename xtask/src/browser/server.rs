@@ -70,8 +70,11 @@ impl Site {
         self
     }
 
-    /// The content of a path. `None` where there is nothing, and for everything outside the root.
+    /// The content of a path, of a folder its `index.html`. `None` where there is nothing, and for
+    /// everything outside the root.
     fn get(&self, path: &str) -> Option<Vec<u8>> {
+        let index = path.ends_with('/').then(|| format!("{path}index.html"));
+        let path = index.as_deref().unwrap_or(path);
         if let Some(content) = self.files.get(path) {
             return Some(content.clone());
         }
@@ -196,6 +199,9 @@ fn begin_reply(mut stream: &TcpStream, status: &str, media: &str, byte_count: us
 }
 
 fn media_type(path: &Path) -> &'static str {
+    if path.as_os_str().to_string_lossy().ends_with('/') {
+        return "text/html; charset=utf-8";
+    }
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("html") => "text/html; charset=utf-8",
         Some("js" | "mjs") => "text/javascript; charset=utf-8",
@@ -264,9 +270,12 @@ mod tests {
         std::fs::create_dir_all(place.join("root/inner")).unwrap();
         std::fs::write(place.join("secret.txt"), "secret").unwrap();
         std::fs::write(place.join("root/inner/page.html"), "page").unwrap();
+        std::fs::write(place.join("root/index.html"), "first").unwrap();
         let site = Site::of_directory(place.join("root")).unwrap();
         assert_eq!(site.get("/inner/page.html").as_deref(), Some(&b"page"[..]));
         assert_eq!(site.get("/inner/../inner/page.html").as_deref(), Some(&b"page"[..]));
+        assert_eq!(site.get("/").as_deref(), Some(&b"first"[..]));
+        assert_eq!(site.get("/inner/"), None);
         assert_eq!(site.get("/../secret.txt"), None);
         assert_eq!(site.get("/inner/../../secret.txt"), None);
         std::fs::remove_dir_all(&place).unwrap();
