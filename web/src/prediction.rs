@@ -76,7 +76,7 @@ impl Model<'_> {
         Ok(Distribution::of(&logits[(count - 1) * VOCABULARY_SIZE as usize..]))
     }
 
-    /// How the model's rule cuts ids, the first of which is no byte; an entropy model has no patches.
+    /// How the model cuts ids, the first of which is no byte; an entropy model has no patches.
     async fn patch_lengths(
         &mut self,
         ids: &[u32],

@@ -80,6 +80,13 @@ fn a_distribution_is_that_of_a_full_pass() {
             let expected = f64::from(logits[likeliest]).exp() / total;
             assert!((found.top[0].probability - expected).abs() < 1e-6, "at {at}");
         }
+        // Of a text of more patches, and more bytes, than the model sees, the end is read.
+        let long = TEXT.repeat(1 + 2 * model.info().max_bytes / TEXT.len());
+        for at in [long.len() / 2, long.len()] {
+            let found = model.distribution(&long, at, &platform).await.unwrap();
+            let total: f64 = found.top.iter().map(|it| it.probability).sum();
+            assert!(total > 0.1 && total < 1.0 + 1e-6, "at {at}: {total}");
+        }
         let beyond = model.distribution(TEXT, TEXT.len() + 1, &platform).await;
         assert_eq!(beyond.unwrap_err().kind, Kind::Input);
     });
