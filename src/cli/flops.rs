@@ -17,8 +17,8 @@ use std::path::PathBuf;
 /// Count what a model computes for a byte, by part, and the memory that training it takes
 ///
 /// Two operations for every multiply-add of matrix products and attention, as the paper counts
-/// them, over a row as long as the configuration says and the keys that are seen; a training step is
-/// three forward passes. The entropy model is counted apart.
+/// them, over a row as long as the configuration says and the keys that are seen; a training step
+/// is three forward passes. The entropy model is counted apart.
 #[derive(clap::Args)]
 #[command(after_help = "Example: blt flops model.toml --bytes-per-patch 6")]
 pub struct Arguments {
