@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::{ArenaId, Placement, Recording, StoreLayout};
 use crate::kernels::{Abilities, Step, Tuned};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::pin::Pin;
@@ -111,7 +112,8 @@ pub trait Engine {
 
     /// Replays a plan and reads ranges of the Store as they are behind some of its dispatches, in
     /// the order of `reads`, whose `behind` never falls. `take` has the number of each and its
-    /// elements as soon as they are there, while what comes behind may still go on.
+    /// elements as soon as they are there, while what comes behind may still go on; they are lent
+    /// where the engine has them in memory of its own.
     ///
     /// # Errors
     /// As [`Self::run`] and [`Self::read`], or what `take` says.
@@ -121,11 +123,11 @@ pub trait Engine {
         store: &Self::Store,
         (step, inputs): (&Step, &Inputs),
         reads: &[EarlyRead],
-        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+        take: &mut TakeRead<'_>,
     ) -> Result<()> {
         self.run(plan, step, inputs)?;
         for (index, EarlyRead { arena, offset, length, .. }) in reads.iter().enumerate() {
-            take(index, self.read(store, *arena, *offset, *length).await?)?;
+            take(index, self.read(store, *arena, *offset, *length).await?.into())?;
         }
         Ok(())
     }
@@ -294,6 +296,9 @@ pub struct EarlyRead {
     /// Number of elements.
     pub length: usize,
 }
+
+/// Takes the number of an early read and its elements.
+pub type TakeRead<'t> = dyn FnMut(usize, Cow<'_, [f32]>) -> Result<()> + 't;
 
 /// Consecutive elements that are copied from one Store into another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

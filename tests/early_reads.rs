@@ -10,6 +10,7 @@ use blt_wgpu::graph::ArenaWrite;
 use blt_wgpu::kernels::Step;
 use blt_wgpu::train::run::run_model;
 use pollster::block_on;
+use std::borrow::Cow;
 use support::runs::{BLT, config, texts};
 
 /// What is read on the way of a replay is what is there behind it: nothing is written any more.
@@ -45,9 +46,9 @@ fn reads_on_the_way<E: Engine>(engine: &E) {
         assert!(reads.iter().any(|read| (1..dispatch_count).contains(&read.behind)));
         let step = Step { loss_weight: 0.1, ..Step::of(batch.counts) };
         let mut found = Vec::new();
-        let mut take = |index: usize, values: Vec<f32>| {
+        let mut take = |index: usize, values: Cow<'_, [f32]>| {
             assert_eq!(index, found.len());
-            found.push(values);
+            found.push(values.into_owned());
             Ok(())
         };
         let with = (&step, &batch.inputs);

@@ -73,7 +73,8 @@ impl BenchShape {
         self.run.data.batch_size * self.row_bytes()
     }
 
-    fn patch_bytes(&self) -> usize {
+    /// Bytes of a patch: those of a static rule, and 4 of another.
+    pub fn patch_bytes(&self) -> usize {
         let patcher = &self.run.data.patcher_args;
         match patcher.patching_mode {
             PatchingMode::Static => patcher.patch_size as usize,

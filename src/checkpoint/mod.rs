@@ -18,6 +18,7 @@ mod conversion;
 mod directory_lock;
 mod elements;
 mod file_bytes;
+mod in_memory;
 mod load;
 mod mapped_table;
 mod model_card;
@@ -45,6 +46,7 @@ pub use conversion::Conversion;
 pub use directory_lock::DirectoryLock;
 pub use elements::ElementType;
 pub use file_bytes::FileBytes;
+pub use in_memory::directory_files;
 pub use load::{
     LoadOptions, LoadedTypes, PIECE_ELEMENTS, load_entropy_model, save_directory, write_weights,
 };

@@ -15,6 +15,7 @@ mod entropies;
 mod escaped;
 mod eval;
 mod failure;
+mod flops;
 mod generate;
 mod hub;
 mod info;

@@ -4,8 +4,8 @@ use super::failure;
 use super::interrupt;
 use super::terminal::Terminal;
 use super::{
-    bench, calibrate, convert, demo, devices, entropies, eval, generate, info, init, logits, patch,
-    report, statistics, train, tune,
+    bench, calibrate, convert, demo, devices, entropies, eval, flops, generate, info, init, logits,
+    patch, report, statistics, train, tune,
 };
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -37,6 +37,7 @@ enum Command {
     Logits(logits::Arguments),
     Init(init::Arguments),
     Convert(convert::Arguments),
+    Flops(flops::Arguments),
     Info(info::Arguments),
     Devices(devices::Arguments),
 }
@@ -69,6 +70,7 @@ fn run(command: &Command, terminal: &Terminal) -> anyhow::Result<()> {
         Command::Logits(arguments) => logits::run(arguments, terminal),
         Command::Init(arguments) => init::run(arguments, terminal),
         Command::Convert(arguments) => convert::run(arguments, terminal),
+        Command::Flops(arguments) => flops::run(arguments, terminal),
         Command::Info(arguments) => info::run(arguments, terminal),
         Command::Devices(arguments) => devices::run(arguments, terminal),
     }

@@ -1,6 +1,8 @@
 //! The engine on the host, for any type of number.
 
-use crate::engine::{EarlyRead, Engine, EngineFingerprint, InputValues, Inputs, StoreCopy};
+use crate::engine::{
+    EarlyRead, Engine, EngineFingerprint, InputValues, Inputs, StoreCopy, TakeRead,
+};
 use crate::error::{Error, Result};
 use crate::graph::{ArenaId, BufferId, Dispatch, Recording, StoreLayout};
 use crate::kernels::{
@@ -240,7 +242,7 @@ impl<R: HostNumber> Engine for HostEngine<R> {
         store: &HostStore<R>,
         (step, inputs): (&Step, &Inputs),
         reads: &[EarlyRead],
-        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+        take: &mut TakeRead<'_>,
     ) -> Result<()> {
         let run = |range: Range<usize>| match range.is_empty() {
             true => Ok(()),
@@ -250,7 +252,7 @@ impl<R: HostNumber> Engine for HostEngine<R> {
         for (index, read) in reads.iter().enumerate() {
             run(done..read.behind)?;
             done = read.behind.max(done);
-            take(index, self.read(store, read.arena, read.offset, read.length).await?)?;
+            take(index, self.read(store, read.arena, read.offset, read.length).await?.into())?;
         }
         run(done..plan.recording.dispatches.len())
     }

@@ -5,8 +5,11 @@ use crate::blt::tables::Row;
 use crate::error::Result;
 use crate::train::packing::{BytePacker, Packer, PackerOptions};
 
-/// Rows of the entropy model.
-pub(super) fn entropy_rows(ids: &[u32], shape: &Shape) -> Result<Vec<Row>> {
+/// Rows of the entropy model, of ids with BOS and EOS.
+///
+/// # Errors
+/// Fewer than 2 ids.
+pub fn entropy_rows(ids: &[u32], shape: &Shape) -> Result<Vec<Row>> {
     let mut packer = BytePacker::new(shape.entropy_row_bytes)?;
     packer.push(ids)?;
     let mut rows: Vec<_> = std::iter::from_fn(|| packer.pop()).collect();
@@ -16,7 +19,10 @@ pub(super) fn entropy_rows(ids: &[u32], shape: &Shape) -> Result<Vec<Row>> {
 
 /// Rows of the BLT: the same number of patches in each, of together at most four times as many
 /// bytes as calibrated patches have.
-pub(super) fn packed_rows(ids: &[u32], patch_lengths: &[u32], shape: &Shape) -> Result<Vec<Row>> {
+///
+/// # Errors
+/// Lengths that do not sum to the ids.
+pub fn packed_rows(ids: &[u32], patch_lengths: &[u32], shape: &Shape) -> Result<Vec<Row>> {
     let mut packer = Packer::new(PackerOptions {
         row_patch_count: shape.row_patch_count,
         max_row_bytes: shape.row_patch_count * 16,

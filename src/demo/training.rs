@@ -9,8 +9,8 @@ use crate::random::Random;
 use crate::train::schedule::{Schedule, ScheduleKind};
 use crate::train::{AdamW, Trainer};
 
-/// Rows in a seeded order, one batch after another, epoch after epoch.
-pub(super) struct Training<'e, E: Engine> {
+/// The training of one model: rows in a seeded order, one batch after another, epoch after epoch.
+pub struct Training<'e, E: Engine> {
     pub trainer: Trainer<'e, E>,
     rows: Vec<Row>,
     order: Vec<usize>,
@@ -26,7 +26,7 @@ pub(super) struct Training<'e, E: Engine> {
     pub step_count: u64,
     /// Targets read so far.
     pub byte_count: u64,
-    /// Seconds of the first steps, until the step count is known.
+    /// Seconds of the steps that were timed.
     pub step_seconds: Vec<f64>,
     /// Targets and seconds when the figures were last asked for.
     asked: (u64, f64),
@@ -39,7 +39,7 @@ const MIN_RATIO: f64 = 0.05;
 
 /// What one step says of itself, as far as the device has been asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct StepFigures {
+pub struct StepFigures {
     /// Mean over the targets since the figures were last asked for.
     pub loss_nats: f64,
     pub gradient_norm: f64,
@@ -49,7 +49,11 @@ pub(super) struct StepFigures {
 }
 
 impl<'e, E: Engine> Training<'e, E> {
-    /// A training that has not begun; the rows are shuffled anew every epoch.
+    /// A training that has not begun, of a model with room for it; the rows are shuffled anew every
+    /// epoch. `batch_bytes` is about what a step reads, `now` the clock in seconds.
+    ///
+    /// # Errors
+    /// If the device refuses a shader.
     pub async fn new(
         engine: &'e E,
         model: LoadedModel<E>,
@@ -84,6 +88,9 @@ impl<'e, E: Engine> Training<'e, E> {
     }
 
     /// One optimiser step on the next rows.
+    ///
+    /// # Errors
+    /// If a row is too long for the model; if the device has not the memory or is lost.
     pub async fn step(&mut self) -> Result<()> {
         self.learning_rate = self.next_learning_rate();
         let rows = self.next_rows();
@@ -96,6 +103,9 @@ impl<'e, E: Engine> Training<'e, E> {
     }
 
     /// The same, waited for and timed.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
     pub async fn timed_step(&mut self, clock: &dyn Fn() -> f64) -> Result<f64> {
         let before = clock();
         self.step().await?;
@@ -106,6 +116,9 @@ impl<'e, E: Engine> Training<'e, E> {
     }
 
     /// Figures since the last call, at `now` seconds. Waits for the device.
+    ///
+    /// # Errors
+    /// If the device is lost.
     pub async fn figures(&mut self, now: f64) -> Result<StepFigures> {
         let nats = self.trainer.take_nats().await?;
         let state = self.trainer.train_state().await?;
@@ -120,6 +133,9 @@ impl<'e, E: Engine> Training<'e, E> {
     }
 
     /// Waits until the device has done everything.
+    ///
+    /// # Errors
+    /// If the device is lost.
     pub async fn wait(&self) -> Result<()> {
         self.trainer.train_state().await.map(|_| ())
     }

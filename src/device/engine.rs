@@ -1,7 +1,7 @@
 //! One of the engines, with its Stores and plans, as an engine itself.
 
 use crate::cpu::{HostEngine, HostPlan, HostStore};
-use crate::engine::{EarlyRead, Engine, EngineFingerprint, Inputs, Reading, StoreCopy};
+use crate::engine::{EarlyRead, Engine, EngineFingerprint, Inputs, Reading, StoreCopy, TakeRead};
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{GpuEngine, GpuPlan, GpuStore};
@@ -253,7 +253,7 @@ impl Engine for Device {
         store: &DeviceStore,
         with: (&Step, &Inputs),
         reads: &[EarlyRead],
-        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+        take: &mut TakeRead<'_>,
     ) -> Result<()> {
         match (self, plan, store) {
             (Self::Cpu(engine), DevicePlan::Cpu(plan), DeviceStore::Cpu(store)) => {

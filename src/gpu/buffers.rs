@@ -7,6 +7,8 @@
 use super::context::Context;
 use crate::error::Result;
 use crate::kernels::Element;
+#[cfg(not(target_arch = "wasm32"))]
+use rayon::prelude::*;
 
 /// Unused bytes at the end of every storage buffer.
 pub(super) const TAIL_BYTES: u64 = 256;
@@ -16,6 +18,10 @@ const VECTOR_BYTES: u64 = 16;
 
 /// Most bytes that are handed to the queue before it is told to send them.
 const WRITE_CHUNK_BYTES: usize = 32 << 20;
+
+/// Bytes that one thread copies at once.
+#[cfg(not(target_arch = "wasm32"))]
+const THREAD_BYTES: usize = 2 << 20;
 
 /// Size of the buffer that holds so many elements.
 pub(super) fn size_bytes(element: Element, count: usize) -> u64 {
@@ -112,12 +118,39 @@ pub(super) fn write(
         let first = offset as u64 * 4;
         for (index, chunk) in bytes.chunks(WRITE_CHUNK_BYTES).enumerate() {
             let at = first + (index * WRITE_CHUNK_BYTES) as u64;
-            context.queue.write_buffer(buffer, at, chunk);
+            write_chunk(&context.queue, buffer, at, chunk);
             if bytes.len() > WRITE_CHUNK_BYTES {
                 context.queue.submit([]);
             }
         }
     })
+}
+
+/// Hands a queue what it is to write; a browser has one thread, and views of it stay there.
+#[cfg(target_arch = "wasm32")]
+fn write_chunk(queue: &wgpu::Queue, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) {
+    queue.write_buffer(buffer, at, bytes);
+}
+
+/// Hands a queue what it is to write, copied by all threads where it is much.
+#[cfg(not(target_arch = "wasm32"))]
+fn write_chunk(queue: &wgpu::Queue, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) {
+    if bytes.len() <= THREAD_BYTES {
+        return queue.write_buffer(buffer, at, bytes);
+    }
+    let room = |(index, part): (usize, &[u8])| {
+        let at = at + (index * THREAD_BYTES) as u64;
+        queue.write_buffer_with(buffer, at, wgpu::BufferSize::new(part.len() as u64)?)
+    };
+    let rooms: Option<Vec<_>> = bytes.chunks(THREAD_BYTES).enumerate().map(room).collect();
+    match rooms {
+        Some(mut rooms) => rooms
+            .par_iter_mut()
+            .zip(bytes.par_chunks(THREAD_BYTES))
+            .for_each(|(room, part)| room.copy_from_slice(part)),
+        // The error is that of the scope.
+        None => queue.write_buffer(buffer, at, bytes),
+    }
 }
 
 /// Elements of four bytes that go from one buffer into another.

@@ -178,6 +178,11 @@ impl Context {
         lock(&self.health).lost.get_or_insert(reason.into());
     }
 
+    /// Why the device is lost, if anybody has said that it is.
+    pub fn loss(&self) -> Option<String> {
+        lock(&self.health).lost.clone()
+    }
+
     /// Whether the device still works, as far as anybody has said.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::plan::GpuPlan;
 use super::readback::{ELEMENT_BYTES, Mapping, map};
 use super::store::GpuStore;
-use crate::engine::{EarlyRead, Inputs};
+use crate::engine::{EarlyRead, Inputs, TakeRead};
 use crate::error::Result;
 use crate::kernels::Step;
 
@@ -44,7 +44,7 @@ impl StagingRing {
         store: &GpuStore,
         (step, inputs): (&Step, &Inputs),
         reads: &[EarlyRead],
-        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+        take: &mut TakeRead<'_>,
     ) -> Result<()> {
         let _under_way = plan.begin()?;
         plan.upload(context, step, inputs)?;
@@ -83,12 +83,12 @@ impl StagingRing {
         &self,
         context: &Context,
         oldest: OnTheWay,
-        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+        take: &mut TakeRead<'_>,
     ) -> Result<()> {
         let OnTheWay { index, length, staging, mapping } = oldest;
-        let values = mapping.read(context, &staging, length).await?;
+        mapping.lend(context, &staging, length, |values| take(index, values.into())).await??;
         self.lock().push(staging);
-        take(index, values)
+        Ok(())
     }
 
     async fn staging(&self, context: &Context, length: usize) -> Result<wgpu::Buffer> {

@@ -10,7 +10,7 @@ use super::plan::GpuPlan;
 use super::readback::{self, Readback};
 use super::store::{GpuStore, max_binding_elements};
 use super::trust::Trust;
-use crate::engine::{EarlyRead, Engine, EngineFingerprint, Inputs, Reading, StoreCopy};
+use crate::engine::{EarlyRead, Engine, EngineFingerprint, Inputs, Reading, StoreCopy, TakeRead};
 use crate::error::Result;
 use crate::graph::{ArenaId, Recording, StoreLayout};
 use crate::kernels::{Abilities, Step, Tuned, fingerprint};
@@ -208,7 +208,7 @@ impl Engine for GpuEngine {
         store: &GpuStore,
         with: (&Step, &Inputs),
         reads: &[EarlyRead],
-        take: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+        take: &mut TakeRead<'_>,
     ) -> Result<()> {
         self.staging.replay(&self.context, plan, store, with, reads, take).await
     }

@@ -233,24 +233,25 @@ pub(super) fn map(
 }
 
 impl Mapping {
-    /// Waits, reads so many elements and unmaps the buffer.
+    /// Waits, lends so many elements and unmaps the buffer.
     ///
     /// # Errors
     /// If the device is lost.
-    pub async fn read(
+    pub async fn lend<T>(
         self,
         context: &Context,
         staging: &wgpu::Buffer,
         length: usize,
-    ) -> Result<Vec<f32>> {
+        look: impl FnOnce(&[f32]) -> T,
+    ) -> Result<T> {
         wait_for(context, self.submission, self.mapped).await?;
-        let values = {
+        let seen = {
             let view = staging.get_mapped_range(0..self.bytes);
             let view = view.map_err(|error| failed(context, &error.to_string()))?;
-            bytemuck::cast_slice(&view)[..length].to_vec()
+            look(&bytemuck::cast_slice(&view)[..length])
         };
         staging.unmap();
-        Ok(values)
+        Ok(seen)
     }
 }
 

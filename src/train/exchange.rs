@@ -9,6 +9,7 @@
 //! updated table are summed row by row, see
 //! [`LazyRows::begin_exchange`](super::lazy_rows::LazyRows::begin_exchange).
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::groups::Pieces;
@@ -107,8 +108,12 @@ impl<'r> Exchange<'r> {
         engine: &E,
         model: &LoadedModel<E>,
         index: usize,
-        values: Vec<f32>,
+        values: Cow<'_, [f32]>,
     ) -> Result<()> {
+        let values = match values {
+            Cow::Owned(values) => values,
+            Cow::Borrowed(lent) => self.ranks.copied(lent),
+        };
         self.on_the_way.push_back((self.buckets[index], self.ranks.begin_sum(values)));
         self.write_all_but(engine, model, MOST_ON_THE_WAY)
     }
@@ -131,7 +136,9 @@ impl<'r> Exchange<'r> {
         while self.on_the_way.len() > count
             && let Some((Bucket { arena, offset, .. }, sums)) = self.on_the_way.pop_front()
         {
-            engine.write(&model.store, arena, offset, &sums.wait()?)?;
+            let sums = sums.wait()?;
+            engine.write(&model.store, arena, offset, &sums)?;
+            self.ranks.take_back(sums);
         }
         Ok(())
     }

@@ -111,6 +111,7 @@ mod tests {
     use super::*;
     use crate::bench::BenchShape;
     use crate::blt::parameters::ParameterSpec;
+    use crate::blt::{TextSize, forward_flops};
     use crate::cpu::HostEngine;
 
     const BYTES: u64 = 2 * 64;
@@ -153,6 +154,40 @@ mod tests {
         assert_eq!(got, matrices + attention, "{matrices} and {attention}");
     }
 
+    /// The formula and the plan, for what a configuration can say of layers, heads and widths.
+    #[test]
+    fn formulas_count_what_plans_do() {
+        let text = include_str!("../../tests/support/tiny.toml");
+        for changes in [
+            &[][..],
+            &[("cross_attn_k = 2", "cross_attn_k = 4"), ("dim_global = 128", "dim_global = 96")],
+            &[("n_layers_local_encoder = 1", "n_layers_local_encoder = 2")],
+            &[("cross_attn_all_layers_decoder = true", "cross_attn_all_layers_decoder = false")],
+            &[("n_layers_local_decoder = 1", "n_layers_local_decoder = 3")],
+            &[
+                ("cross_attn_k = 2", "cross_attn_k = 2\ncross_attn_all_layers_encoder = true"),
+                ("n_layers_local_encoder = 1", "n_layers_local_encoder = 2"),
+            ],
+            &[("n_heads_global = 4", "n_heads_global = 4\nn_kv_heads_global = 2")],
+            &[("window_len = 16", "window_len = 100")],
+        ] {
+            let mut text = text.to_owned();
+            for (from, to) in changes {
+                assert!(text.contains(from), "{from}");
+                text = text.replace(from, to);
+            }
+            let shape = BenchShape::from_toml("tiny", &text).unwrap();
+            let (engine, batch) = (HostEngine::<f32>::default(), shape.batch(0).unwrap());
+            let config = shape.model.config.clone();
+            let size = TextSize { bytes: BYTES as usize / 2, patches: PATCHES as usize / 2 };
+            let parts = forward_flops(&config, size);
+            assert!(parts.values().all(|flops| *flops > 0), "{parts:?}");
+            let model = pollster::block_on(LoadedModel::create(&engine, config, false)).unwrap();
+            let planned = ForwardWork::new(&model).unwrap().flops(&batch);
+            assert_eq!(2 * parts.values().sum::<u64>(), planned, "{changes:?}: {parts:?}");
+        }
+    }
+
     #[test]
     fn an_entropy_model_sees_its_window() {
         let text = include_str!("../../tests/support/tiny.toml");
@@ -170,5 +205,10 @@ mod tests {
         // Four projections, three matrices of 96, the head, and 16 keys.
         let expected = 2 * (4 * 32 * 32 + 3 * 32 * 96 + 260 * 32) + 4 * 16 * 32;
         assert_eq!(entropy_flops_per_byte(&model).unwrap(), Some(expected));
+        // Of 64 bytes the first 16 see fewer.
+        let text = TextSize { bytes: 64, patches: 0 };
+        let parts = forward_flops(&model.config, text);
+        let unseen = 4 * 32 * (16 * 15 / 2);
+        assert_eq!(parts.values().sum::<u64>(), 64 * expected - unseen);
     }
 }

@@ -1,5 +1,9 @@
 //! The hash table of a trainer that updates it lazily: what runs beside micro-batches and updates.
 
+use std::cell::Cell;
+
+use rayon::prelude::*;
+
 use super::lazy_update::{TOUCHED_ROWS, TOUCHED_SLOTS, catch_up_recording, settle_recording};
 use super::ranks::{Coming, Ranks, RowSums};
 use super::slots::Slots;
@@ -15,6 +19,8 @@ use crate::kernels::{Axis, Counts, Step};
 pub(super) struct LazyRows<E: Engine> {
     catch_up: E::Plan,
     settle: E::Plan,
+    /// Whether no row has missed an update.
+    is_settled: Cell<bool>,
     slots: Slots,
     table: LazyTable,
 }
@@ -35,6 +41,7 @@ impl<E: Engine> LazyRows<E> {
         Ok(Some(Self {
             catch_up: engine.compile(&model.store, catch_up).await?,
             settle: engine.compile(&model.store, settle).await?,
+            is_settled: Cell::new(true),
             slots: Slots::new(table.weight.rows, table.slot_count()),
             table,
         }))
@@ -76,8 +83,10 @@ impl<E: Engine> LazyRows<E> {
         let Region { offset, .. } = self.table.gradient;
         let arena = gradient_arena(&self.table);
         let in_slots = engine.read(&model.store, arena, offset, rows.len() * cols).await?;
+        let mut values = vec![0.0; in_slots.len()];
         let of_slot = |&slot: &u32| &in_slots[slot as usize * cols..][..cols];
-        let values = slots.iter().flat_map(of_slot).copied().collect();
+        let rows_of = values.par_chunks_exact_mut(cols).zip(&slots);
+        rows_of.for_each(|(values, slot)| values.copy_from_slice(of_slot(slot)));
         Ok(ranks.begin_sum_rows(rows, values, cols))
     }
 
@@ -94,10 +103,13 @@ impl<E: Engine> LazyRows<E> {
         let RowSums { rows, values } = sums;
         let cols = self.table.weight.cols;
         let slots = self.slots.deal(&rows)?;
-        let mut in_slots = vec![0.0; values.len()];
-        for (slot, values) in slots.iter().zip(values.chunks_exact(cols)) {
-            in_slots[*slot as usize * cols..][..cols].copy_from_slice(values);
+        let mut row_of_slot = vec![0; slots.len()];
+        for (row, slot) in slots.iter().enumerate() {
+            row_of_slot[*slot as usize] = row;
         }
+        let mut in_slots = vec![0.0; values.len()];
+        let places = in_slots.par_chunks_exact_mut(cols).zip(&row_of_slot);
+        places.for_each(|(place, row)| place.copy_from_slice(&values[row * cols..][..cols]));
         let Region { offset, .. } = self.table.gradient;
         engine.write(&model.store, gradient_arena(&self.table), offset, &in_slots)?;
         let row_count = rows.len();
@@ -108,6 +120,7 @@ impl<E: Engine> LazyRows<E> {
 
     /// Counts and inputs of the update of the micro-batches so far.
     pub fn before_update(&mut self) -> (Counts, Inputs) {
+        self.is_settled.set(false);
         let (rows, slots) = self.slots.take();
         let counts = Counts::default().with(Axis::HashRows, rows.len());
         let mut inputs = Inputs::default();
@@ -116,12 +129,16 @@ impl<E: Engine> LazyRows<E> {
         (counts, inputs)
     }
 
-    /// Lets every row catch up.
+    /// Lets every row catch up, if any has missed an update.
     ///
     /// # Errors
     /// If the device is lost.
     pub fn settle(&self, engine: &E) -> Result<()> {
-        engine.run(&self.settle, &Step::of(Counts::default()), &Inputs::default())
+        if !self.is_settled.get() {
+            engine.run(&self.settle, &Step::of(Counts::default()), &Inputs::default())?;
+            self.is_settled.set(true);
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! A trainer: micro-batches, updates and evaluations over one Store.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::exchange::{Bucket, Exchange, stepped_gradients};
@@ -124,7 +125,7 @@ impl<'e, E: Engine> Trainer<'e, E> {
         // Behind the last write nothing is left to compute: whoever waits then waits for others.
         let end = writes.iter().map(|write| write.dispatch + 1).max().unwrap_or(0);
         let mut computed = None;
-        let mut take = |index: usize, values: Vec<f32>| {
+        let mut take = |index: usize, values: Cow<'_, [f32]>| {
             if reads[index].behind >= end {
                 computed.get_or_insert_with(&clock);
             }

@@ -9,6 +9,7 @@ mod damaged;
 mod data;
 mod demo;
 mod eval;
+mod flops;
 mod generate;
 #[cfg(feature = "hub")]
 mod hub;

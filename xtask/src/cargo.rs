@@ -70,8 +70,17 @@ pub fn test(mut command: Command) -> Result<(TestCounts, bool)> {
     if std::io::stderr().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {line}"))?;
+    count(command)
+}
+
+/// Runs a program that says what became of tests as libtest does, passes its output through and
+/// counts them. The flag says whether it was content; the counts are there in both cases.
+pub fn count(mut command: Command) -> Result<(TestCounts, bool)> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
     let stdout = child.stdout.take().expect("stdout is piped");
     let mut counts = TestCounts::default();
     for text in BufReader::new(stdout).split(b'\n') {

@@ -2,7 +2,8 @@
 //!
 //! `main.rs` reads the command line; `stages.rs` is the table of what is tested; `run.rs` runs it
 //! and counts; `bench.rs` runs the benchmark; `setup/` looks after what a machine must have;
-//! `browser/` opens pages in a headless Chromium and listens to what they say.
+//! `browser/` opens pages in a headless Chromium and listens to what they say; `web/` builds the
+//! page and its package.
 
 mod bench;
 mod browser;
@@ -11,6 +12,7 @@ mod run;
 mod setup;
 mod skips;
 mod stages;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +26,8 @@ usage: cargo xtask COMMAND
   test [STAGE..]        run the stages in the order given, all of them without a name
   test --list           name the stages and the commands each of them runs
   bench [ARGUMENT..]    build `blt` with the commit in it, run `blt bench` with the arguments
+  web [--serve]         build the package web/pkg and the site web/dist; serve the site
+  web-test [PART]       build both, and try them in headless Chromium; PART: of the tests' names
   setup                 install what is missing (Debian, as root), or say what is missing
   browser [DIR]         compile every DIR/*.wgsl in headless Chromium (default: target/wgsl)
   page DIR [PAGE] [--quiet-s N]
@@ -61,6 +65,10 @@ fn dispatch(words: &[&str]) -> Result<bool> {
         }
         ["test", names @ ..] => run::run(&stages::select(names)?),
         ["bench", arguments @ ..] => bench::run(arguments).map(|()| true),
+        ["web"] => web::build().map(|_| true),
+        ["web", "--serve"] => web::build().and_then(web::serve).map(|()| true),
+        ["web-test"] => web::test("").map(|(_, content)| content),
+        ["web-test", part] => web::test(part).map(|(_, content)| content),
         ["setup"] => setup::prepare().map(|()| true),
         ["browser"] => browser::compile_directory(&cargo::wgsl_directory()).map(|_| true),
         ["browser", directory] => browser::compile_directory(Path::new(directory)).map(|_| true),

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::cargo::{self, TestCounts};
 use crate::skips::{self, SkipLog};
 use crate::stages::{self, Stage, Step};
-use crate::{browser, setup};
+use crate::{browser, setup, web};
 
 /// What one stage has counted, whether it passed or not.
 #[derive(Debug, Default)]
@@ -83,6 +83,14 @@ fn run_step(step: Step, log: &SkipLog, tally: &mut Tally) -> Result<()> {
                 .with_context(|| format!("cannot make {}", directory.display()))?;
             let settings = [("BLT_WGSL_DIR", directory.as_os_str())];
             run_tests(owned(arguments), &settings, log, tally)
+        }
+        Step::WebTest => {
+            let (counts, content) = web::test("")?;
+            tally.tests += counts;
+            match content {
+                true => Ok(()),
+                false => bail!("{} tests failed in the browser", counts.failed_count),
+            }
         }
         Step::CompileWgsl => {
             let outcome = browser::compile_directory(&cargo::wgsl_directory())?;

@@ -31,6 +31,8 @@ pub enum Step {
     WriteWgsl(&'static [&'static str]),
     /// Every file that was written there must compile in headless Chromium.
     CompileWgsl,
+    /// The package of `web/` must do in headless Chromium what the program does.
+    WebTest,
     /// Runs the desktop example with these arguments, on a display of its own where there is none.
     Desktop(&'static [&'static str]),
     /// Any other cargo command.
@@ -39,7 +41,9 @@ pub enum Step {
     Wasm(&'static [&'static str]),
 }
 
-use Step::{Cargo, CompileWgsl, Desktop, MpiTest, Setup, Test, TestAllBut, Wasm, WriteWgsl};
+use Step::{
+    Cargo, CompileWgsl, Desktop, MpiTest, Setup, Test, TestAllBut, Wasm, WebTest, WriteWgsl,
+};
 
 /// Integration tests that have a stage of their own; `engine` runs all others.
 const SHADER_TESTS: &str = "shaders";
@@ -60,6 +64,7 @@ pub const STAGES: &[Stage] = &[
             Test(&["--lib", "--bins"]),
             Test(&["--doc"]),
             Test(&["--package", "xtask"]),
+            Test(&["--package", "blt-web"]),
             Cargo(&["doc", "--no-deps"]),
         ],
     },
@@ -95,6 +100,11 @@ pub const STAGES: &[Stage] = &[
         name: "browser",
         proves: "Chromium's own compiler takes every base variant",
         steps: &[WriteWgsl(&["--test", SHADER_TESTS, "browser_wgsl"]), CompileWgsl],
+    },
+    Stage {
+        name: "web-test",
+        proves: "in Chromium the package cuts, writes and trains as the program does",
+        steps: &[WebTest],
     },
     Stage {
         name: "desktop",
@@ -163,7 +173,7 @@ pub fn listing() -> String {
 impl Step {
     /// Whether it counts tests.
     pub fn is_test(&self) -> bool {
-        matches!(self, Test(_) | MpiTest(_) | TestAllBut(_) | WriteWgsl(_))
+        matches!(self, Test(_) | MpiTest(_) | TestAllBut(_) | WriteWgsl(_) | WebTest)
     }
 
     /// The step as a person would do it by hand.
@@ -178,6 +188,7 @@ impl Step {
                 format!("BLT_WGSL_DIR=target/wgsl cargo test {}", arguments.join(" "))
             }
             CompileWgsl => "cargo xtask browser target/wgsl".to_owned(),
+            WebTest => "cargo xtask web-test".to_owned(),
             Desktop(arguments) => {
                 format!("cargo run --example embed --features {EMBED} -- {}", arguments.join(" "))
             }

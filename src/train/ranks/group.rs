@@ -1,10 +1,11 @@
 //! What a run holds of its ranks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::link::{Link, Place, gather};
 use super::sums::{RowSums, Scratch, sum, sum_rows};
+use super::threads;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::error::Error;
 use crate::error::Result;
@@ -14,12 +15,17 @@ use crate::platform::{Keeper, Promise};
 /// Gradients that are summed at once, unless it is said otherwise: 16 MiB.
 const BUCKET_ELEMENTS: usize = 4 << 20;
 
+/// Buckets whose room is kept; an engine that gives buckets away takes none back.
+const MOST_SPARE: usize = 10;
+
 /// The processes of a run, seen from one of them. What is asked of others goes on in a thread of
 /// its own, in the order in which it was asked.
 pub struct Ranks {
     place: Place,
     bucket_elements: usize,
     sent_words: Arc<AtomicU64>,
+    /// Room of buckets that were summed, for the next: fresh memory costs as much as a copy.
+    spare: Mutex<Vec<Vec<f32>>>,
     #[cfg(not(target_arch = "wasm32"))]
     link: Option<Keeper<Option<Joined>>>,
 }
@@ -95,6 +101,7 @@ impl Ranks {
             place: Place { rank: 0, count: 1, local_rank: 0 },
             bucket_elements: BUCKET_ELEMENTS,
             sent_words: Arc::default(),
+            spare: Mutex::default(),
             #[cfg(not(target_arch = "wasm32"))]
             link: None,
         }
@@ -121,7 +128,8 @@ impl Ranks {
             Ok(place)
         });
         let (place, bucket_elements) = (begin.wait()?, BUCKET_ELEMENTS);
-        Ok(Self { place, bucket_elements, sent_words, link: Some(keeper) })
+        let spare = Mutex::default();
+        Ok(Self { place, bucket_elements, sent_words, spare, link: Some(keeper) })
     }
 
     /// The same with buckets of so many gradients, of which each is summed at once; as many on
@@ -154,6 +162,26 @@ impl Ranks {
     /// Bytes that were given to others since the last call.
     pub fn take_sent_bytes(&self) -> u64 {
         4 * self.sent_words.swap(0, Ordering::Relaxed)
+    }
+
+    /// A copy of a bucket, in room that was given back.
+    pub fn copied(&self, values: &[f32]) -> Vec<f32> {
+        let mut copy = self.spare().pop().unwrap_or_default();
+        copy.resize(values.len(), 0.0);
+        threads::copy(values, &mut copy);
+        copy
+    }
+
+    /// Takes the room of a bucket that nobody needs any more.
+    pub fn take_back(&self, room: Vec<f32>) {
+        let mut spare = self.spare();
+        if spare.len() < MOST_SPARE {
+            spare.push(room);
+        }
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Vec<f32>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to replace `values`, as many on every rank, by their sums.

@@ -19,8 +19,9 @@ pub trait Link {
     /// Which of them this is.
     fn place(&self) -> Place;
 
-    /// Gives the first `counts[0]` of `words` to rank 0, those behind to rank 1, and so on, this
-    /// rank among them; `received` gets `lengths[i]` words from rank `i`, in the same order.
+    /// Gives the first `counts[0]` of `words` to rank 0, those behind to rank 1, and so on; what it
+    /// would give to itself stays where it is. `received` gets `lengths[i]` words from rank `i`, in
+    /// the same order; `lengths` of this rank is 0.
     ///
     /// # Errors
     /// If a rank is gone.

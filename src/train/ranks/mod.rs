@@ -16,6 +16,7 @@ mod mpi_link;
 mod sums;
 #[cfg(not(target_arch = "wasm32"))]
 mod thread_link;
+mod threads;
 
 pub use group::{Coming, Ranks};
 pub use link::{Link, Place};

@@ -9,6 +9,7 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives};
 
 use super::link::{Link, Place};
+use super::threads;
 use crate::error::{Error, Result};
 
 /// This process among those of an MPI job. MPI itself ends all of them when one is gone.
@@ -56,7 +57,9 @@ impl Link for MpiLink {
         received: &mut [u32],
         lengths: &[usize],
     ) -> Result<()> {
-        let (counts, starts) = mpi_counts(counts)?;
+        assert_eq!(lengths[self.place.rank], 0, "a rank gives nothing to itself");
+        let (mut counts, starts) = mpi_counts(counts)?;
+        counts[self.place.rank] = 0;
         let send = Partition::new(words, counts, starts);
         let (counts, starts) = mpi_counts(lengths)?;
         let mut receive = PartitionMut::new(received, counts, starts);
@@ -65,9 +68,20 @@ impl Link for MpiLink {
     }
 
     fn share(&mut self, words: &[u32], received: &mut [u32], lengths: &[usize]) -> Result<()> {
-        let (counts, starts) = mpi_counts(lengths)?;
+        let (mut counts, starts) = mpi_counts(lengths)?;
+        let rank = self.place.rank;
+        assert_eq!(words.len(), lengths[rank], "a rank knows how much it gives");
+        // MPI would copy what a rank has itself with one thread.
+        let own: usize = lengths[..rank].iter().sum();
+        let here = &mut received[own..][..words.len()];
+        threads::copy(bytemuck::cast_slice(words), bytemuck::cast_slice_mut(here));
+        counts[rank] = 0;
+        let (to_others, _) = mpi_counts(&[words.len()])?;
+        let to_all: Vec<i32> =
+            (0..lengths.len()).map(|other| if other == rank { 0 } else { to_others[0] }).collect();
+        let send = Partition::new(words, to_all, vec![0; lengths.len()]);
         let mut receive = PartitionMut::new(received, counts, starts);
-        self.world.all_gather_varcount_into(words, &mut receive);
+        self.world.all_to_all_varcount_into(&send, &mut receive);
         Ok(())
     }
 

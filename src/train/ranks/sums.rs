@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::link::{Link, gather};
+use super::threads::{add, sum_in_order};
 use crate::error::Result;
 
 /// Most words that go through a link at once: 16 MiB.
@@ -41,16 +42,22 @@ pub fn sum(link: &mut dyn Link, values: &mut [f32], scratch: &mut Scratch) -> Re
 
 fn sum_bucket(link: &mut dyn Link, values: &mut [f32], scratch: &mut Scratch) -> Result<()> {
     let (rank, count) = (link.place().rank, link.place().count);
-    let counts: Vec<_> = segments(values.len(), count).iter().map(ExactSizeIterator::len).collect();
+    let segments = segments(values.len(), count);
+    let counts: Vec<_> = segments.iter().map(ExactSizeIterator::len).collect();
     let own = counts[rank];
-    let received = scratch.received(own * count);
-    link.exchange(bytemuck::cast_slice(values), &counts, received, &vec![own; count])?;
+    let received = scratch.received(own * (count - 1));
+    let lengths: Vec<_> = (0..count).map(|other| if other == rank { 0 } else { own }).collect();
+    link.exchange(bytemuck::cast_slice(values), &counts, received, &lengths)?;
     let received: &[f32] = bytemuck::cast_slice(&scratch.received);
-    scratch.sums.clear();
-    scratch.sums.extend_from_slice(&received[..own]);
-    for other in 1..count {
-        add(&mut scratch.sums, &received[other * own..][..own]);
-    }
+    let mut others = received.chunks_exact(own.max(1));
+    let here = &values[segments[rank].clone()];
+    let terms: Vec<_> = (0..count)
+        .map(|other| if other == rank { Some(here) } else { others.next() })
+        // Of nothing there are no parts.
+        .map(|term| term.unwrap_or(&[]))
+        .collect();
+    scratch.sums.resize(own, 0.0);
+    sum_in_order(&terms, &mut scratch.sums);
     link.share(bytemuck::cast_slice(&scratch.sums), bytemuck::cast_slice_mut(values), &counts)
 }
 
@@ -96,21 +103,25 @@ pub fn sum_rows(
         let counts: Vec<_> = segments.iter().map(part).collect();
         let own = segments[rank].clone();
         let found: Vec<_> = rows_of.iter().map(|rows| within(rows, &own)).collect();
-        let lengths: Vec<_> = found.iter().map(|found| found.len() * cols).collect();
+        let mut lengths: Vec<_> = found.iter().map(|found| found.len() * cols).collect();
+        lengths[rank] = 0;
         let received = scratch.received(lengths.iter().sum());
         link.exchange(&words[all.start * cols..all.end * cols], &counts, received, &lengths)?;
         let mut rest: &[f32] = bytemuck::cast_slice(&scratch.received);
         scratch.sums.clear();
         scratch.sums.resize(own.len() * cols, 0.0);
-        for (rows, found) in rows_of.iter().zip(found) {
+        for (other, (rows, found)) in rows_of.iter().zip(found).enumerate() {
+            let (theirs, behind) = match other == rank {
+                true => (&values[found.start * cols..found.end * cols], rest),
+                false => rest.split_at(found.len() * cols),
+            };
+            rest = behind;
             let mut at = own.start;
-            for row in &rows[found] {
+            for (row, theirs) in rows[found].iter().zip(theirs.chunks_exact(cols)) {
                 while bucket[at] < *row {
                     at += 1;
                 }
-                let (values, behind) = rest.split_at(cols);
-                add(&mut scratch.sums[(at - own.start) * cols..][..cols], values);
-                rest = behind;
+                add(&mut scratch.sums[(at - own.start) * cols..][..cols], theirs);
             }
         }
         let lengths: Vec<_> = segments.iter().map(|segment| segment.len() * cols).collect();
@@ -128,10 +139,4 @@ fn span(rows: &[u32], first: u32, last: u32) -> Range<usize> {
 /// `length` cut into `count` parts that differ by one at most.
 fn segments(length: usize, count: usize) -> Vec<Range<usize>> {
     (0..count).map(|index| length * index / count..length * (index + 1) / count).collect()
-}
-
-fn add(sums: &mut [f32], values: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value;
-    }
 }

@@ -9,5 +9,5 @@ mod visit;
 
 pub use chromium::{find, version};
 pub use compile::compile_directory;
-pub use server::Site;
+pub use server::{Server, Site};
 pub use visit::visit;

@@ -70,8 +70,11 @@ impl Site {
         self
     }
 
-    /// The content of a path. `None` where there is nothing, and for everything outside the root.
+    /// The content of a path, of a folder its `index.html`. `None` where there is nothing, and for
+    /// everything outside the root.
     fn get(&self, path: &str) -> Option<Vec<u8>> {
+        let index = path.ends_with('/').then(|| format!("{path}index.html"));
+        let path = index.as_deref().unwrap_or(path);
         if let Some(content) = self.files.get(path) {
             return Some(content.clone());
         }
@@ -158,6 +161,12 @@ fn answer(stream: TcpStream, site: &Site, reports: &Sender<Report>) -> Result<()
         _ => None,
     };
     match (method.as_str(), report) {
+        ("HEAD", None) => match site.get(&path) {
+            Some(content) => {
+                begin_reply(&stream, "200 OK", media_type(Path::new(&path)), content.len())
+            }
+            None => begin_reply(&stream, "404 Not Found", "text/plain", 0),
+        },
         ("POST", Some(report)) => {
             // Nobody listens any more when the visit is over.
             let _ = reports.send(report(String::from_utf8_lossy(&body).into_owned()));
@@ -172,20 +181,27 @@ fn answer(stream: TcpStream, site: &Site, reports: &Sender<Report>) -> Result<()
 }
 
 fn reply(mut stream: &TcpStream, status: &str, media: &str, content: &[u8]) -> Result<()> {
-    // The two Cross-Origin headers give a page threads and precise clocks.
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\nCross-Origin-Opener-Policy: same-origin\r\n\
-         Cross-Origin-Embedder-Policy: require-corp\r\nConnection: close\r\n\r\n",
-        content.len()
-    );
-    stream.write_all(head.as_bytes())?;
+    begin_reply(stream, status, media, content.len())?;
     stream.write_all(content)?;
     stream.flush()?;
     Ok(())
 }
 
+fn begin_reply(mut stream: &TcpStream, status: &str, media: &str, byte_count: usize) -> Result<()> {
+    // The two Cross-Origin headers give a page threads and precise clocks.
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {media}\r\nContent-Length: {byte_count}\r\n\
+         Cache-Control: no-store\r\nCross-Origin-Opener-Policy: same-origin\r\n\
+         Cross-Origin-Embedder-Policy: require-corp\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    Ok(())
+}
+
 fn media_type(path: &Path) -> &'static str {
+    if path.as_os_str().to_string_lossy().ends_with('/') {
+        return "text/html; charset=utf-8";
+    }
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("html") => "text/html; charset=utf-8",
         Some("js" | "mjs") => "text/javascript; charset=utf-8",
@@ -238,6 +254,9 @@ mod tests {
         let answer = request(&server, "GET /a%20b.wgsl?x=1 HTTP/1.1\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\nfn main() {}"), "{answer}");
+        let answer = request(&server, "HEAD /a%20b.wgsl HTTP/1.1\r\n\r\n");
+        assert!(answer.contains("Content-Length: 12\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
         let answer = request(&server, "GET /nothing HTTP/1.1\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
         let post = "POST /report/done HTTP/1.1\r\ncontent-length: 4\r\n\r\nfine";
@@ -251,9 +270,12 @@ mod tests {
         std::fs::create_dir_all(place.join("root/inner")).unwrap();
         std::fs::write(place.join("secret.txt"), "secret").unwrap();
         std::fs::write(place.join("root/inner/page.html"), "page").unwrap();
+        std::fs::write(place.join("root/index.html"), "first").unwrap();
         let site = Site::of_directory(place.join("root")).unwrap();
         assert_eq!(site.get("/inner/page.html").as_deref(), Some(&b"page"[..]));
         assert_eq!(site.get("/inner/../inner/page.html").as_deref(), Some(&b"page"[..]));
+        assert_eq!(site.get("/").as_deref(), Some(&b"first"[..]));
+        assert_eq!(site.get("/inner/"), None);
         assert_eq!(site.get("/../secret.txt"), None);
         assert_eq!(site.get("/inner/../../secret.txt"), None);
         std::fs::remove_dir_all(&place).unwrap();

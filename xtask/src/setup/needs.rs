@@ -73,6 +73,13 @@ const NEEDS: &[Need] = &[
         elsewhere: "install Chromium or Google Chrome, or set BLT_CHROMIUM to the program",
         is_optional: false,
     },
+    Need {
+        what: "Node.js with npm, to drive the browser",
+        is_there: || answers("node") && answers(if cfg!(windows) { "npm.cmd" } else { "npm" }),
+        packages: &["nodejs", "npm"],
+        elsewhere: "install Node.js 20 or newer",
+        is_optional: false,
+    },
 ];
 
 /// Installs what is missing where this program may, and says how to get the rest.

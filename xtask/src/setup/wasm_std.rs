@@ -77,9 +77,25 @@ pub fn command(arguments: &[String]) -> Result<Command> {
         // This lets the stable compiler take -Z, and every crate sees it: hence a directory of
         // its own, so that the other stages need not be compiled again.
         command.env("RUSTC_BOOTSTRAP", "1");
-        command.arg("--target-dir").arg(cargo::root().join("target").join("wasm-std"));
+        command.arg("--target-dir").arg(source_target());
     }
     Ok(command)
+}
+
+/// Where such a command puts what it builds, in a folder for each profile.
+///
+/// # Errors
+/// As [`command`].
+pub fn target_directory() -> Result<PathBuf> {
+    let target = match prepare()? {
+        WasmStd::Built => cargo::root().join("target"),
+        WasmStd::Source => source_target(),
+    };
+    Ok(target.join(TARGET))
+}
+
+fn source_target() -> PathBuf {
+    cargo::root().join("target").join("wasm-std")
 }
 
 /// What is in the sysroot now.
