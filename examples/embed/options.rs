@@ -19,6 +19,7 @@ usage: embed [OPTION..]
   --size WxH         of the window or texture, in points (default 1280x800)
   --scale X          pixels of a point offscreen (default 1)
   --script           type, write and learn by itself, check what came of it, and end
+  --write N          bytes that the script lets the model write (default 40)
   --learn PART       what the script learns: entropy (the default), or model
   --steps N          steps that the script learns (default 12)
   --screenshot FILE  where the script leaves a picture, as PNG
@@ -48,6 +49,7 @@ pub struct Options {
     /// Pixels of a point.
     pub scale: f32,
     pub script: bool,
+    pub write_count: usize,
     pub part: Part,
     pub step_count: usize,
     pub screenshot: Option<PathBuf>,
@@ -68,6 +70,7 @@ impl Options {
             size: [1280.0, 800.0],
             scale: 1.0,
             script: false,
+            write_count: 40,
             part: Part::Entropy,
             step_count: 12,
             screenshot: None,
@@ -90,6 +93,7 @@ impl Options {
                 "--size" => options.size = size(&value()?)?,
                 "--scale" => options.scale = value()?.parse()?,
                 "--script" => options.script = true,
+                "--write" => options.write_count = value()?.parse()?,
                 "--learn" => options.part = part(&value()?)?,
                 "--steps" => options.step_count = value()?.parse()?,
                 "--screenshot" => options.screenshot = Some(value()?.into()),

@@ -6,11 +6,12 @@ use super::desk::Desk;
 use super::frames::Frames;
 use super::models::{Models, Part};
 use super::options::Options;
-use super::script::{Script, TYPED, WRITTEN};
+use super::script::{SEED, Script, TEMPERATURE, TYPED};
+use super::writing::sampling;
 use blt_wgpu::blt::LoadedModel;
 use blt_wgpu::blt::tables::Row;
 use blt_wgpu::eval::Patcher;
-use blt_wgpu::generate::sampling::{Sampler, SamplingOptions};
+use blt_wgpu::generate::sampling::Sampler;
 use blt_wgpu::generate::{ModelSource, OnLimit, Stops, TextStream};
 use blt_wgpu::gpu::{DeviceKind, GpuEngine, wgpu};
 use blt_wgpu::text::encode;
@@ -39,7 +40,7 @@ pub fn check(
             failures.push(what.to_owned());
         }
     };
-    let (text, written) = block_on(written(engine, &models))?;
+    let (text, written) = block_on(written(engine, &models, options.write_count))?;
     expect(
         text == script.written,
         &format!("written beside frames: {:?}, alone: {text:?}", script.written),
@@ -101,10 +102,14 @@ pub fn check(
 }
 
 /// What a model writes behind the typed text, and how many bytes that are.
-async fn written(engine: &GpuEngine, models: &Models) -> blt_wgpu::Result<(String, usize)> {
-    let sampler = Sampler::new(SamplingOptions::default(), 1)?;
+async fn written(
+    engine: &GpuEngine,
+    models: &Models,
+    count: usize,
+) -> blt_wgpu::Result<(String, usize)> {
+    let sampler = Sampler::new(sampling(TEMPERATURE), SEED)?;
     let source = ModelSource::new(engine, &models.loaded, sampler).await?;
-    let stops = Stops { count: Some(WRITTEN), strings: Vec::new() };
+    let stops = Stops { count: Some(count), strings: Vec::new() };
     let mut stream = TextStream::new(source, &stops, OnLimit::Slide)?;
     stream.push(TYPED.as_bytes());
     let mut text = String::new();

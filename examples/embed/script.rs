@@ -15,14 +15,17 @@ A GPU dreams in bytes: 0x2F, 7 qubits, zigzag!
 
 One evening in the winter, when the snow lay deep upon the roofs, the youngest of them said";
 
-/// Bytes that are written, greedily, so that they can be compared.
-pub const WRITTEN: usize = 100;
+/// At which temperature and from which seed the model writes: what it writes is known from them.
+pub const TEMPERATURE: f32 = 0.7;
+pub const SEED: u64 = 3;
+
 /// Characters that are typed in a frame: faster than people, so that reading is behind.
 const TYPED_A_FRAME: usize = 5;
 
 /// How far it is.
 pub struct Script {
     phase: Phase,
+    write_count: usize,
     part: Part,
     step_count: usize,
     /// Frames in which models learned.
@@ -48,6 +51,7 @@ impl Script {
     pub fn new(options: &Options) -> Self {
         Self {
             phase: Phase::Typing { next: 0 },
+            write_count: options.write_count,
             part: options.part,
             step_count: options.step_count,
             learning_frames: FrameFigures::default(),
@@ -79,8 +83,9 @@ impl Script {
                 Phase::Typing { next: end }
             }
             Phase::Typing { .. } if desk.text == TYPED && desk.is_at_rest() => {
-                desk.writing.temperature = 0.0;
-                desk.writing.byte_count = WRITTEN;
+                desk.writing.temperature = TEMPERATURE;
+                desk.writing.seed = SEED;
+                desk.writing.byte_count = self.write_count;
                 desk.writing.is_wanted = true;
                 Phase::Writing
             }

@@ -27,17 +27,19 @@ pub async fn job(engine: &GpuEngine, models: &Models, desk: &RefCell<Desk>, idle
     }
 }
 
+/// How bytes are chosen at a temperature.
+pub fn sampling(temperature: f32) -> SamplingOptions {
+    let top_p = if temperature > 0.0 { 0.95 } else { 0.0 };
+    SamplingOptions { temperature, top_p, ..SamplingOptions::default() }
+}
+
 async fn write(engine: &GpuEngine, models: &Models, desk: &RefCell<Desk>) -> Result<()> {
     let (prompt, options, seed, count) = {
         let mut desk = desk.borrow_mut();
         desk.writing.written = 0;
         desk.writing.begins_at = desk.text.len();
         let writing = &desk.writing;
-        let options = SamplingOptions {
-            temperature: writing.temperature,
-            top_p: if writing.temperature > 0.0 { 0.95 } else { 0.0 },
-            ..SamplingOptions::default()
-        };
+        let options = sampling(writing.temperature);
         (desk.text.clone(), options, writing.seed, writing.byte_count)
     };
     let source = ModelSource::new(engine, &models.loaded, Sampler::new(options, seed)?).await?;
