@@ -54,6 +54,7 @@ fn train(place: &Path, name: &str, count: usize, more: &[&str]) -> Command {
         ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
         ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
         ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
+        ("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"),
         ("OMPI_MCA_btl_vader_single_copy_mechanism", "none"),
     ] {
         command.env(name, value);
